@@ -1,0 +1,153 @@
+//! The settings as the other rooms get them: complete, validated, with every default filled in.
+//!
+//! They are taken apart when the daemon is put together; no room keeps the whole.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use secrecy::SecretString;
+use url::Url;
+
+use crate::model::TenantId;
+use crate::plan::{Mapping, Policy};
+
+/// Everything that the configuration says.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The database file, from `store.url`.
+    pub store: PathBuf,
+    /// How long a stop waits for what is in flight, from `shutdown_grace`.
+    pub shutdown_grace: Duration,
+    /// `[tenants.*]`, at least one.
+    pub tenants: BTreeMap<TenantId, TenantSettings>,
+    /// Keys that are set, valid, and without effect in this version, in full: `tenants.acme.guard.window`.
+    pub not_in_force: Vec<String>,
+}
+
+/// A set of defaults for one kind of tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// The contract of the three documents.
+    GenesysScim,
+}
+
+/// One `[tenants.NAME]`.
+#[derive(Clone, Debug)]
+pub struct TenantSettings {
+    /// NAME.
+    pub name: TenantId,
+    /// The profile that filled in the defaults.
+    pub profile: Profile,
+    /// The SCIM base without a trailing slash: `https://api.mypurecloud.com/api/v2/scim/v2`.
+    pub base_url: Url,
+    /// How we prove who we are.
+    pub credentials: Credentials,
+    /// The longest that one HTTP call may take, from connect to the last byte.
+    pub request_timeout: Duration,
+    /// When passes run.
+    pub cadence: Cadence,
+    /// What is asked of the list of users.
+    pub reading: Reading,
+    /// What is decided from a user.
+    pub policy: Policy,
+    /// HR role → teams.
+    pub mapping: Mapping,
+    /// How operations are sent.
+    pub delivery: DeliverySettings,
+    /// When a pass is held.
+    pub guard: GuardSettings,
+}
+
+/// How calls are authenticated.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// OAuth 2.0 client credentials (RFC 6749 §4.4).
+    Client {
+        /// Where tokens come from.
+        token_url: Url,
+        /// How id and secret are sent there.
+        token_auth: TokenAuth,
+        /// Public half.
+        client_id: SecretString,
+        /// Secret half.
+        client_secret: SecretString,
+        /// Sent only when configured.
+        scope: Option<String>,
+    },
+}
+
+/// How the token endpoint gets id and secret (RFC 6749 §2.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenAuth {
+    /// In an `Authorization: Basic` header.
+    Basic,
+    /// In the form body.
+    Form,
+}
+
+/// When passes run.
+#[derive(Clone, Debug)]
+pub struct Cadence {
+    /// Six-field cron line of delta passes, seconds first.
+    pub schedule: String,
+    /// Six-field cron line of sweeps.
+    pub sweep_schedule: String,
+    /// In which zone both are read.
+    pub time_zone: Tz,
+    /// A tick starts its pass up to this much later.
+    pub jitter: Duration,
+}
+
+/// What is asked of the list of users.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// How far before the watermark a delta pass reads.
+    pub overlap: Duration,
+    /// Users per page, 1 to 1000.
+    pub page_size: u32,
+    /// Name of the query parameter that carries `filter`: `_queryFilter`.
+    pub filter_parameter: String,
+    /// Sent with every list call; `None` sends none.
+    pub filter: Option<String>,
+    /// Which attribute holds the HR roles.
+    pub role_attribute: RoleAttribute,
+}
+
+/// Which attribute of a user holds the HR roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleAttribute {
+    /// `roles[].value`.
+    Roles,
+    /// `teams[].value`, as the sample code of the documents has it.
+    Teams,
+}
+
+/// `[tenants.NAME.delivery]`.
+#[derive(Clone, Copy, Debug)]
+pub struct DeliverySettings {
+    /// Calls a second that the tenant allows, above 0; all calls count.
+    pub rate_per_second: f64,
+    /// Calls at once that the tenant allows after a quiet time, at least 1.
+    pub burst: u32,
+    /// Operations in flight at once, 1 to 1000.
+    pub workers: usize,
+    /// Failed attempts after which an operation is a dead letter, at least 1.
+    pub max_attempts: u32,
+}
+
+/// `[tenants.NAME.guard]`. Percentages are 0 to 100.
+#[derive(Clone, Copy, Debug)]
+pub struct GuardSettings {
+    /// Users who lose a managed team.
+    pub max_removals_percent: f64,
+    /// Users who are changed.
+    pub max_changes_percent: f64,
+    /// Known users who are missing from a sweep.
+    pub max_missing_percent: f64,
+    /// Over which the limits count.
+    pub window: Duration,
+    /// Below this many known users the percentages do not apply.
+    pub min_users: u64,
+}

@@ -1,0 +1,15 @@
+//! The words that rosterd thinks in, as plain data: ids, users, operations, passes, time.
+//!
+//! Nothing here decides, reads a clock or does I/O. Every other room imports this one; it imports none.
+
+mod id;
+mod operation;
+mod pass;
+mod time;
+mod user;
+
+pub use id::{Role, TeamId, TenantId, UserId};
+pub use operation::{Kind, Operation, Payload, TeamPatch, TeamsPayload};
+pub use pass::{PassKind, PassResult};
+pub use time::Timestamp;
+pub use user::User;

@@ -1,0 +1,61 @@
+//! A pass: one run from reading the tenant to a commit in the store.
+
+use std::fmt;
+
+/// How much a pass reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PassKind {
+    /// Users changed since the watermark.
+    Delta,
+    /// All users.
+    Sweep,
+    /// Single users by id: those whose record has to be read again.
+    Reread,
+}
+
+impl PassKind {
+    /// The word in the database, in logs and in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delta => "delta",
+            Self::Sweep => "sweep",
+            Self::Reread => "reread",
+        }
+    }
+}
+
+impl fmt::Display for PassKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How a pass ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PassResult {
+    /// All was read and committed.
+    Ok,
+    /// Something could not be read, or the list was inconsistent; what was read is committed.
+    Degraded,
+    /// Nothing was committed.
+    Failed,
+}
+
+impl PassResult {
+    /// The word in the database, in logs and in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for PassResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

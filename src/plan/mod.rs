@@ -1,0 +1,7 @@
+//! The pure core: values in, a plan out. No async, no I/O, no clock, no chance, no logging.
+
+mod mapping;
+mod membership;
+
+pub use mapping::Mapping;
+pub use membership::{Policy, WhenGone, decide};
