@@ -1,1 +1,25 @@
-//! To be written.
+//! The protocol as if it were a library: SCIM 2.0 (RFC 7643, RFC 7644) and the tenant's token endpoint.
+//!
+//! It paces calls, proves who we are and says what an answer means. It repeats nothing but the one call
+//! that a fresh token may save: repeating is decided by those who call.
+
+mod auth;
+mod backoff;
+mod client;
+mod headers;
+mod http;
+mod limiter;
+mod pacer;
+mod patch;
+mod reason;
+mod verdict;
+mod wire;
+
+pub use auth::{Auth, ClientCredentials, TokenAuth};
+pub use backoff::backoff;
+pub use client::{Client, Endpoint, ListQuery};
+pub use http::http_client;
+pub use limiter::Limiter;
+pub use patch::patch_body;
+pub use verdict::{Failure, Verdict};
+pub use wire::{Page, RoleAttribute, Unreadable, read_user};

@@ -1,0 +1,375 @@
+//! Calls to one tenant: each takes a permit from the limiter, carries a token and comes back as a success
+//! or as a [`Failure`] with its verdict.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, IF_MATCH};
+use reqwest::{Method, Response};
+use secrecy::ExposeSecret;
+use tokio::sync::OnceCell;
+use tracing::{Instrument, Span, field};
+use url::Url;
+
+use super::auth::{Auth, Token};
+use super::headers;
+use super::http::transport_reason;
+use super::limiter::Limiter;
+use super::reason::reason;
+use super::verdict::{Failure, Verdict, verdict};
+use super::wire::{self, Page};
+use crate::clock::Clock;
+use crate::model::{Timestamp, UserId};
+
+/// No page of a list is larger: 1,000 users of 32 KiB.
+const MAX_PAGE: usize = 32 * 1024 * 1024;
+/// No other answer is larger.
+pub(super) const MAX_ANSWER: usize = 1024 * 1024;
+/// What is accepted, on every call (RFC 7644 §3.8).
+const ACCEPTED: &str = "application/scim+json, application/json";
+
+/// Where a tenant is and how bodies are labelled there.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// The SCIM base, without a trailing slash.
+    pub base_url: Url,
+    /// `application/json` for Genesys, `application/scim+json` elsewhere.
+    pub content_type: &'static str,
+}
+
+/// One page of a list of users.
+#[derive(Clone, Debug, Default)]
+pub struct ListQuery {
+    /// Only users changed since.
+    pub since: Option<Timestamp>,
+    /// The name of the parameter that carries `filter`, and the filter.
+    pub filter: Option<(String, String)>,
+    /// 1-based position of the first user.
+    pub start_index: u64,
+    /// Users on the page.
+    pub count: u32,
+}
+
+/// A client for one tenant; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    http: reqwest::Client,
+    auth: Auth,
+    limiter: Limiter,
+    clock: Clock,
+    endpoint: Endpoint,
+    calls: AtomicU64,
+    answered: AtomicU64,
+    etags: OnceCell<bool>,
+}
+
+/// One call, before a token.
+struct Call<'a> {
+    method: Method,
+    /// Low-cardinality name of the resource: `/Users/{id}`.
+    template: &'static str,
+    url: Url,
+    body: Option<&'a [u8]>,
+    if_match: Option<&'a str>,
+    /// The longest body that is read of a success; without one its body does not matter.
+    limit: Option<usize>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) date: Option<Timestamp>,
+    pub(super) correlation_id: Option<String>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    /// Any 2xx is success, with or without a body.
+    pub(super) const fn success(&self) -> bool {
+        matches!(self.status, 200..=299)
+    }
+}
+
+impl Client {
+    /// Makes no call yet.
+    #[must_use]
+    pub fn new(
+        http: reqwest::Client,
+        auth: Auth,
+        limiter: Limiter,
+        clock: Clock,
+        endpoint: Endpoint,
+    ) -> Self {
+        let (calls, answered) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self(Arc::new(Inner {
+            http,
+            auth,
+            limiter,
+            clock,
+            endpoint,
+            calls,
+            answered,
+            etags: OnceCell::new(),
+        }))
+    }
+
+    /// The gate that all calls pass.
+    #[must_use]
+    pub fn limiter(&self) -> &Limiter {
+        &self.0.limiter
+    }
+
+    /// Calls made so far, tokens left out.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.0.calls.load(Ordering::Relaxed)
+    }
+
+    /// Calls so far that the tenant has understood and answered.
+    #[must_use]
+    pub fn answered(&self) -> u64 {
+        self.0.answered.load(Ordering::Relaxed)
+    }
+
+    /// One page of users (RFC 7644 §3.4.2).
+    ///
+    /// # Errors
+    /// When the call fails, or what comes back is no list.
+    pub async fn list_users(&self, query: &ListQuery) -> Result<Page, Failure> {
+        let mut url = self.url(&["Users"]);
+        {
+            let mut pairs = url.query_pairs_mut();
+            if let Some((name, filter)) = &query.filter {
+                pairs.append_pair(name, filter);
+            }
+            if let Some(since) = query.since {
+                pairs.append_pair("since", &since.to_string());
+            }
+            pairs.append_pair("startIndex", &query.start_index.to_string());
+            pairs.append_pair("count", &query.count.to_string());
+        }
+        let call = Call {
+            method: Method::GET,
+            template: "/Users",
+            url,
+            body: None,
+            if_match: None,
+            limit: Some(MAX_PAGE),
+        };
+        let answer = self.call(call).await?;
+        wire::page(&answer.body, answer.date).map_err(|why| Failure {
+            correlation_id: answer.correlation_id,
+            ..Failure::broken(answer.status, why)
+        })
+    }
+
+    /// One user's record as bytes (RFC 7644 §3.4.1); a user who is not there is a failure with [`Verdict::Gone`].
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn get_user(&self, id: &UserId) -> Result<Vec<u8>, Failure> {
+        self.call(self.on_user(Method::GET, id)).await.map(|answer| answer.body)
+    }
+
+    /// Changes a user (RFC 7644 §3.5.2), only from `version` on if one is given (§3.14).
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn patch_user(&self, id: &UserId, body: &[u8], version: Option<&str>) -> Result<(), Failure> {
+        let call =
+            Call { body: Some(body), if_match: version, limit: None, ..self.on_user(Method::PATCH, id) };
+        self.call(call).await.map(drop)
+    }
+
+    /// Whether the tenant says that it honours `If-Match` (RFC 7643 §5). Asked once, when first needed; a
+    /// tenant without a `ServiceProviderConfig` does not.
+    ///
+    /// # Errors
+    /// When the tenant cannot be asked now.
+    pub async fn honours_if_match(&self) -> Result<bool, Failure> {
+        let ask = async {
+            let url = self.url(&["ServiceProviderConfig"]);
+            let template = "/ServiceProviderConfig";
+            let call = Call {
+                method: Method::GET,
+                template,
+                url,
+                body: None,
+                if_match: None,
+                limit: Some(MAX_ANSWER),
+            };
+            match self.call(call).await {
+                Ok(answer) => Ok(wire::etag_supported(&answer.body)),
+                Err(failure) if failure.verdict.answered() || failure.status == Some(404) => Ok(false),
+                Err(failure) => Err(failure),
+            }
+        };
+        self.0.etags.get_or_try_init(|| ask).await.copied()
+    }
+
+    fn on_user(&self, method: Method, id: &UserId) -> Call<'static> {
+        let url = self.url(&["Users", id.as_str()]);
+        Call { method, template: "/Users/{id}", url, body: None, if_match: None, limit: Some(MAX_ANSWER) }
+    }
+
+    fn url(&self, segments: &[&str]) -> Url {
+        let mut url = self.0.endpoint.base_url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        url
+    }
+
+    /// Makes a call; a 401 is worth a new token and one more try.
+    async fn call(&self, call: Call<'_>) -> Result<Answer, Failure> {
+        let refused = match self.attempt(&call).await? {
+            Ok(answer) => return Ok(answer),
+            Err(refused) => refused,
+        };
+        self.0.auth.discard(refused.token).await;
+        match self.attempt(&call).await? {
+            Ok(answer) => Ok(answer),
+            Err(again) => Err(again.failure),
+        }
+    }
+
+    async fn attempt(&self, call: &Call<'_>) -> Result<Result<Answer, Refused>, Failure> {
+        let span = span(call.method.as_str(), call.template, &call.url);
+        let result = self.send(call).instrument(span.clone()).await;
+        let failure = match &result {
+            Ok(Ok(answer)) => {
+                span.record("http.response.status_code", answer.status);
+                return result;
+            }
+            Ok(Err(refused)) => &refused.failure,
+            Err(failure) => failure,
+        };
+        match failure.status {
+            Some(status) => {
+                span.record("http.response.status_code", status);
+                span.record("error.type", status.to_string());
+            }
+            None => {
+                span.record("error.type", failure.verdict.as_str());
+            }
+        }
+        span.record("otel.status_code", "ERROR");
+        result
+    }
+
+    /// One HTTP exchange. The permit comes before the token, because a token taken first may expire in the queue.
+    async fn send(&self, call: &Call<'_>) -> Result<Result<Answer, Refused>, Failure> {
+        let inner = &*self.0;
+        let permit = inner.limiter.permit().await;
+        let token = inner.auth.token().await?;
+        inner.calls.fetch_add(1, Ordering::Relaxed);
+        let response =
+            self.request(call, &token).send().await.map_err(|error| {
+                Failure::local(Verdict::Unavailable { wait: None }, transport_reason(&error))
+            })?;
+        let headers = response.headers().clone();
+        let answer = receive(response, call.limit).await?;
+        if answer.success() {
+            inner.limiter.learn(permit, &headers, None);
+            inner.answered.fetch_add(1, Ordering::Relaxed);
+            return Ok(Ok(answer));
+        }
+        let failure = failure(answer, &headers, inner.clock.now());
+        inner.limiter.learn(permit, &headers, Some(&failure.verdict));
+        if failure.verdict.answered() {
+            inner.answered.fetch_add(1, Ordering::Relaxed);
+        }
+        if failure.verdict == Verdict::Unauthorized {
+            return Ok(Err(Refused { token: token.number, failure }));
+        }
+        Err(failure)
+    }
+
+    fn request(&self, call: &Call<'_>, token: &Token) -> reqwest::RequestBuilder {
+        let mut request = self
+            .0
+            .http
+            .request(call.method.clone(), call.url.clone())
+            .bearer_auth(token.value.expose_secret())
+            .header(ACCEPT, ACCEPTED);
+        if let Some(version) = call.if_match {
+            request = request.header(IF_MATCH, version);
+        }
+        match call.body {
+            Some(body) => request.header(CONTENT_TYPE, self.0.endpoint.content_type).body(body.to_vec()),
+            None => request,
+        }
+    }
+}
+
+/// A call that was answered 401, and the number of the token it carried.
+struct Refused {
+    token: u64,
+    failure: Failure,
+}
+
+/// The span of one HTTP exchange (OpenTelemetry semantic conventions for HTTP clients).
+pub(super) fn span(method: &str, template: &'static str, url: &Url) -> Span {
+    tracing::info_span!(
+        "http",
+        otel.name = format!("{method} {template}"),
+        otel.kind = "client",
+        otel.status_code = field::Empty,
+        http.request.method = method,
+        url.template = template,
+        server.address = url.host_str().unwrap_or_default(),
+        server.port = url.port_or_known_default(),
+        http.response.status_code = field::Empty,
+        error.type = field::Empty,
+    )
+}
+
+/// Reads an answer to its end, but no further than `limit` bytes. Without a limit a success is a success
+/// even when its body breaks off.
+pub(super) async fn receive(response: Response, limit: Option<usize>) -> Result<Answer, Failure> {
+    let status = response.status().as_u16();
+    let date = headers::date(response.headers());
+    let correlation_id = correlation_id(response.headers());
+    let body = match body(response, status, limit.unwrap_or(MAX_ANSWER)).await {
+        Ok(body) => body,
+        Err(_) if limit.is_none() && matches!(status, 200..=299) => Vec::new(),
+        Err(failure) => return Err(Failure { correlation_id, ..failure }),
+    };
+    Ok(Answer { status, date, correlation_id, body })
+}
+
+async fn body(mut response: Response, status: u16, limit: usize) -> Result<Vec<u8>, Failure> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > limit => {
+                return Err(Failure::broken(status, format!("the answer is larger than {limit} bytes")));
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body),
+            Err(error) => return Err(Failure::broken(status, transport_reason(&error))),
+        }
+    }
+}
+
+fn failure(answer: Answer, headers: &HeaderMap, now: Timestamp) -> Failure {
+    let why = reason(answer.status, &answer.body);
+    let wait = headers::retry_after(headers, &why.text, now);
+    Failure {
+        verdict: verdict(answer.status, &why, wait),
+        status: Some(answer.status),
+        reason: why.text,
+        correlation_id: answer.correlation_id.or(why.context_id),
+    }
+}
+
+/// The vendor's id of the call, if it is one: short and printable.
+fn correlation_id(headers: &HeaderMap) -> Option<String> {
+    const LONGEST: usize = 128;
+    let id = headers.get("inin-correlation-id")?.to_str().ok()?;
+    (!id.is_empty() && id.len() <= LONGEST).then(|| id.to_owned())
+}

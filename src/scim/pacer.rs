@@ -1,0 +1,336 @@
+//! When the next call may go. Pure: time is an argument, in seconds since the pacer was made.
+//!
+//! Calls are spaced evenly at the rate that the tenant allows; what a quiet time saves up may go at once,
+//! up to the burst. A 429 pauses everything and lowers the pace to what the tenant was seen to accept;
+//! from there the pace climbs back, quickly at first, hardly at all near the rate that was too much, and
+//! faster again once that has proved to be no limit any more.
+
+use std::time::Duration;
+
+/// We stay a hair under the rate that the tenant allows, because its clock is not ours.
+const SHARE_OF_RATE: f64 = 0.995;
+/// And this many calls under its burst, because calls bunch on the way.
+const SPARE_BURST: u32 = 2;
+/// A call that is late by less than this many seconds is made up for, or coarse timers would cost part of the rate.
+const TIMER_SLACK: f64 = 0.002;
+/// The least pause after a 429, whatever it says.
+const LEAST_PAUSE: f64 = 0.1;
+/// A 429 sooner than this many seconds after the last pause says little about the rate: it met a burst.
+const TELLING: f64 = 1.0;
+/// A search doubles the pace in this many seconds.
+const DOUBLING: f64 = 2.0;
+/// Seconds from a 429 to the flat part of the climb.
+const PLATEAU: f64 = 15.0;
+/// Windows shorter than this are left to the even pace: their headers have whole seconds.
+const LEAST_WINDOW: Duration = Duration::from_secs(2);
+/// The pace never falls below one call in a minute.
+const LEAST_RATE: f64 = 1.0 / 60.0;
+
+/// Decides when calls go.
+#[derive(Clone, Debug)]
+pub(super) struct Pacer {
+    ceiling: f64,
+    burst: f64,
+    timer_slack: f64,
+    /// When the next call would be due if calls went evenly.
+    due: f64,
+    paused_until: f64,
+    climb: Option<Climb>,
+    window: Option<(f64, f64)>,
+    since_pause: SincePause,
+}
+
+/// What happened since the last pause.
+#[derive(Clone, Copy, Debug, Default)]
+struct SincePause {
+    began: f64,
+    pause: f64,
+    accepted: f64,
+}
+
+/// The way back up after a 429.
+#[derive(Clone, Copy, Debug)]
+enum Climb {
+    /// The tenant's rate is anybody's guess: doubling until the next 429 shows it.
+    Search { began: f64, from: f64 },
+    /// It is known roughly: a cubic that is flat at `knee`, [`PLATEAU`] after `began`.
+    Settle { began: f64, knee: f64, depth: f64 },
+}
+
+impl Climb {
+    fn rate(&self, now: f64) -> f64 {
+        match *self {
+            Self::Search { began, from } => from * ((now - began).max(0.0) / DOUBLING).exp2(),
+            Self::Settle { began, knee, depth } => {
+                let x = (now - began).max(0.0) / PLATEAU - 1.0;
+                knee + depth * x * x * x
+            }
+        }
+    }
+}
+
+impl Pacer {
+    /// For a tenant that allows `rate` calls a second and `burst` at once. It starts without a burst:
+    /// whoever called a moment ago may have used it.
+    pub(super) fn new(rate: f64, burst: u32) -> Self {
+        let ceiling = (rate * SHARE_OF_RATE).max(LEAST_RATE);
+        let timer_slack = if burst > 1 { TIMER_SLACK } else { 0.0 };
+        let burst = f64::from(burst.saturating_sub(SPARE_BURST).max(1));
+        let mut pacer = Self {
+            ceiling,
+            burst,
+            timer_slack,
+            due: 0.0,
+            paused_until: 0.0,
+            climb: None,
+            window: None,
+            since_pause: SincePause::default(),
+        };
+        pacer.due = pacer.slack(0.0);
+        pacer
+    }
+
+    /// Calls a second at `now`.
+    pub(super) fn rate(&self, now: f64) -> f64 {
+        let climb = self.climb.map_or(f64::INFINITY, |climb| climb.rate(now));
+        let window = self.window.filter(|(_, until)| now < *until).map_or(f64::INFINITY, |(rate, _)| rate);
+        self.ceiling.min(climb).min(window).max(LEAST_RATE)
+    }
+
+    /// The earliest moment for the next call, which may lie in the past.
+    pub(super) fn next(&self, now: f64) -> f64 {
+        self.paused_until.max(self.due - self.slack(now))
+    }
+
+    /// Until when no call goes, whatever the pace.
+    pub(super) const fn paused_until(&self) -> f64 {
+        self.paused_until
+    }
+
+    /// A call goes now.
+    pub(super) fn take(&mut self, now: f64) {
+        self.due = self.due.max(now) + 1.0 / self.rate(now);
+    }
+
+    /// A call that went at `sent` was accepted.
+    pub(super) fn accepted(&mut self, sent: f64, now: f64) {
+        if sent >= self.since_pause.began {
+            self.since_pause.accepted += 1.0;
+        }
+        if self.climb.is_some_and(|climb| climb.rate(now) >= self.ceiling) {
+            self.climb = None;
+        }
+    }
+
+    /// A call that went at `sent` was one too many; the tenant asks to wait.
+    pub(super) fn throttled(&mut self, sent: f64, now: f64, wait: Duration) {
+        let pause = wait.as_secs_f64().max(LEAST_PAUSE);
+        if sent >= self.since_pause.began {
+            self.climb = Some(self.lower(now, now + pause));
+            self.since_pause = SincePause { began: now + pause, pause, accepted: 0.0 };
+        }
+        self.pause_until(now + pause);
+    }
+
+    /// The tenant's headers say that `remaining` calls are left until its window ends.
+    pub(super) fn window(&mut self, now: f64, remaining: u64, reset: Duration) {
+        if reset < LEAST_WINDOW {
+            return;
+        }
+        let seconds = reset.as_secs_f64();
+        if remaining == 0 {
+            self.pause_until(now + seconds);
+        } else {
+            #[allow(clippy::cast_precision_loss, reason = "a count of calls")]
+            let rate = remaining as f64 / seconds;
+            self.window = Some((rate, now + seconds));
+        }
+    }
+
+    fn pause_until(&mut self, until: f64) {
+        if until > self.paused_until {
+            self.paused_until = until;
+            self.due = self.due.max(until + self.slack(until));
+        }
+    }
+
+    /// Seconds by which a call may come before its even place.
+    fn slack(&self, now: f64) -> f64 {
+        ((self.burst - 1.0) / self.rate(now)).max(self.timer_slack)
+    }
+
+    /// The pace after a 429, from `resume` on. What was accepted bounds the tenant's rate from both
+    /// sides: over the time since the last pause it is too much by the burst, and with the pause
+    /// counted in it is too little.
+    fn lower(&self, now: f64, resume: f64) -> Climb {
+        let too_much = self.rate(now);
+        let active = (now - self.since_pause.began).max(1e-3);
+        let accepted = self.since_pause.accepted.max(1.0);
+        let most = (accepted / active).min(too_much);
+        let least = (accepted / (active + self.since_pause.pause)).min(most);
+        let between = (least * most).sqrt();
+        let searching = matches!(self.climb, Some(Climb::Search { .. }));
+        if searching && active >= TELLING / 2.0 {
+            return settle(resume, 0.78 * too_much, 0.9 * too_much);
+        }
+        if active < TELLING || most < too_much / 2.0 {
+            return Climb::Search { began: resume, from: between.clamp(too_much / 6.0, too_much / 2.0) };
+        }
+        settle(resume, between.min(0.95 * too_much), 0.97 * most)
+    }
+}
+
+fn settle(began: f64, from: f64, knee: f64) -> Climb {
+    Climb::Settle { began, knee: knee.max(from), depth: (knee - from).max(0.02 * knee) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How a simulated tenant counts.
+    #[derive(Clone, Copy, Debug)]
+    enum Allows {
+        Bucket { rate: f64, burst: f64 },
+        FixedWindow { calls: u32 },
+    }
+
+    struct Tenant {
+        allows: Allows,
+        tokens: f64,
+        at: f64,
+        window: f64,
+        used: u32,
+    }
+
+    impl Tenant {
+        fn new(allows: Allows) -> Self {
+            let tokens = if let Allows::Bucket { burst, .. } = allows { burst } else { 0.0 };
+            Self { allows, tokens, at: 0.0, window: -1.0, used: 0 }
+        }
+
+        fn accepts(&mut self, now: f64) -> bool {
+            match self.allows {
+                Allows::Bucket { rate, burst } => {
+                    self.tokens = (self.tokens + (now - self.at) * rate).min(burst);
+                    self.at = now;
+                    let yes = self.tokens >= 1.0;
+                    self.tokens -= if yes { 1.0 } else { 0.0 };
+                    yes
+                }
+                Allows::FixedWindow { calls } => {
+                    if now.floor() > self.window {
+                        (self.window, self.used) = (now.floor(), 0);
+                    }
+                    let yes = self.used < calls;
+                    self.used += u32::from(yes);
+                    yes
+                }
+            }
+        }
+    }
+
+    /// `workers` callers who always have work, for `seconds`: (accepted, throttled).
+    fn simulate(mut pacer: Pacer, allows: Allows, latency: f64, seconds: f64) -> (f64, f64) {
+        const WORKERS: usize = 10;
+        let mut tenant = Tenant::new(allows);
+        let (mut accepted, mut throttled) = (0.0, 0.0);
+        // (answered at, sent at, accepted)
+        let mut flying: Vec<(f64, f64, bool)> = Vec::new();
+        let mut now = 0.0;
+        while now < seconds {
+            let go = if flying.len() < WORKERS { pacer.next(now).max(now) } else { f64::INFINITY };
+            let land = flying.iter().map(|call| call.0).fold(f64::INFINITY, f64::min);
+            if go <= land {
+                // timers fire on whole milliseconds
+                now = if go > now { ((go * 1000.0).floor() + 1.0) / 1000.0 } else { now };
+                if now > land || pacer.next(now) > now {
+                    now = now.min(land);
+                    continue;
+                }
+                pacer.take(now);
+                flying.push((now + latency, now, tenant.accepts(now + latency / 2.0)));
+            } else {
+                now = land;
+                let at = flying.iter().position(|call| call.0 <= land).unwrap();
+                let (_, sent, ok) = flying.swap_remove(at);
+                if ok {
+                    accepted += 1.0;
+                    pacer.accepted(sent, now);
+                } else {
+                    throttled += 1.0;
+                    pacer.throttled(sent, now, Duration::from_secs(1));
+                }
+            }
+        }
+        (accepted, throttled)
+    }
+
+    #[test]
+    fn a_known_limit_is_used_without_a_429() {
+        for (rate, burst) in [(50.0, 10), (50.0, 1), (4.0, 10), (200.0, 20), (1000.0, 50)] {
+            for latency in [0.001, 0.008] {
+                let allows = Allows::Bucket { rate, burst: f64::from(burst) };
+                let (accepted, throttled) = simulate(Pacer::new(rate, burst), allows, latency, 60.0);
+                assert!(throttled < 1.0, "{rate}/s, burst {burst}: {throttled} times 429");
+                let least = if burst > 1 { 0.99 } else { 0.95 };
+                assert!(accepted >= rate * 60.0 * least, "{rate}/s, burst {burst}: {accepted} accepted");
+            }
+        }
+    }
+
+    #[test]
+    fn a_limit_that_we_were_told_wrongly_is_found() {
+        // A tenant without any burst answers 429 to calls that bunch on the way, whatever their pace.
+        for (least, allows) in [
+            (0.70, Allows::Bucket { rate: 100.0, burst: 1.0 }),
+            (0.82, Allows::Bucket { rate: 100.0, burst: 5.0 }),
+            (0.82, Allows::Bucket { rate: 100.0, burst: 10.0 }),
+            (0.88, Allows::Bucket { rate: 100.0, burst: 50.0 }),
+            (0.95, Allows::Bucket { rate: 100.0, burst: 100.0 }),
+            (0.80, Allows::FixedWindow { calls: 100 }),
+        ] {
+            for latency in [0.001, 0.005, 0.02] {
+                for told in [1000.0, 300.0, 150.0] {
+                    let (accepted, throttled) = simulate(Pacer::new(told, 10), allows, latency, 40.0);
+                    let (used, refused) = (accepted / 4000.0, throttled / (accepted + throttled));
+                    assert!(used >= least, "told {told}, {allows:?}, latency {latency}: {used} used");
+                    assert!(refused <= 0.02, "told {told}, {allows:?}, latency {latency}: {refused} refused");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_pause_holds_for_calls_that_were_due_before_it() {
+        let mut pacer = Pacer::new(100.0, 10);
+        pacer.take(0.0);
+        pacer.throttled(0.0, 0.5, Duration::from_secs(7));
+        assert!(pacer.next(1.0) >= 7.5);
+        // an answer from before the pause does not shorten it, nor lower the pace again
+        let rate = pacer.rate(8.0);
+        pacer.throttled(0.1, 0.6, Duration::from_secs(1));
+        assert!(pacer.next(1.0) >= 7.5 && (pacer.rate(8.0) - rate).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_pace_comes_back_when_the_tenant_stops_objecting() {
+        let mut pacer = Pacer::new(100.0, 10);
+        pacer.take(0.0);
+        pacer.throttled(0.0, 0.0, Duration::from_secs(1));
+        assert!(pacer.rate(1.0) < 60.0);
+        assert!(pacer.rate(120.0) > 99.0);
+    }
+
+    #[test]
+    fn headers_of_a_long_window_spread_the_calls_over_it() {
+        let mut pacer = Pacer::new(50.0, 10);
+        pacer.window(0.0, 240, Duration::from_secs(60));
+        assert!((pacer.rate(1.0) - 4.0).abs() < 1e-9);
+        assert!(pacer.rate(61.0) > 49.0);
+        pacer.window(61.0, 0, Duration::from_secs(10));
+        assert!(pacer.next(62.0) >= 71.0);
+        pacer.window(80.0, 1, Duration::from_secs(1));
+        assert!(pacer.rate(80.5) > 49.0, "a window of a second is left to the even pace");
+    }
+}

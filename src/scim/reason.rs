@@ -1,0 +1,163 @@
+//! Why a tenant said no, out of the five shapes that errors come in: SCIM (RFC 7644 §3.12), the
+//! platform's, OAuth's (RFC 6749 §5.2), the documents' `errors` list, and a gateway's page. Pure.
+
+use serde::Deserialize;
+
+/// Text that a tenant sends is kept up to this many bytes.
+pub(super) const KEPT: usize = 2048;
+
+/// What could be learned from an error answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reason {
+    /// For a person; never empty once read from an answer.
+    pub(super) text: String,
+    /// `scimType`, the platform's `code`, or OAuth's `error`.
+    pub(super) code: Option<String>,
+    /// The platform's `contextId`.
+    pub(super) context_id: Option<String>,
+    /// The answer was a SCIM error: its `schemas` say so, or it has SCIM's fields.
+    pub(super) scim: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Shape {
+    schemas: Vec<String>,
+    detail: Option<String>,
+    #[serde(rename = "scimType")]
+    scim_type: Option<String>,
+    message: Option<String>,
+    code: Option<String>,
+    #[serde(rename = "contextId")]
+    context_id: Option<String>,
+    error: Option<String>,
+    error_description: Option<String>,
+    description: Option<String>,
+    errors: Vec<Inner>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Inner {
+    detail: Option<String>,
+    message: Option<String>,
+}
+
+const SCIM_ERROR: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
+
+/// Reads an error answer of any shape.
+pub(super) fn reason(status: u16, body: &[u8]) -> Reason {
+    match serde_json::from_slice::<Shape>(body) {
+        Ok(shape) => from_shape(status, shape),
+        Err(_) => Reason { text: plain(status, body), ..Reason::default() },
+    }
+}
+
+fn from_shape(status: u16, shape: Shape) -> Reason {
+    let scim = shape.schemas.iter().any(|schema| schema == SCIM_ERROR)
+        || (shape.detail.is_some() && shape.message.is_none())
+        || shape.errors.iter().any(|error| error.detail.is_some());
+    let first = shape.errors.into_iter().find_map(|error| error.detail.or(error.message));
+    let code = shape.scim_type.or(shape.code).or(shape.error);
+    let text = [shape.detail, shape.message, shape.error_description, shape.description, first, code.clone()]
+        .into_iter()
+        .flatten()
+        .find(|text| !text.trim().is_empty())
+        .unwrap_or_else(|| nothing_said(status));
+    Reason { text: cut(&text), code, context_id: shape.context_id, scim }
+}
+
+/// An answer that is no JSON: a gateway's page, or nothing.
+fn plain(status: u16, body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(KEPT)]);
+    let words = without_tags(&text).split_whitespace().collect::<Vec<_>>().join(" ");
+    if words.is_empty() { nothing_said(status) } else { cut(&words) }
+}
+
+fn without_tags(text: &str) -> String {
+    let mut inside = false;
+    text.chars()
+        .filter_map(|c| match c {
+            '<' => {
+                inside = true;
+                Some(' ')
+            }
+            '>' if inside => {
+                inside = false;
+                None
+            }
+            c => (!inside).then_some(c),
+        })
+        .collect()
+}
+
+fn nothing_said(status: u16) -> String {
+    match reqwest::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()) {
+        Some(words) => format!("{status} {words}, without a reason"),
+        None => format!("{status}, without a reason"),
+    }
+}
+
+/// At most [`KEPT`] bytes of a text, cut between characters.
+pub(super) fn cut(text: &str) -> String {
+    let end = text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= KEPT).last();
+    text[..end.unwrap_or(0)].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> (String, Option<String>, bool) {
+        let reason = reason(409, body.as_bytes());
+        (reason.text, reason.code, reason.scim)
+    }
+
+    #[test]
+    fn all_shapes_give_a_reason() {
+        let code = |code: &str| Some(code.to_owned());
+        for (body, text, expected_code, scim) in [
+            (
+                r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"409","scimType":"uniqueness","detail":"taken"}"#,
+                "taken",
+                code("uniqueness"),
+                true,
+            ),
+            (
+                r#"{"message":"no such team","code":"not.found","status":404,"contextId":"c-1","details":[],"errors":[]}"#,
+                "no such team",
+                code("not.found"),
+                false,
+            ),
+            (
+                r#"{"error":"invalid_client","error_description":"unknown client"}"#,
+                "unknown client",
+                code("invalid_client"),
+                false,
+            ),
+            (
+                r#"{"error":"invalid_request","description":"rate limit exceeded"}"#,
+                "rate limit exceeded",
+                code("invalid_request"),
+                false,
+            ),
+            (
+                r#"{"errors":[{"detail":"path does not exist","status":"400"}]}"#,
+                "path does not exist",
+                None,
+                true,
+            ),
+            ("<html><body><h1>502 Bad\nGateway</h1></body></html>", "502 Bad Gateway", None, false),
+            ("", "409 Conflict, without a reason", None, false),
+            ("{}", "409 Conflict, without a reason", None, false),
+        ] {
+            assert_eq!(read(body), (text.to_owned(), expected_code, scim), "{body}");
+        }
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        let text = reason(500, "ä".repeat(5000).as_bytes()).text;
+        assert!(text.len() <= KEPT && text.starts_with('ä'), "{}", text.len());
+    }
+}

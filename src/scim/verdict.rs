@@ -1,0 +1,183 @@
+//! What an answer means. Pure: the table of the tenant contract, row by row.
+
+use std::time::Duration;
+
+use super::reason::Reason;
+
+/// What an answer that is no success means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Too many calls (429): nobody is at fault, all wait.
+    Throttled {
+        /// At least this long.
+        wait: Duration,
+    },
+    /// The tenant or the way to it fails (408, 5xx, connection, time-out, a gateway's 404): later.
+    Unavailable {
+        /// At least this long, if the tenant said so.
+        wait: Option<Duration>,
+    },
+    /// It does not know us, not even with a token fetched anew.
+    Unauthorized,
+    /// It knows us and does not let us (403).
+    Forbidden,
+    /// The resource does not exist (404 or 410 in SCIM's form).
+    Gone,
+    /// The resource has changed since it was read (412, 409, 400 `invalidVers`): decide anew.
+    Conflict,
+    /// What was to be created is there already (409 `uniqueness`).
+    Exists,
+    /// The request is wrong (400, 413, 415, 422, 501 and what nobody foresaw): never the same again.
+    Rejected,
+    /// The call was not made, because we are stopping.
+    NotSent,
+}
+
+impl Verdict {
+    /// The tenant has understood the call and answered it, whatever it answered.
+    #[must_use]
+    pub const fn answered(&self) -> bool {
+        !matches!(
+            self,
+            Self::Throttled { .. } | Self::Unavailable { .. } | Self::Unauthorized | Self::NotSent
+        )
+    }
+
+    /// The word in logs and spans (`error.type` where there is no status).
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Throttled { .. } => "throttled",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Gone => "gone",
+            Self::Conflict => "conflict",
+            Self::Exists => "exists",
+            Self::Rejected => "rejected",
+            Self::NotSent => "not_sent",
+        }
+    }
+}
+
+/// A call that did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{reason}", status.map(|status| format!("{status}: ")).unwrap_or_default())]
+pub struct Failure {
+    /// What it means.
+    pub verdict: Verdict,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// Why, for a person, as the tenant put it. It may hold personal data: the log gets it redacted.
+    pub reason: String,
+    /// By which the vendor's support finds the call.
+    pub correlation_id: Option<String>,
+}
+
+impl Failure {
+    /// A failure on our side of the wire, or on the way.
+    pub(super) fn local(verdict: Verdict, reason: impl Into<String>) -> Self {
+        Self { verdict, status: None, reason: reason.into(), correlation_id: None }
+    }
+
+    /// An answer with status 2xx whose body is not what was asked for; the next try may bring it.
+    pub(super) fn broken(status: u16, reason: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::Unavailable { wait: None },
+            status: Some(status),
+            reason: reason.into(),
+            correlation_id: None,
+        }
+    }
+}
+
+/// The wait after a 429 that names none.
+const DEFAULT_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a status outside 2xx means, with what its body and headers said.
+pub(super) fn verdict(status: u16, reason: &Reason, wait: Option<Duration>) -> Verdict {
+    let code = reason.code.as_deref().unwrap_or_default();
+    match status {
+        429 => Verdict::Throttled { wait: wait.unwrap_or(DEFAULT_PAUSE) },
+        401 => Verdict::Unauthorized,
+        403 => Verdict::Forbidden,
+        404 | 410 if reason.scim => Verdict::Gone,
+        412 => Verdict::Conflict,
+        409 if code == "uniqueness" => Verdict::Exists,
+        409 => Verdict::Conflict,
+        400 if code == "invalidVers" => Verdict::Conflict,
+        501 => Verdict::Rejected,
+        404 | 408 | 423 | 425 | 500..=599 => Verdict::Unavailable { wait },
+        _ => Verdict::Rejected,
+    }
+}
+
+/// The same for the token endpoint (RFC 6749 §5.2), which reports its own rate limit as a 400.
+pub(super) fn token_verdict(status: u16, reason: &Reason, wait: Option<Duration>) -> Verdict {
+    let throttled = reason.text.to_ascii_lowercase().contains("rate limit exceeded");
+    match status {
+        400 if throttled => Verdict::Throttled { wait: wait.unwrap_or(DEFAULT_PAUSE) },
+        400 | 401 => Verdict::Unauthorized,
+        404 | 410 => Verdict::Rejected,
+        _ => verdict(status, reason, wait),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LATER: Verdict = Verdict::Unavailable { wait: None };
+    const PAUSE: Verdict = Verdict::Throttled { wait: DEFAULT_PAUSE };
+
+    fn reason(code: &str, text: &str, scim: bool) -> Reason {
+        Reason { text: text.into(), code: (!code.is_empty()).then(|| code.into()), context_id: None, scim }
+    }
+
+    #[test]
+    fn the_table_of_the_contract() {
+        for (status, code, scim, expected) in [
+            (401, "", false, Verdict::Unauthorized),
+            (403, "", false, Verdict::Forbidden),
+            (404, "", true, Verdict::Gone),
+            (404, "", false, LATER),
+            (409, "uniqueness", true, Verdict::Exists),
+            (409, "", true, Verdict::Conflict),
+            (412, "", false, Verdict::Conflict),
+            (400, "invalidVers", true, Verdict::Conflict),
+            (400, "invalidValue", true, Verdict::Rejected),
+            (413, "", false, Verdict::Rejected),
+            (415, "", false, Verdict::Rejected),
+            (422, "", false, Verdict::Rejected),
+            (501, "", false, Verdict::Rejected),
+            (302, "", false, Verdict::Rejected),
+            (408, "", false, LATER),
+            (429, "", false, PAUSE),
+            (500, "", false, LATER),
+            (502, "", false, LATER),
+            (503, "", false, LATER),
+            (504, "", false, LATER),
+        ] {
+            assert_eq!(verdict(status, &reason(code, "", scim), None), expected, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn what_the_tenant_asks_to_wait_is_kept() {
+        let wait = Duration::from_secs(9);
+        let none = reason("", "", false);
+        assert_eq!(verdict(429, &none, Some(wait)), Verdict::Throttled { wait });
+        assert_eq!(verdict(503, &none, Some(wait)), Verdict::Unavailable { wait: Some(wait) });
+    }
+
+    #[test]
+    fn the_token_endpoint_has_rules_of_its_own() {
+        let limited = reason("invalid_request", "Client rate limit exceeded", false);
+        assert_eq!(token_verdict(400, &limited, None), PAUSE);
+        for status in [400, 401] {
+            let refused = reason("invalid_client", "unknown client", false);
+            assert_eq!(token_verdict(status, &refused, None), Verdict::Unauthorized);
+        }
+        assert_eq!(token_verdict(503, &reason("", "", false), None), LATER);
+    }
+}

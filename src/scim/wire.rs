@@ -1,0 +1,229 @@
+//! SCIM on the wire (RFC 7643 §3, §4.1; RFC 7644 §3.4.2): typed structs, one user at a time.
+//!
+//! A user who cannot be read properly is not read at all: he is reported with his place, and nothing is
+//! decided from him. No text of a record goes into a message, because it may be personal.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::model::{Role, TeamId, Timestamp, User, UserId};
+
+/// Which attribute of a user holds the HR roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleAttribute {
+    /// `roles[].value`.
+    Roles,
+    /// `teams[].value`.
+    Teams,
+}
+
+/// One page of a list of users; the users are still text.
+#[derive(Debug)]
+pub struct Page {
+    /// How many users the whole list has, as of this page.
+    pub total: u64,
+    /// `Date` of the answer.
+    pub date: Option<Timestamp>,
+    /// The records, in the order of the page.
+    pub resources: Vec<Box<RawValue>>,
+}
+
+/// A record that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Whose it is, if at least that could be read.
+    pub id: Option<UserId>,
+    /// Where in the record, and what is wrong there.
+    pub reason: String,
+}
+
+#[derive(Deserialize)]
+struct WirePage {
+    #[serde(rename = "totalResults")]
+    total_results: Option<u64>,
+    #[serde(rename = "Resources")]
+    resources: Option<Vec<Box<RawValue>>>,
+}
+
+/// Reads a page. A list without `Resources` is only a list when it says that it is empty.
+pub(super) fn page(body: &[u8], date: Option<Timestamp>) -> Result<Page, String> {
+    let page: WirePage = parse(body).map_err(|why| format!("the answer is no SCIM list: {why}"))?;
+    let total = page.total_results.ok_or("the answer is no SCIM list: `totalResults` is missing")?;
+    let resources = match page.resources {
+        Some(resources) => resources,
+        None if total == 0 => Vec::new(),
+        None => return Err(format!("the list has no `Resources`, though `totalResults` is {total}")),
+    };
+    Ok(Page { total, date, resources })
+}
+
+/// Reads whether a `ServiceProviderConfig` offers entity tags; what cannot be read does not.
+pub(super) fn etag_supported(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Config {
+        etag: Supported,
+    }
+    #[derive(Deserialize)]
+    struct Supported {
+        supported: bool,
+    }
+    serde_json::from_slice::<Config>(body).is_ok_and(|config| config.etag.supported)
+}
+
+#[derive(Deserialize)]
+struct WireUser {
+    id: String,
+    active: Option<bool>,
+    roles: Option<Vec<Element>>,
+    teams: Option<Vec<Element>>,
+    meta: Option<Meta>,
+}
+
+/// An element of a multi-valued attribute, of which only the value counts.
+#[derive(Deserialize)]
+struct Element {
+    value: String,
+}
+
+#[derive(Deserialize)]
+struct Meta {
+    version: Option<String>,
+    #[serde(rename = "lastModified")]
+    last_modified: Option<String>,
+}
+
+/// Reads one user.
+///
+/// # Errors
+/// With the place, when the record has no `id` or an attribute that we need is not of its type.
+pub fn read_user(record: &[u8], role_attribute: RoleAttribute) -> Result<User, Unreadable> {
+    let wire: WireUser = parse(record).map_err(|reason| Unreadable { id: id_of(record), reason })?;
+    if wire.id.trim().is_empty() {
+        return Err(Unreadable { id: None, reason: "`id` is empty".to_owned() });
+    }
+    let values = |elements: &Option<Vec<Element>>| -> Vec<String> {
+        elements.iter().flatten().map(|element| element.value.clone()).collect()
+    };
+    let teams = values(&wire.teams);
+    let roles = match role_attribute {
+        RoleAttribute::Roles => values(&wire.roles),
+        RoleAttribute::Teams => teams.clone(),
+    };
+    let (version, last_modified) = wire.meta.map_or((None, None), |meta| (meta.version, meta.last_modified));
+    Ok(User {
+        id: UserId::from(wire.id),
+        active: wire.active.unwrap_or(true),
+        roles: roles.into_iter().map(Role::from).collect(),
+        teams: teams.into_iter().map(TeamId::from).collect::<BTreeSet<_>>(),
+        version,
+        last_modified: last_modified.as_deref().and_then(Timestamp::parse),
+    })
+}
+
+fn id_of(record: &[u8]) -> Option<UserId> {
+    #[derive(Deserialize)]
+    struct Id {
+        id: String,
+    }
+    serde_json::from_slice::<Id>(record)
+        .ok()
+        .filter(|it| !it.id.trim().is_empty())
+        .map(|it| UserId::from(it.id))
+}
+
+fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, String> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let what = without_values(&error.into_inner().to_string());
+        if path == "." { what } else { format!("`{path}`: {what}") }
+    })?;
+    deserializer.end().map_err(|_| "something follows the JSON value".to_owned())?;
+    Ok(value)
+}
+
+/// serde quotes the value that it did not expect; a record's values are nobody's business.
+fn without_values(message: &str) -> String {
+    let Some(rest) =
+        message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "))
+    else {
+        return message.to_owned();
+    };
+    let expected = rest.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);
+    let found = rest.split(['"', '`', ',']).next().unwrap_or_default().trim();
+    format!("found {found}, expected {expected}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(json: &str) -> Result<User, Unreadable> {
+        read_user(json.as_bytes(), RoleAttribute::Roles)
+    }
+
+    #[test]
+    fn a_record_is_read_with_what_it_leaves_out() {
+        let user =
+            user(r#"{"id":"u1","displayName":"x","roles":null,"meta":{"version":"W/\"3\""}}"#).unwrap();
+        assert!(user.active && user.roles.is_empty() && user.teams.is_empty());
+        assert_eq!(user.version.as_deref(), Some("W/\"3\""));
+    }
+
+    #[test]
+    fn the_role_attribute_is_selectable() {
+        let record = br#"{"id":"u1","teams":[{"value":"t"}],"roles":[{"value":"r"}]}"#;
+        let roles = |attribute| read_user(record, attribute).unwrap().roles;
+        assert_eq!(roles(RoleAttribute::Roles), ["r"].map(Role::from).into());
+        assert_eq!(roles(RoleAttribute::Teams), ["t"].map(Role::from).into());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place_and_without_its_value() {
+        for (record, id, reason) in [
+            (r#"{"userName":"secret@example.com"}"#, None, "missing field `id` at line 1 column 33"),
+            (r#"{"id":""}"#, None, "`id` is empty"),
+            (r#"{"id":7}"#, None, "`id`: found integer, expected a string at line 1 column 7"),
+            (
+                r#"{"id":"u1","roles":[{"value":"a"},{"value":5}]}"#,
+                Some("u1"),
+                "`roles[1].value`: found integer, expected a string at line 1 column 44",
+            ),
+            (
+                r#"{"id":"u1","active":"Jo, expected \"Ann\""}"#,
+                Some("u1"),
+                "`active`: found string, expected a boolean at line 1 column 42",
+            ),
+            (
+                r#"{"id":"u1","teams":[{}]}"#,
+                Some("u1"),
+                "`teams[0]`: missing field `value` at line 1 column 22",
+            ),
+        ] {
+            let expected = Unreadable { id: id.map(UserId::from), reason: reason.to_owned() };
+            assert_eq!(user(record), Err(expected), "{record}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_never_an_empty_list() {
+        let read = |body: &str| page(body.as_bytes(), None).map(|page| (page.total, page.resources.len()));
+        assert_eq!(read(r#"{"totalResults":0}"#), Ok((0, 0)));
+        assert_eq!(read(r#"{"totalResults":3,"Resources":[{},{}]}"#), Ok((3, 2)));
+        for broken in [
+            "",
+            "{}",
+            "[]",
+            "null",
+            r#"{"Resources":[]}"#,
+            r#"{"totalResults":2}"#,
+            r#"{"totalResults":2,"Resources":null}"#,
+            r#"{"totalResults":2,"Resources":[{}"#,
+            r#"{"totalResults":0,"Resources":[]} trailing"#,
+        ] {
+            assert!(read(broken).is_err(), "{broken}");
+        }
+    }
+}
