@@ -9,7 +9,7 @@ mod time;
 mod user;
 
 pub use id::{Role, TeamId, TenantId, UserId};
-pub use operation::{Kind, Operation, Payload, TeamPatch, TeamsPayload};
+pub use operation::{Cause, Kind, Operation, Payload, TeamPatch, TeamsPayload};
 pub use pass::{PassKind, PassResult};
 pub use time::Timestamp;
 pub use user::User;

@@ -73,6 +73,53 @@ impl Payload {
             Self::Teams(_) => Kind::Teams,
         }
     }
+
+    /// What the user is to end up with, as text: equal for equal decisions, whatever they were made from.
+    #[must_use]
+    pub fn target(&self) -> String {
+        match self {
+            Self::Teams(teams) => {
+                let ids: Vec<&str> = teams.teams.iter().map(TeamId::as_str).collect();
+                serde_json::json!(ids).to_string()
+            }
+        }
+    }
+}
+
+/// Why a user is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// His roles ask for other teams than he has.
+    Mapped,
+    /// None of his roles is mapped.
+    Unmapped,
+    /// His record says `active: false`.
+    Inactive,
+}
+
+impl Cause {
+    /// The word in the database, in logs and in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mapped => "mapped",
+            Self::Unmapped => "unmapped",
+            Self::Inactive => "inactive",
+        }
+    }
+
+    /// The cause that a word stands for.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Mapped, Self::Unmapped, Self::Inactive].into_iter().find(|cause| cause.as_str() == word)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// One thing to be changed for one user.
@@ -82,8 +129,8 @@ pub struct Operation {
     pub user: UserId,
     /// What it changes.
     pub payload: Payload,
-    /// Why, in a word for the log: `mapped`, `unmapped` or `inactive`.
-    pub cause: &'static str,
+    /// Why.
+    pub cause: Cause,
     /// The version of the record that it was decided from, for `If-Match`.
     pub version: Option<String>,
 }

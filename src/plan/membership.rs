@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::Mapping;
-use crate::model::{Operation, Payload, TeamId, TeamPatch, TeamsPayload, User};
+use crate::model::{Cause, Operation, Payload, TeamId, TeamPatch, TeamsPayload, User};
 
 /// What becomes of a user's managed teams when his record no longer asks for any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,12 +53,12 @@ pub fn decide(user: &User, mapping: &Mapping, policy: Policy) -> Option<Operatio
 }
 
 /// The managed teams that the user should be in, and why; `None` when he keeps what he has.
-fn desired(user: &User, mapping: &Mapping, policy: Policy) -> Option<(&'static str, BTreeSet<TeamId>)> {
+fn desired(user: &User, mapping: &Mapping, policy: Policy) -> Option<(Cause, BTreeSet<TeamId>)> {
     if !user.active {
-        return (policy.when_inactive == WhenGone::Remove).then(|| ("inactive", BTreeSet::new()));
+        return (policy.when_inactive == WhenGone::Remove).then(|| (Cause::Inactive, BTreeSet::new()));
     }
     match mapping.teams_for(&user.roles) {
-        Some(teams) => Some(("mapped", teams)),
-        None => (policy.when_unmapped == WhenGone::Remove).then(|| ("unmapped", BTreeSet::new())),
+        Some(teams) => Some((Cause::Mapped, teams)),
+        None => (policy.when_unmapped == WhenGone::Remove).then(|| (Cause::Unmapped, BTreeSet::new())),
     }
 }

@@ -163,6 +163,7 @@ impl Auth {
             status: Some(answer.status),
             reason: format!("no token: {}", why.text),
             correlation_id: answer.correlation_id.or(why.context_id),
+            answer: None,
         })
     }
 

@@ -15,7 +15,7 @@ use super::auth::{Auth, Token};
 use super::headers;
 use super::http::transport_reason;
 use super::limiter::Limiter;
-use super::reason::reason;
+use super::reason::{excerpt, reason};
 use super::verdict::{Failure, Verdict, verdict};
 use super::wire::{self, Page};
 use crate::clock::Clock;
@@ -364,6 +364,7 @@ fn failure(answer: Answer, headers: &HeaderMap, now: Timestamp) -> Failure {
         status: Some(answer.status),
         reason: why.text,
         correlation_id: answer.correlation_id.or(why.context_id),
+        answer: Some(excerpt(&answer.body)),
     }
 }
 

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 /// Text that a tenant sends is kept up to this many bytes.
-pub(super) const KEPT: usize = 2048;
+const KEPT: usize = 2048;
 
 /// What could be learned from an error answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,8 +98,13 @@ fn nothing_said(status: u16) -> String {
     }
 }
 
+/// The start of an answer, for the record.
+pub(super) fn excerpt(body: &[u8]) -> String {
+    cut(&String::from_utf8_lossy(&body[..body.len().min(KEPT)]))
+}
+
 /// At most [`KEPT`] bytes of a text, cut between characters.
-pub(super) fn cut(text: &str) -> String {
+fn cut(text: &str) -> String {
     let end = text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= KEPT).last();
     text[..end.unwrap_or(0)].to_owned()
 }

@@ -72,12 +72,14 @@ pub struct Failure {
     pub reason: String,
     /// By which the vendor's support finds the call.
     pub correlation_id: Option<String>,
+    /// The start of the answer's body, at most 2 KiB. It may hold personal data and never goes to a log.
+    pub answer: Option<String>,
 }
 
 impl Failure {
     /// A failure on our side of the wire, or on the way.
     pub(super) fn local(verdict: Verdict, reason: impl Into<String>) -> Self {
-        Self { verdict, status: None, reason: reason.into(), correlation_id: None }
+        Self { verdict, status: None, reason: reason.into(), correlation_id: None, answer: None }
     }
 
     /// An answer with status 2xx whose body is not what was asked for; the next try may bring it.
@@ -87,6 +89,7 @@ impl Failure {
             status: Some(status),
             reason: reason.into(),
             correlation_id: None,
+            answer: None,
         }
     }
 }

@@ -1,1 +1,145 @@
-//! To be written.
+//! The database: one file a table, and SQL nowhere else.
+//!
+//! It keeps what it is told and decides nothing but what the rules of the outbox say: one open operation
+//! for each user and kind, and operations, snapshot and watermark in one transaction.
+//!
+//! `SQLite` in WAL mode with `synchronous = NORMAL`: a power cut can lose the last transactions, but only
+//! whole ones, and a lost one is read or sent again.
+
+mod commit;
+mod dead_letters;
+mod error;
+mod file;
+mod outbox;
+mod passes;
+mod staging;
+mod status;
+mod tenants;
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqlitePool, Transaction};
+
+pub use commit::{Commit, Committed};
+pub use dead_letters::{DeadLetter, Selection};
+pub use error::StoreError;
+pub use outbox::{Leased, Note, Settlement, Step, Turn};
+pub use passes::{PassRow, PassTotals};
+pub use staging::Decision;
+pub use status::{OperationCounts, TenantStatus};
+pub use tenants::TenantState;
+
+use crate::model::Timestamp;
+
+/// How long a statement waits for another process to finish its transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Statuses and plans are read beside the writer.
+const READERS: u32 = 2;
+/// Finished operations and passes are kept this long.
+const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The open database; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    writer: SqlitePool,
+    reader: SqlitePool,
+    /// Held for as long as any clone lives.
+    _owner: Option<std::sync::Arc<file::Owner>>,
+}
+
+impl Store {
+    /// Opens the database as its one owner: creates it when it is not there, brings its schema up to date,
+    /// and clears away what a killed owner left half done.
+    ///
+    /// # Errors
+    /// When another process owns it, when it cannot be written, is damaged, not ours, or newer than we are.
+    pub async fn own(path: &Path, now: Timestamp) -> Result<Self, StoreError> {
+        let owner = file::Owner::lock(path)?;
+        file::create(path)?;
+        file::check_ours(path)?;
+        let store = Self::connect(path, Some(owner)).await?;
+        file::migrate(path, &store.writer).await?;
+        store.clear(now).await?;
+        Ok(store)
+    }
+
+    /// Opens an existing database beside whoever owns it, to change single rows.
+    ///
+    /// # Errors
+    /// When it is not there, not ours, or of another schema than ours.
+    pub async fn beside(path: &Path) -> Result<Self, StoreError> {
+        file::check_there(path)?;
+        file::check_ours(path)?;
+        let store = Self::connect(path, None).await?;
+        file::check_schema(path, &store.reader).await?;
+        Ok(store)
+    }
+
+    async fn connect(path: &Path, owner: Option<file::Owner>) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(false)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(BUSY_TIMEOUT);
+        let error = |error| StoreError::open(path, error);
+        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(error)?;
+        let reader = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options.pragma("query_only", "on"))
+            .await
+            .map_err(error)?;
+        Ok(Self { writer, reader, _owner: owner.map(std::sync::Arc::new) })
+    }
+
+    /// Writes what is still in the log into the database file and closes it.
+    pub async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+
+    /// A transaction that writes: it takes the write lock at once, because one that reads first and
+    /// writes later fails whenever another process wrote in between.
+    async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// Staged rows of a pass that did not end, and leases of a process that is no more.
+    async fn clear(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        sqlx::query("DELETE FROM staged_users").execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM staged_operations").execute(&mut *tx).await?;
+        sqlx::query(
+            "UPDATE passes SET finished_at = $1, result = 'failed', reason = 'interrupted' WHERE result IS NULL",
+        )
+        .bind(now.millis())
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query(
+            "UPDATE operations SET state = CASE superseded WHEN 1 THEN 'superseded' ELSE 'ready' END,
+                 finished_at = CASE superseded WHEN 1 THEN $1 END,
+                 lease = NULL, superseded = 0, due_at = $1, touched_at = $1
+             WHERE state = 'leased'",
+        )
+        .bind(now.millis())
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Removes finished operations and passes that are older than a week.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn prune(&self, now: Timestamp) -> Result<(), StoreError> {
+        let before = now.minus(RETENTION).millis();
+        let mut tx = self.write().await?;
+        sqlx::query("DELETE FROM operations WHERE finished_at < $1").bind(before).execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM passes WHERE finished_at < $1").bind(before).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,242 @@
+//! The end of a pass: operations, snapshot and watermark move in one transaction.
+//!
+//! The rules of replacing, for a user and kind: a newer decision takes the place of the open operation, an
+//! equal one leaves it alone with its attempts and its due time, and "nothing to do" takes it away. A user
+//! whom delivery touched since he was read gets no new operation from that reading: he is read again.
+
+use sqlx::SqliteConnection;
+
+use super::passes::{PassTotals, finish};
+use super::staging::drop_staged;
+use super::{Store, StoreError};
+use crate::model::{PassKind, PassResult, TenantId, Timestamp, UserId};
+
+/// How a pass ends.
+#[derive(Debug)]
+pub struct Commit<'a> {
+    /// Its number.
+    pub pass: i64,
+    /// Whose pass it is.
+    pub tenant: &'a TenantId,
+    /// How much it read.
+    pub kind: PassKind,
+    /// Its result: ok or degraded.
+    pub result: PassResult,
+    /// Why it is not ok.
+    pub reason: Option<&'a str>,
+    /// What it did.
+    pub totals: PassTotals,
+    /// The new watermark; `None` leaves the old one.
+    pub watermark: Option<Timestamp>,
+    /// Of the rules that a sweep has applied to all users.
+    pub mapping_digest: Option<&'a str>,
+    /// The next pass must read all users.
+    pub sweep_wanted: bool,
+    /// Users who were asked for by id and are no more.
+    pub gone: &'a [UserId],
+    /// Our clock.
+    pub now: Timestamp,
+}
+
+/// What became of the pass's decisions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// New operations.
+    pub ready: u64,
+    /// Open operations that a newer decision took away.
+    pub replaced: u64,
+    /// Users to be read again.
+    pub rereads: u64,
+}
+
+/// `$1` the pass, `$2` the tenant: an open operation and the staged decision that is about the same thing.
+macro_rules! same {
+    ($condition:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM staged_operations s
+             WHERE s.pass = $1 AND s.user_id = operations.user_id AND s.kind = operations.kind AND ",
+            $condition,
+            ")"
+        )
+    };
+}
+
+impl Store {
+    /// Ends a pass.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing has moved.
+    pub async fn commit(&self, commit: &Commit<'_>) -> Result<Committed, StoreError> {
+        let mut tx = self.write().await?;
+        forget_rereads(&mut tx, commit).await?;
+        let rereads = want_rereads(&mut tx, commit).await?;
+        let replaced = replace(&mut tx, commit).await?;
+        refresh(&mut tx, commit).await?;
+        let ready = insert(&mut tx, commit).await?;
+        snapshot(&mut tx, commit).await?;
+        for user in commit.gone {
+            forget(&mut tx, commit.tenant, user, commit.now).await?;
+        }
+        move_tenant(&mut tx, commit).await?;
+        finish(&mut tx, commit.pass, commit.result, commit.reason, commit.totals, commit.now).await?;
+        drop_staged(&mut tx, commit.pass).await?;
+        tx.commit().await?;
+        Ok(Committed { ready, replaced, rereads })
+    }
+}
+
+/// Whoever has been read need not be read again.
+async fn forget_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(), StoreError> {
+    sqlx::query(
+        "DELETE FROM rereads WHERE tenant = $2
+             AND EXISTS (SELECT 1 FROM staged_users s WHERE s.pass = $1 AND s.id = rereads.user_id)",
+    )
+    .bind(commit.pass)
+    .bind(commit.tenant.as_str())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Except those whom delivery touched since: what was read of them may be what was before.
+async fn want_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, StoreError> {
+    let wanted = sqlx::query(
+        "INSERT INTO rereads (tenant, user_id)
+         SELECT DISTINCT $2, s.user_id FROM staged_operations s
+         JOIN operations o ON o.tenant = $2 AND o.user_id = s.user_id
+         WHERE s.pass = $1 AND (o.state = 'leased' OR o.touched_at >= s.read_at)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(commit.pass)
+    .bind(commit.tenant.as_str())
+    .execute(tx)
+    .await?;
+    Ok(wanted.rows_affected())
+}
+
+async fn replace(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, StoreError> {
+    // A stale row waits for the new decision and takes it over, with its attempts.
+    let replaced = sqlx::query(concat!(
+        "UPDATE operations SET state = 'superseded', finished_at = $3 WHERE tenant = $2 AND (
+             (state IN ('ready', 'held', 'dead') AND ",
+        same!("s.target IS NOT operations.target"),
+        ") OR (state = 'stale' AND ",
+        same!("s.target IS NULL"),
+        "))"
+    ))
+    .bind(commit.pass)
+    .bind(commit.tenant.as_str())
+    .bind(commit.now.millis())
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(concat!(
+        "UPDATE operations SET superseded = ",
+        same!("s.target IS NOT operations.target"),
+        " WHERE tenant = $2 AND state = 'leased' AND ",
+        same!("1")
+    ))
+    .bind(commit.pass)
+    .bind(commit.tenant.as_str())
+    .execute(tx)
+    .await?;
+    Ok(replaced.rows_affected())
+}
+
+/// An equal decision leaves the row alone, but for what it was decided from; a stale row is ready again.
+async fn refresh(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE operations SET payload = s.payload, target = s.target, version = s.version, cause = s.cause,
+             state = CASE state WHEN 'stale' THEN 'ready' ELSE state END
+         FROM staged_operations s
+         WHERE s.pass = $1 AND operations.tenant = $2 AND s.user_id = operations.user_id
+             AND s.kind = operations.kind AND s.target IS NOT NULL
+             AND (operations.state = 'stale' OR (operations.state IN ('ready', 'held') AND s.target = operations.target))
+             AND operations.touched_at < s.read_at",
+    )
+    .bind(commit.pass)
+    .bind(commit.tenant.as_str())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn insert(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, StoreError> {
+    let inserted = sqlx::query(
+        "INSERT INTO operations (tenant, user_id, kind, state, target, payload, cause, version, traceparent,
+             pass, created_at, due_at)
+         SELECT $2, s.user_id, s.kind, 'ready', s.target, s.payload, s.cause, s.version, s.traceparent, $1, $3, $3
+         FROM staged_operations s
+         WHERE s.pass = $1 AND s.target IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM rereads r WHERE r.tenant = $2 AND r.user_id = s.user_id)
+             AND NOT EXISTS (SELECT 1 FROM operations o
+                 WHERE o.tenant = $2 AND o.user_id = s.user_id AND o.kind = s.kind
+                     AND o.state IN ('ready', 'leased', 'stale', 'held', 'dead'))
+         ORDER BY s.user_id",
+    )
+    .bind(commit.pass)
+    .bind(commit.tenant.as_str())
+    .bind(commit.now.millis())
+    .execute(tx)
+    .await?;
+    Ok(inserted.rows_affected())
+}
+
+async fn snapshot(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO users (tenant, id, active, roles, teams, version, last_modified, read_at, pass)
+         SELECT $2, id, active, roles, teams, version, last_modified, read_at, pass
+         FROM staged_users WHERE pass = $1
+         ON CONFLICT (tenant, id) DO UPDATE SET active = excluded.active, roles = excluded.roles,
+             teams = excluded.teams, version = excluded.version, last_modified = excluded.last_modified,
+             read_at = excluded.read_at, pass = excluded.pass",
+    )
+    .bind(commit.pass)
+    .bind(commit.tenant.as_str())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn move_tenant(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO tenants (name, watermark, mapping_digest, sweep_wanted) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (name) DO UPDATE SET
+             watermark = coalesce(excluded.watermark, watermark),
+             mapping_digest = coalesce(excluded.mapping_digest, mapping_digest),
+             sweep_wanted = CASE WHEN $5 THEN excluded.sweep_wanted
+                 ELSE max(sweep_wanted, excluded.sweep_wanted) END",
+    )
+    .bind(commit.tenant.as_str())
+    .bind(commit.watermark.map(Timestamp::millis))
+    .bind(commit.mapping_digest)
+    .bind(commit.sweep_wanted)
+    .bind(commit.kind == PassKind::Sweep)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// A user who is no more: nothing waits for him, and nothing is known of him.
+pub(super) async fn forget(
+    tx: &mut SqliteConnection,
+    tenant: &TenantId,
+    user: &UserId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE operations SET state = 'gone', finished_at = $3, lease = NULL
+         WHERE tenant = $1 AND user_id = $2 AND state IN ('ready', 'leased', 'stale', 'held', 'dead')",
+    )
+    .bind(tenant.as_str())
+    .bind(user.as_str())
+    .bind(now.millis())
+    .execute(&mut *tx)
+    .await?;
+    for delete in [
+        "DELETE FROM users WHERE tenant = $1 AND id = $2",
+        "DELETE FROM rereads WHERE tenant = $1 AND user_id = $2",
+    ] {
+        sqlx::query(delete).bind(tenant.as_str()).bind(user.as_str()).execute(&mut *tx).await?;
+    }
+    Ok(())
+}

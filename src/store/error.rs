@@ -1,0 +1,99 @@
+//! What can be wrong with the database, and what to do about it.
+
+use std::path::{Path, PathBuf};
+
+/// Why the database could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has the lock.
+    #[error("{path}: another rosterd owns this database{pid}; stop it first", path = path.display(),
+        pid = pid.as_deref().map(|pid| format!(" (process {pid})")).unwrap_or_default())]
+    Owned {
+        /// The database.
+        path: PathBuf,
+        /// Its owner, as its lock file says.
+        pid: Option<String>,
+    },
+    /// There is none yet.
+    #[error("{path}: there is no database yet; `rosterd run` or `rosterd sync` makes it", path = path.display())]
+    NotThere {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The file belongs to somebody else, or is no database at all.
+    #[error("{path}: not a rosterd database ({what}); it was left as it is. Let `store.url` name another file",
+        path = path.display())]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        what: String,
+    },
+    /// A later version has been at it.
+    #[error("{path}: written by a newer rosterd (schema {found}, this one knows {known}); run that version, or restore a backup",
+        path = path.display())]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// An earlier version has been at it, and we may not change it now.
+    #[error("{path}: written by an older rosterd (schema {found}, this one needs {known}); `rosterd run` or `rosterd sync` brings it up to date",
+        path = path.display())]
+    Older {
+        /// The database.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// The file or its folder cannot be used.
+    #[error("{path}: cannot be {verb}: {error}", path = path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried.
+        verb: &'static str,
+        /// Why it failed.
+        error: std::io::Error,
+    },
+    /// The database could not be opened.
+    #[error("{path}: cannot be opened as a database: {error}", path = path.display())]
+    Open {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        error: sqlx::Error,
+    },
+    /// A row does not hold what it should.
+    #[error("the database is damaged: {what}; restore a backup")]
+    Damaged {
+        /// Which row, and what is wrong.
+        what: String,
+    },
+    /// A statement failed.
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("{path}: the schema cannot be brought up to date: {error}", path = path.display())]
+    Migrate {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        error: sqlx::migrate::MigrateError,
+    },
+}
+
+impl StoreError {
+    pub(super) fn open(path: &Path, error: sqlx::Error) -> Self {
+        Self::Open { path: path.to_owned(), error }
+    }
+
+    pub(super) fn damaged(what: impl Into<String>) -> Self {
+        Self::Damaged { what: what.into() }
+    }
+}

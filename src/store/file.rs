@@ -1,0 +1,144 @@
+//! The database as a file: whose it is, who may use it, and which schema it has.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use sqlx::SqlitePool;
+use sqlx::migrate::Migrator;
+
+use super::StoreError;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// "rost": at byte 68 of the header of every database that is ours (SQLite file format, §1.3).
+const APPLICATION_ID: i32 = 0x726f_7374;
+/// The header of a database file starts like this.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// Only its owner may read the state: it holds what the tenant answered.
+const MODE: u32 = 0o600;
+
+/// The lock beside the database. The operating system releases it however the process ends.
+#[derive(Debug)]
+pub(super) struct Owner {
+    _file: File,
+}
+
+impl Owner {
+    pub(super) fn lock(database: &Path) -> Result<Self, StoreError> {
+        let path = lock_path(database);
+        let error = |error| StoreError::File { path: path.clone(), verb: "locked", error };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(MODE)
+            .open(&path)
+            .map_err(error)?;
+        match file.try_lock() {
+            Ok(()) => {
+                file.set_len(0).map_err(error)?;
+                writeln!(file, "{}", std::process::id()).map_err(error)?;
+                Ok(Self { _file: file })
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                let read = file.rewind().and_then(|()| file.read_to_string(&mut pid));
+                let pid = read.is_ok().then(|| pid.trim().to_owned()).filter(|pid| !pid.is_empty());
+                Err(StoreError::Owned { path: database.to_owned(), pid })
+            }
+            Err(TryLockError::Error(cause)) => Err(error(cause)),
+        }
+    }
+}
+
+fn lock_path(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
+}
+
+/// Makes an empty file with the right mode, because the database library would make it readable for all.
+pub(super) fn create(path: &Path) -> Result<(), StoreError> {
+    let opened = OpenOptions::new().read(true).append(true).create(true).mode(MODE).open(path);
+    opened.map(drop).map_err(|error| StoreError::File { path: path.to_owned(), verb: "written", error })
+}
+
+pub(super) fn check_there(path: &Path) -> Result<(), StoreError> {
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.len() > 0 => Ok(()),
+        Ok(_) => Err(StoreError::NotThere { path: path.to_owned() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(StoreError::NotThere { path: path.to_owned() })
+        }
+        Err(error) => Err(StoreError::File { path: path.to_owned(), verb: "read", error }),
+    }
+}
+
+/// Looks into the header before any library touches the file. An empty file is ours to fill.
+pub(super) fn check_ours(path: &Path) -> Result<(), StoreError> {
+    let mut header = [0_u8; 100];
+    let error = |error| StoreError::File { path: path.to_owned(), verb: "read", error };
+    let mut file = File::open(path).map_err(error)?;
+    if file.metadata().map_err(error)?.len() == 0 {
+        return Ok(());
+    }
+    let not_ours = |what: &str| Err(StoreError::NotOurs { path: path.to_owned(), what: what.to_owned() });
+    match file.read_exact(&mut header) {
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return not_ours("no SQLite file"),
+        other => other.map_err(error)?,
+    }
+    if !header.starts_with(MAGIC) {
+        return not_ours("no SQLite file");
+    }
+    let id = i32::from_be_bytes([header[68], header[69], header[70], header[71]]);
+    // The id is written with the first migration; a process killed before it leaves a database without tables.
+    let schema_cookie = u32::from_be_bytes([header[40], header[41], header[42], header[43]]);
+    if id == APPLICATION_ID || (id == 0 && schema_cookie == 0) { Ok(()) } else { not_ours("another program's database") }
+}
+
+/// Brings the schema up to date, unless it is ahead of us.
+pub(super) async fn migrate(path: &Path, pool: &SqlitePool) -> Result<(), StoreError> {
+    let (found, known) = (schema(pool).await?, known());
+    if found > known {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known });
+    }
+    sqlx::query("PRAGMA application_id = 1919906676").execute(pool).await?;
+    MIGRATIONS.run(pool).await.map_err(|error| StoreError::Migrate { path: path.to_owned(), error })
+}
+
+/// Insists on exactly our schema.
+pub(super) async fn check_schema(path: &Path, pool: &SqlitePool) -> Result<(), StoreError> {
+    let path = path.to_owned();
+    match (schema(pool).await?, known()) {
+        (found, known) if found > known => Err(StoreError::Newer { path, found, known }),
+        (found, known) if found < known => Err(StoreError::Older { path, found, known }),
+        _ => Ok(()),
+    }
+}
+
+fn known() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+async fn schema(pool: &SqlitePool) -> Result<i64, StoreError> {
+    let tables: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'").fetch_one(pool).await?;
+    if tables == 0 {
+        return Ok(0);
+    }
+    let version: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(pool).await?;
+    Ok(version.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_application_id_is_written_as_it_is_checked() {
+        assert_eq!(APPLICATION_ID, 1_919_906_676);
+    }
+}

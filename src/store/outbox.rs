@@ -1,0 +1,293 @@
+//! `operations`, the outbox: what is due is leased, and what became of it is acknowledged.
+//!
+//! An acknowledgement names operation and lease, so it can never complete a newer row.
+
+use std::time::Duration;
+
+use sqlx::SqliteConnection;
+
+use super::commit::forget;
+use super::{Store, StoreError};
+use crate::model::{Cause, Operation, TenantId, Timestamp, UserId};
+
+/// Nothing is put off for longer: a due time further ahead was written before our clock was set back.
+const LONGEST_DELAY: Duration = Duration::from_secs(2 * 3600);
+
+/// An operation in our hands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leased {
+    /// Its row.
+    pub id: i64,
+    /// The lease that an acknowledgement must name.
+    pub lease: i64,
+    /// The pass that decided it.
+    pub pass: i64,
+    /// What to do.
+    pub operation: Operation,
+    /// Failed attempts so far that count.
+    pub attempts: u32,
+    /// The trace of the pass that decided it (W3C Trace Context).
+    pub traceparent: Option<String>,
+}
+
+/// What happens next to an operation that was leased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It is done.
+    Done,
+    /// It is sent again, not before `due`.
+    Later {
+        /// When.
+        due: Timestamp,
+        /// Whether this attempt counts towards the most that there may be.
+        counted: bool,
+    },
+    /// The user has changed since: he is read again and decided anew, not before `due`.
+    Stale {
+        /// When.
+        due: Timestamp,
+    },
+    /// The user is no more: what waits for him is dropped.
+    Gone,
+    /// It is a dead letter.
+    Dead,
+    /// It was not sent and waits as before.
+    Released,
+}
+
+/// What the last answer said, for `dead-letters show`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// The HTTP status.
+    pub status: Option<u16>,
+    /// Why, as the tenant put it.
+    pub reason: Option<String>,
+    /// By which the vendor's support finds the call.
+    pub correlation_id: Option<String>,
+    /// The start of the answer's body.
+    pub answer: Option<String>,
+}
+
+/// An acknowledgement.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// The operation.
+    pub id: i64,
+    /// The lease under which it was sent.
+    pub lease: i64,
+    /// Whom it was for.
+    pub user: UserId,
+    /// What happens next.
+    pub step: Step,
+    /// What the last answer said; `None` keeps what is known.
+    pub note: Option<Note>,
+}
+
+/// What a turn brought.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// Now in our hands.
+    pub leased: Vec<Leased>,
+    /// When the next operation is due, if one waits and none was due for lack of time.
+    pub next_due: Option<Timestamp>,
+}
+
+impl Store {
+    /// Acknowledges what was sent and leases up to `room` operations that are due, oldest first, in one
+    /// transaction. A user with an operation in flight is passed over.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing has moved, and the settlements must be handed in again.
+    pub async fn turn(
+        &self,
+        tenant: &TenantId,
+        settlements: &[Settlement],
+        room: u32,
+        now: Timestamp,
+    ) -> Result<Turn, StoreError> {
+        let mut tx = self.write().await?;
+        for settlement in settlements {
+            settle(&mut tx, tenant, settlement, now).await?;
+        }
+        let leased = if room > 0 { lease(&mut tx, tenant, room, now).await? } else { Vec::new() };
+        let next_due = if leased.is_empty() { next_due(&mut tx, tenant).await? } else { None };
+        tx.commit().await?;
+        Ok(Turn { leased, next_due })
+    }
+
+    /// Operations of `tenant` that still have to be sent, in flight or stale ones included, and users who
+    /// still have to be read again.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn open_work(&self, tenant: &TenantId) -> Result<u64, StoreError> {
+        let open: i64 = sqlx::query_scalar(
+            "SELECT (SELECT count(*) FROM operations WHERE tenant = $1 AND state IN ('ready', 'leased', 'stale'))
+                  + (SELECT count(*) FROM rereads WHERE tenant = $1)",
+        )
+        .bind(tenant.as_str())
+        .fetch_one(&self.reader)
+        .await?;
+        Ok(u64::try_from(open).unwrap_or(0))
+    }
+}
+
+async fn next_due(tx: &mut SqliteConnection, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError> {
+    let due: Option<i64> =
+        sqlx::query_scalar("SELECT min(due_at) FROM operations WHERE tenant = $1 AND state = 'ready'")
+            .bind(tenant.as_str())
+            .fetch_one(tx)
+            .await?;
+    Ok(due.map(Timestamp::from_millis))
+}
+
+type Row = (i64, i64, String, String, String, Option<String>, i64, Option<String>, i64);
+
+async fn lease(
+    tx: &mut SqliteConnection,
+    tenant: &TenantId,
+    room: u32,
+    now: Timestamp,
+) -> Result<Vec<Leased>, StoreError> {
+    // The number of a lease is one more than the last, so that no two leases of a row are alike.
+    let mut rows: Vec<Row> = sqlx::query_as(
+        "UPDATE operations SET state = 'leased', lease = coalesce(lease, 0) + 1, touched_at = $2
+         WHERE id IN (
+             SELECT id FROM operations o WHERE tenant = $1 AND state = 'ready' AND (due_at <= $2 OR due_at > $3)
+                 AND NOT EXISTS (SELECT 1 FROM operations f
+                     WHERE f.tenant = o.tenant AND f.user_id = o.user_id AND f.state = 'leased')
+             ORDER BY due_at, id LIMIT $4)
+         RETURNING id, lease, user_id, payload, cause, version, attempts, traceparent, pass",
+    )
+    .bind(tenant.as_str())
+    .bind(now.millis())
+    .bind(now.plus(LONGEST_DELAY).millis())
+    .bind(room)
+    .fetch_all(tx)
+    .await?;
+    rows.sort_unstable_by_key(|row| row.0);
+    rows.into_iter().map(leased).collect()
+}
+
+fn leased(row: Row) -> Result<Leased, StoreError> {
+    let (id, lease, user, payload, cause, version, attempts, traceparent, pass) = row;
+    let damaged = |what: &str| StoreError::damaged(format!("operation {id} has {what}"));
+    let payload = serde_json::from_str(&payload).map_err(|_| damaged("a payload that cannot be read"))?;
+    let cause = Cause::parse(&cause).ok_or_else(|| damaged("an unknown cause"))?;
+    let operation = Operation { user: UserId::from(user), payload, cause, version };
+    Ok(Leased { id, lease, pass, operation, attempts: u32::try_from(attempts).unwrap_or(u32::MAX), traceparent })
+}
+
+async fn settle(
+    tx: &mut SqliteConnection,
+    tenant: &TenantId,
+    settlement: &Settlement,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    note(tx, settlement).await?;
+    let row = match &settlement.step {
+        Step::Done => "done",
+        Step::Dead => "dead",
+        Step::Gone if ours(tx, settlement).await? => {
+            return forget(tx, tenant, &settlement.user, now).await;
+        }
+        Step::Gone => return Ok(()),
+        Step::Later { due, counted } => return put_back(tx, settlement, Some(*due), *counted, now).await,
+        Step::Released => return put_back(tx, settlement, None, false, now).await,
+        Step::Stale { due } => return stale(tx, tenant, settlement, *due, now).await,
+    };
+    // A dead letter that was decided otherwise while it was in flight is nobody's letter any more.
+    sqlx::query(
+        "UPDATE operations SET touched_at = $4,
+             state = CASE WHEN $3 = 'dead' AND superseded = 1 THEN 'superseded' ELSE $3 END,
+             finished_at = CASE WHEN $3 = 'dead' AND superseded = 0 THEN NULL ELSE $4 END,
+             attempts = attempts + ($3 = 'dead')
+         WHERE id = $1 AND lease = $2 AND state = 'leased'",
+    )
+    .bind(settlement.id)
+    .bind(settlement.lease)
+    .bind(row)
+    .bind(now.millis())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn ours(tx: &mut SqliteConnection, settlement: &Settlement) -> Result<bool, StoreError> {
+    let found: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM operations WHERE id = $1 AND lease = $2 AND state = 'leased'")
+            .bind(settlement.id)
+            .bind(settlement.lease)
+            .fetch_one(tx)
+            .await?;
+    Ok(found > 0)
+}
+
+async fn note(tx: &mut SqliteConnection, settlement: &Settlement) -> Result<(), StoreError> {
+    let Some(note) = &settlement.note else { return Ok(()) };
+    sqlx::query(
+        "UPDATE operations SET status = $3, reason = $4, correlation_id = $5, answer = $6
+         WHERE id = $1 AND lease = $2 AND state = 'leased'",
+    )
+    .bind(settlement.id)
+    .bind(settlement.lease)
+    .bind(note.status)
+    .bind(note.reason.as_deref())
+    .bind(note.correlation_id.as_deref())
+    .bind(note.answer.as_deref())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Back to the queue; what was decided otherwise while it was in flight is not sent again.
+async fn put_back(
+    tx: &mut SqliteConnection,
+    settlement: &Settlement,
+    due: Option<Timestamp>,
+    counted: bool,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE operations SET touched_at = CASE WHEN $3 IS NULL THEN touched_at ELSE $5 END,
+             state = CASE superseded WHEN 1 THEN 'superseded' ELSE 'ready' END,
+             finished_at = CASE superseded WHEN 1 THEN $5 END,
+             due_at = coalesce($3, due_at), attempts = attempts + $4
+         WHERE id = $1 AND lease = $2 AND state = 'leased'",
+    )
+    .bind(settlement.id)
+    .bind(settlement.lease)
+    .bind(due.map(Timestamp::millis))
+    .bind(i64::from(counted))
+    .bind(now.millis())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn stale(
+    tx: &mut SqliteConnection,
+    tenant: &TenantId,
+    settlement: &Settlement,
+    due: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let updated = sqlx::query(
+        "UPDATE operations SET state = 'stale', superseded = 0, touched_at = $4, due_at = $3, attempts = attempts + 1
+         WHERE id = $1 AND lease = $2 AND state = 'leased'",
+    )
+    .bind(settlement.id)
+    .bind(settlement.lease)
+    .bind(due.millis())
+    .bind(now.millis())
+    .execute(&mut *tx)
+    .await?;
+    if updated.rows_affected() > 0 {
+        sqlx::query("INSERT INTO rereads (tenant, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(tenant.as_str())
+            .bind(settlement.user.as_str())
+            .execute(tx)
+            .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! Numbers for `status`: read beside the writer, changing nothing.
+
+use super::{PassRow, PassTotals, Store, StoreError, TenantState};
+use crate::model::{TenantId, Timestamp};
+
+/// Operations by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OperationCounts {
+    /// Waiting to be sent.
+    pub ready: u64,
+    /// In flight.
+    pub in_flight: u64,
+    /// Waiting for a new decision.
+    pub stale: u64,
+    /// Held by the guard.
+    pub held: u64,
+    /// Given up.
+    pub dead: u64,
+    /// Done within the time that finished rows are kept.
+    pub done: u64,
+}
+
+/// What `status` says of one tenant.
+#[derive(Clone, Debug)]
+pub struct TenantStatus {
+    /// How far it has been read.
+    pub state: TenantState,
+    /// Users known.
+    pub users: u64,
+    /// Operations by state.
+    pub operations: OperationCounts,
+    /// When the oldest operation that waits was decided.
+    pub oldest_waiting: Option<Timestamp>,
+    /// Users whose record must be read again.
+    pub rereads: u64,
+    /// The newest passes, newest first: at most one that runs, and the last few that ended.
+    pub passes: Vec<PassRow>,
+}
+
+type PassColumns = (i64, String, i64, Option<i64>, Option<String>, Option<String>, i64, i64, i64, i64, i64);
+
+impl Store {
+    /// What is known of one tenant, in numbers.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn status(&self, tenant: &TenantId, passes: u32) -> Result<TenantStatus, StoreError> {
+        let (users, rereads, oldest): (i64, i64, Option<i64>) = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM users WHERE tenant = $1),
+                    (SELECT count(*) FROM rereads WHERE tenant = $1),
+                    (SELECT min(created_at) FROM operations WHERE tenant = $1 AND state IN ('ready', 'leased', 'stale'))",
+        )
+        .bind(tenant.as_str())
+        .fetch_one(&self.reader)
+        .await?;
+        Ok(TenantStatus {
+            state: self.tenant(tenant).await?,
+            users: number(users),
+            operations: self.operation_counts(tenant).await?,
+            oldest_waiting: oldest.map(Timestamp::from_millis),
+            rereads: number(rereads),
+            passes: self.passes(tenant, passes).await?,
+        })
+    }
+
+    /// Operations of one tenant, by state.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn operation_counts(&self, tenant: &TenantId) -> Result<OperationCounts, StoreError> {
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as("SELECT state, count(*) FROM operations WHERE tenant = $1 GROUP BY state")
+                .bind(tenant.as_str())
+                .fetch_all(&self.reader)
+                .await?;
+        let of = |state: &str| rows.iter().find(|row| row.0 == state).map_or(0, |row| number(row.1));
+        Ok(OperationCounts {
+            ready: of("ready"),
+            in_flight: of("leased"),
+            stale: of("stale"),
+            held: of("held"),
+            dead: of("dead"),
+            done: of("done"),
+        })
+    }
+
+    async fn passes(&self, tenant: &TenantId, limit: u32) -> Result<Vec<PassRow>, StoreError> {
+        let rows: Vec<PassColumns> = sqlx::query_as(
+            "SELECT id, kind, started_at, finished_at, result, reason, users_read, pages, planned, skipped, unreadable
+             FROM passes WHERE tenant = $1 ORDER BY id DESC LIMIT $2",
+        )
+        .bind(tenant.as_str())
+        .bind(limit)
+        .fetch_all(&self.reader)
+        .await?;
+        Ok(rows.into_iter().map(pass_row).collect())
+    }
+}
+
+fn pass_row(row: PassColumns) -> PassRow {
+    let (id, kind, started, finished, result, reason, users, pages, planned, skipped, unreadable) = row;
+    PassRow {
+        id,
+        kind,
+        started_at: Timestamp::from_millis(started),
+        finished_at: finished.map(Timestamp::from_millis),
+        result,
+        reason,
+        totals: PassTotals {
+            users_read: number(users),
+            pages: number(pages),
+            planned: number(planned),
+            skipped: number(skipped),
+            unreadable: number(unreadable),
+        },
+    }
+}
+
+fn number(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}
