@@ -1,0 +1,274 @@
+//! The standard `OTEL_*` variables, read and checked: whether traces are exported, and how.
+//!
+//! The exporter reads some of them again by itself (endpoint, headers, time-out, compression, batching),
+//! and so does the SDK (sampler, limits). Where those would pass over a mistake in silence, it is named here.
+
+use std::ffi::OsString;
+
+use opentelemetry::KeyValue;
+use opentelemetry_semantic_conventions::resource::{SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION};
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::TelemetryError;
+
+/// Looks a variable up.
+pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// How spans travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// OTLP/gRPC; `tls` as the endpoint asks for it.
+    Grpc { tls: bool },
+    /// OTLP/HTTP with protobuf bodies.
+    HttpProtobuf,
+}
+
+/// What the export of traces needs and the exporter does not read by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct TraceSettings {
+    pub(super) protocol: Protocol,
+    /// Who we are, later entries winning.
+    pub(super) resource: Vec<KeyValue>,
+}
+
+const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
+const INSECURE: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE"];
+const COMPRESSIONS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"];
+const NUMBERS: [&str; 5] = [
+    "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+    "OTEL_EXPORTER_OTLP_TIMEOUT",
+    "OTEL_BSP_SCHEDULE_DELAY",
+    "OTEL_BSP_MAX_QUEUE_SIZE",
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+];
+const CERTIFICATES: [&str; 6] = [
+    "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+    "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+];
+const RATIO_SAMPLERS: [&str; 2] = ["traceidratio", "parentbased_traceidratio"];
+const SAMPLERS: [&str; 4] = ["always_on", "always_off", "parentbased_always_on", "parentbased_always_off"];
+
+/// The settings of the traces; `None` when they are off.
+pub(super) fn read(lookup: Lookup<'_>) -> Result<Option<TraceSettings>, TelemetryError> {
+    if value(lookup, "OTEL_SDK_DISABLED")?.is_some_and(|text| text.eq_ignore_ascii_case("true")) {
+        return Ok(None);
+    }
+    match value(lookup, "OTEL_TRACES_EXPORTER")?.as_deref() {
+        Some("none") => return Ok(None),
+        None | Some("otlp") => {}
+        Some(_) => return Err(fault("OTEL_TRACES_EXPORTER", "has to be otlp or none")),
+    }
+    let Some((endpoint_name, endpoint)) = first(lookup, &ENDPOINTS)? else { return Ok(None) };
+    let protocol = protocol(lookup, endpoint_name, &endpoint)?;
+    check_export(lookup)?;
+    check_sampler(lookup)?;
+    Ok(Some(TraceSettings { protocol, resource: resource(lookup)? }))
+}
+
+fn protocol(lookup: Lookup<'_>, name: &'static str, endpoint: &str) -> Result<Protocol, TelemetryError> {
+    let grpc = match first(lookup, &PROTOCOLS)? {
+        None => false,
+        Some((name, text)) => match text.as_str() {
+            "grpc" => true,
+            "http/protobuf" => false,
+            _ => return Err(fault(name, "has to be grpc or http/protobuf (the default)")),
+        },
+    };
+    // gRPC endpoints may be HOST:PORT alone.
+    let complete = if grpc && !endpoint.contains("://") {
+        let insecure = first(lookup, &INSECURE)?.is_some_and(|(_, text)| text.eq_ignore_ascii_case("true"));
+        format!("{}://{endpoint}", if insecure { "http" } else { "https" })
+    } else {
+        endpoint.to_owned()
+    };
+    let url =
+        Url::parse(&complete).ok().filter(|url| url.has_host() && matches!(url.scheme(), "http" | "https"));
+    let url = url.ok_or_else(|| fault(name, "has to be a URL, such as http://collector:4318"))?;
+    Ok(if grpc { Protocol::Grpc { tls: url.scheme() == "https" } } else { Protocol::HttpProtobuf })
+}
+
+fn check_export(lookup: Lookup<'_>) -> Result<(), TelemetryError> {
+    if let Some((name, text)) = first(lookup, &COMPRESSIONS)?
+        && !matches!(text.to_ascii_lowercase().as_str(), "none" | "gzip")
+    {
+        return Err(fault(name, "has to be gzip or none"));
+    }
+    for name in NUMBERS {
+        if value(lookup, name)?.is_some_and(|text| !text.parse::<u32>().is_ok_and(|number| number > 0)) {
+            return Err(fault(name, "has to be a whole number above 0 (times are in milliseconds)"));
+        }
+    }
+    for name in CERTIFICATES {
+        if value(lookup, name)?.is_some() {
+            return Err(fault(name, "is not supported; SSL_CERT_FILE names a file of trusted certificates"));
+        }
+    }
+    Ok(())
+}
+
+fn check_sampler(lookup: Lookup<'_>) -> Result<(), TelemetryError> {
+    let Some(sampler) = value(lookup, "OTEL_TRACES_SAMPLER")? else { return Ok(()) };
+    if RATIO_SAMPLERS.contains(&sampler.as_str()) {
+        let ratio = value(lookup, "OTEL_TRACES_SAMPLER_ARG")?.and_then(|text| text.parse::<f64>().ok());
+        return match ratio {
+            Some(ratio) if (0.0..=1.0).contains(&ratio) => Ok(()),
+            _ => Err(fault("OTEL_TRACES_SAMPLER_ARG", "has to be a number from 0 to 1 for that sampler")),
+        };
+    }
+    if SAMPLERS.contains(&sampler.as_str()) {
+        return Ok(());
+    }
+    let known = [SAMPLERS.as_slice(), &RATIO_SAMPLERS].concat().join(", ");
+    Err(fault("OTEL_TRACES_SAMPLER", &format!("has to be one of {known}")))
+}
+
+/// Ours first, so that `OTEL_RESOURCE_ATTRIBUTES` wins over it, and `OTEL_SERVICE_NAME` over both.
+fn resource(lookup: Lookup<'_>) -> Result<Vec<KeyValue>, TelemetryError> {
+    const NAME: &str = "OTEL_RESOURCE_ATTRIBUTES";
+    let instance = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+    let mut attributes = vec![
+        KeyValue::new(SERVICE_NAME, env!("CARGO_PKG_NAME")),
+        KeyValue::new(SERVICE_VERSION, env!("CARGO_PKG_VERSION")),
+        KeyValue::new(SERVICE_INSTANCE_ID, instance.to_string()),
+    ];
+    let text = value(lookup, NAME)?.unwrap_or_default();
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let wrong = || fault(NAME, "has to be key=value pairs with commas between, percent-encoded");
+        let (key, value) = pair.split_once('=').ok_or_else(wrong)?;
+        let key = key.trim();
+        let value = percent_decode_str(value.trim()).decode_utf8().map_err(|_| wrong())?;
+        if key.is_empty() {
+            return Err(wrong());
+        }
+        attributes.push(KeyValue::new(key.to_owned(), value.into_owned()));
+    }
+    if let Some(name) = value(lookup, "OTEL_SERVICE_NAME")? {
+        attributes.push(KeyValue::new(SERVICE_NAME, name));
+    }
+    Ok(attributes)
+}
+
+/// The first of some variables that is set, with its name.
+fn first(
+    lookup: Lookup<'_>,
+    names: &[&'static str],
+) -> Result<Option<(&'static str, String)>, TelemetryError> {
+    for name in names {
+        if let Some(text) = value(lookup, name)? {
+            return Ok(Some((name, text)));
+        }
+    }
+    Ok(None)
+}
+
+/// A variable; an empty one counts as unset, as the specification has it.
+fn value(lookup: Lookup<'_>, name: &'static str) -> Result<Option<String>, TelemetryError> {
+    let Some(raw) = lookup(name) else { return Ok(None) };
+    let text = raw.into_string().map_err(|_| fault(name, "is not valid UTF-8"))?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+fn fault(name: &'static str, reason: &str) -> TelemetryError {
+    TelemetryError::Variable { name, reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ON: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
+
+    fn read_with(variables: &[(&str, &str)]) -> Result<Option<TraceSettings>, TelemetryError> {
+        read(&|name| variables.iter().find(|(known, _)| *known == name).map(|(_, text)| text.into()))
+    }
+
+    #[test]
+    fn traces_are_off_unless_an_endpoint_is_set() {
+        for variables in [
+            vec![],
+            vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "")],
+            vec![("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")],
+            vec![ON, ("OTEL_SDK_DISABLED", "TRUE")],
+            vec![ON, ("OTEL_TRACES_EXPORTER", "none")],
+        ] {
+            assert_eq!(read_with(&variables).unwrap(), None, "{variables:?}");
+        }
+        assert!(
+            read_with(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://[::1]:4318/v1/traces")])
+                .unwrap()
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn the_protocol_is_http_unless_grpc_is_asked_for() {
+        let protocol = |variables: &[_]| read_with(variables).unwrap().unwrap().protocol;
+        assert_eq!(protocol(&[ON]), Protocol::HttpProtobuf);
+        assert_eq!(protocol(&[ON, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]), Protocol::Grpc { tls: false });
+        assert_eq!(
+            protocol(&[
+                ON,
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+                ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")
+            ]),
+            Protocol::HttpProtobuf
+        );
+        let bare = ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317");
+        let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        assert_eq!(protocol(&[bare, grpc]), Protocol::Grpc { tls: true });
+        assert_eq!(
+            protocol(&[bare, grpc, ("OTEL_EXPORTER_OTLP_INSECURE", "true")]),
+            Protocol::Grpc { tls: false }
+        );
+    }
+
+    #[test]
+    fn a_mistake_names_its_variable_and_keeps_the_value_to_itself() {
+        for (name, text) in [
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "udp"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "collector:4317"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "hunter2://collector"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/etc/ca.pem"),
+            ("OTEL_TRACES_EXPORTER", "zipkin"),
+            ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "nonsense"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "a=%ff"),
+        ] {
+            let fault = read_with(&[ON, (name, text)]).unwrap_err().to_string();
+            assert!(fault.contains(&format!("{name}:")), "{fault}");
+            assert!(!fault.contains(&format!(": {text}")), "{fault}");
+        }
+        let ratio = ("OTEL_TRACES_SAMPLER", "traceidratio");
+        for argument in ["", "1.5", "NaN", "half"] {
+            let fault = read_with(&[ON, ratio, ("OTEL_TRACES_SAMPLER_ARG", argument)]).unwrap_err();
+            assert!(fault.to_string().contains("OTEL_TRACES_SAMPLER_ARG"), "{fault}");
+        }
+        assert!(read_with(&[ON, ratio, ("OTEL_TRACES_SAMPLER_ARG", "0.25")]).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_resource_says_who_we_are() {
+        let last = |variables: &[(&str, &str)], key: &str| {
+            let resource = read_with(variables).unwrap().unwrap().resource;
+            resource.iter().rev().find(|pair| pair.key.as_str() == key).map(|pair| pair.value.to_string())
+        };
+        assert_eq!(last(&[ON], "service.name").unwrap(), "rosterd");
+        assert_eq!(last(&[ON], "service.version").unwrap(), env!("CARGO_PKG_VERSION"));
+        assert_eq!(last(&[ON], "service.instance.id").unwrap().len(), 36);
+        let attributes =
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a, deployment.environment.name=test%2C%20eu");
+        assert_eq!(last(&[ON, attributes], "service.name").unwrap(), "a");
+        assert_eq!(last(&[ON, attributes], "deployment.environment.name").unwrap(), "test, eu");
+        assert_eq!(last(&[ON, attributes, ("OTEL_SERVICE_NAME", "b")], "service.name").unwrap(), "b");
+    }
+}

@@ -1,0 +1,94 @@
+//! The words of logs and traces, in one list; docs/LOGGING.md explains them to operators.
+//!
+//! Names of attributes follow OpenTelemetry's semantic conventions where there is one. Values are ids,
+//! numbers and status words: never a name, a mail address or a token.
+//!
+//! A macro takes a constant in braces: `info!({ field::PAGES } = 3, "pass finished")`. Writing the word
+//! itself is as good; a new word is added here first.
+
+/// On every line.
+pub const RESERVED: [&str; 6] = ["timestamp", "level", "target", "message", "trace_id", "span_id"];
+
+/// Attributes of spans that lines inside them carry too, and the name that they have there. An event's
+/// own field wins over the span's, and an inner span over an outer one.
+pub const INHERITED: [(&str, &str); 5] = [
+    ("tenant", TENANT),
+    ("pass.id", PASS),
+    ("operation.id", OPERATION),
+    ("user.id", USER),
+    ("attempt", ATTEMPT),
+];
+
+macro_rules! fields {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$doc])* pub const $name: &str = $text;)*
+
+        /// Every field of our lines.
+        pub const ALL: &[&str] = &[$($text),*];
+    };
+}
+
+fields! {
+    /// The tenant's name in the configuration.
+    TENANT = "tenant";
+    /// Id of a pass.
+    PASS = "pass";
+    /// Kind of the pass (`delta`, `sweep`, `reread`) or of the operation (`teams`).
+    KIND = "kind";
+    /// Users that the pass read.
+    USERS_READ = "users_read";
+    /// Pages that the pass read.
+    PAGES = "pages";
+    /// Operations that the pass made ready.
+    PLANNED = "planned";
+    /// Users who needed nothing.
+    SKIPPED = "skipped";
+    /// How long it took, in whole milliseconds.
+    DURATION_MS = "duration_ms";
+    /// The watermark when the pass began, RFC 3339; absent when there was none.
+    WATERMARK_BEFORE = "watermark_before";
+    /// The watermark that the pass committed, RFC 3339.
+    WATERMARK_AFTER = "watermark_after";
+    /// How a pass ended: `ok`, `degraded`, `failed`.
+    RESULT = "result";
+    /// SCIM id of the user.
+    USER = "user";
+    /// Id of the operation.
+    OPERATION = "operation";
+    /// Why the operation was decided: `mapped`, `unmapped`, `inactive`.
+    CAUSE = "cause";
+    /// Team ids that the user gained, separated by commas.
+    TEAMS_ADDED = "teams_added";
+    /// Team ids that the user lost, separated by commas.
+    TEAMS_REMOVED = "teams_removed";
+    /// Number of the attempt, from 1.
+    ATTEMPT = "attempt";
+    /// HTTP status of the answer; absent when there was none.
+    STATUS = "status";
+    /// What the tenant or the system said, after [`redact::text`](super::redact::text).
+    REASON = "reason";
+    /// What the vendor's support asks for: `inin-correlation-id` or `contextId`.
+    CORRELATION_ID = "correlation_id";
+    /// When the next attempt is due, RFC 3339.
+    RETRY_AT = "retry_at";
+    /// A key of the configuration, in full.
+    KEY = "key";
+    /// A number of spans.
+    SPANS = "spans";
+    /// The version of the program.
+    VERSION = "version";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_distinct_and_explained_to_operators() {
+        let guide = include_str!("../../docs/LOGGING.md");
+        for (at, word) in RESERVED.iter().chain(ALL).enumerate() {
+            assert!(guide.contains(&format!("`{word}`")), "docs/LOGGING.md does not explain `{word}`");
+            assert_eq!(RESERVED.iter().chain(ALL).position(|other| other == word), Some(at), "{word}");
+        }
+    }
+}
