@@ -2,15 +2,15 @@
 //!
 //! The modules, in reading order:
 
-pub mod model;
 pub mod clock;
-pub mod plan;
+pub mod commands;
 pub mod config;
+pub mod daemon;
+pub mod deliver;
+pub mod model;
+pub mod plan;
+pub mod practice;
 pub mod scim;
 pub mod source;
 pub mod store;
-pub mod deliver;
 pub mod telemetry;
-pub mod daemon;
-pub mod practice;
-pub mod commands;
