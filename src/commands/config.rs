@@ -129,14 +129,14 @@ fn files(loaded: &Loaded) -> String {
     }
 }
 
-fn facts(tenant: &TenantSettings) -> [(&'static str, String); 5] {
+fn facts(tenant: &TenantSettings) -> [(&'static str, String); 6] {
     let Credentials::Client { token_url, .. } = &tenant.credentials;
-    let (rules, teams) = (tenant.mapping.rules().len(), tenant.mapping.managed().len());
     [
         ("profile", profile(tenant).to_owned()),
         ("base_url", tenant.base_url.to_string()),
         ("token_url", token_url.to_string()),
-        ("mapping", format!("{rules} roles to {teams} teams")),
+        ("roles", tenant.mapping.rules().len().to_string()),
+        ("teams", tenant.mapping.managed().len().to_string()),
         ("time_zone", tenant.cadence.time_zone.to_string()),
     ]
 }

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use url::{Host, Url};
 
-use super::reader::Judged;
+use super::reader::{Judged, nearest};
 
 /// The vendor's regions at the time of writing. Another domain is taken as it is.
-pub const REGIONS: [&str; 18] = [
+const REGIONS: [&str; 18] = [
     "mypurecloud.com",
     "use2.us-gov-pure.cloud",
     "usw2.pure.cloud",
@@ -40,7 +40,9 @@ pub(super) fn region(text: &str) -> Judged<String> {
     if is_domain(&domain) {
         return Ok(domain);
     }
-    Err(format!("is no region: write a domain, one of {} or your own", REGIONS.join(", ")))
+    let hint =
+        nearest(&domain, &REGIONS).map_or_else(String::new, |region| format!("; did you mean {region}?"));
+    Err(format!("is no region: write its domain, such as {}{hint}", REGIONS[0]))
 }
 
 /// Letters, digits and hyphens between dots (RFC 1123 §2.1), at least two labels, the last one no number.

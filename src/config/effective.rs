@@ -3,6 +3,7 @@
 //! A secret is shown as the place that it comes from, never as its value; so the TOML is itself a valid configuration.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
@@ -92,6 +93,11 @@ pub(super) fn dotted(path: &[String]) -> String {
 
 fn text(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
+}
+
+/// A path that means the same wherever it is read.
+pub(super) fn absolute(path: &Path) -> Value {
+    json!(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy())
 }
 
 /// A value on one line. TOML has no null, and nothing here is null.

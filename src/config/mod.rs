@@ -14,6 +14,7 @@ mod settings;
 mod sources;
 mod tenant;
 mod tree;
+mod values;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,7 +23,6 @@ use std::time::Duration;
 
 use serde_json::json;
 
-pub use address::REGIONS;
 pub use effective::Effective;
 pub use fault::{Fault, Faults};
 pub use schedule::next_runs;
@@ -81,7 +81,7 @@ pub fn inspect(sources: &Sources) -> Result<Loaded, Faults> {
 
 fn read(mut root: Section<'_>) -> Read<Settings> {
     let grace = Duration::from_secs(30);
-    let shutdown_grace = root.duration("shutdown_grace", grace, Duration::ZERO..=Duration::from_secs(3600));
+    let shutdown_grace = root.duration("shutdown_grace", grace, Duration::ZERO..=Duration::from_hours(1));
     let store = store(root.section("store"));
     admin(root.section_without_effect("admin"));
     audit(root.section_without_effect("audit"));

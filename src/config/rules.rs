@@ -10,6 +10,7 @@ use std::path::Path;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Value, json};
 
+use super::effective::absolute;
 use super::reader::{Judged, Read, Section, quoted, resolve};
 use super::tree::{Kind, Node, Origin, Table, reference};
 use crate::model::{Role, TeamId};
@@ -26,7 +27,7 @@ pub(super) fn read(tenant: &mut Section<'_>) -> Read<Mapping> {
             let path = raw.origin.locate(raw.text()?);
             Ok((path, raw.origin.clone()))
         },
-        |(path, _)| json!(path.to_string_lossy()),
+        |(path, _)| absolute(path),
     )?;
     let rules = match (inline, file) {
         (None, None) => return Err(tenant.missing("mapping", WAYS)),
@@ -75,8 +76,14 @@ fn add_all(rules: &mut Rules, role: &str, teams: &[String]) -> Judged<()> {
 /// From `[tenants.NAME.mapping]`, or from one variable that holds all of it as JSON.
 fn from_tree(tenant: &Section<'_>, node: Node) -> Read<Rules> {
     let fail = |origin: &Origin, reason: String| tenant.fault("mapping", origin, reason);
+    let form =
+        if let Kind::Table(table) = &node.kind { reference(table).map(|(form, _)| form) } else { None };
     match node.kind {
-        Kind::Table(table) if reference(&table).is_none() => from_table(tenant, table, &node.origin),
+        Kind::Table(table) if form.is_none() => from_table(tenant, table, &node.origin),
+        _ if form.is_some_and(|form| form != "env") => Err(fail(
+            &node.origin,
+            "cannot be read like a secret: set mapping_file = \"PATH\" instead".to_owned(),
+        )),
         kind => {
             let node = Node { kind, origin: node.origin };
             let raw = resolve(tenant.notes, node).map_err(|(origin, reason)| fail(&origin, reason))?;
@@ -124,10 +131,7 @@ fn one_team(tenant: &Section<'_>, node: Node) -> Judged<String> {
 
 fn from_variable(tenant: &Section<'_>, text: &str, origin: &Origin) -> Read<Rules> {
     let (rules, reasons) = from_json(text);
-    let failed = reasons.into_iter().map(|reason| tenant.fault("mapping", origin, reason)).last();
-    if let Some(faulted) = failed {
-        return Err(faulted);
-    }
+    report(tenant, "mapping", origin, reasons)?;
     for role in rules.keys() {
         show(tenant, &rules, role.as_str(), origin.clone());
     }
@@ -151,10 +155,17 @@ fn from_file(tenant: &Section<'_>, path: &Path) -> Read<Rules> {
             }
         }
     };
-    match reasons.into_iter().map(|reason| tenant.fault("mapping_file", &origin, reason)).last() {
-        Some(faulted) => Err(faulted),
-        None => not_empty(tenant, "mapping_file", rules, &origin),
+    report(tenant, "mapping_file", &origin, reasons)?;
+    not_empty(tenant, "mapping_file", rules, &origin)
+}
+
+/// Puts every reason on record.
+fn report(tenant: &Section<'_>, key: &str, origin: &Origin, reasons: Vec<String>) -> Read<()> {
+    let mut outcome = Ok(());
+    for reason in reasons {
+        outcome = Err(tenant.fault(key, origin, reason));
     }
+    outcome
 }
 
 fn not_empty(tenant: &Section<'_>, key: &str, rules: Rules, origin: &Origin) -> Read<Rules> {

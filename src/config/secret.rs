@@ -3,10 +3,12 @@
 //! No fault quotes one, and what is shown is where it comes from.
 
 use std::fs;
+use std::path::Path;
 
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
+use super::effective::absolute;
 use super::reader::{Faulted, Judged, Notes, Read, Section};
 use super::tree::{Kind, Node, Origin, reference};
 
@@ -27,7 +29,7 @@ impl Section<'_> {
     /// A secret that need not be there.
     pub(super) fn optional_secret(&mut self, key: &'static str) -> Read<Option<SecretString>> {
         let Some(node) = self.take_node(key) else { return Ok(None) };
-        let found = fetch(self.notes, &node).and_then(|(secret, place)| Ok((acceptable(secret)?, place)));
+        let found = fetch(self.notes, &node).and_then(|(secret, place)| Ok((acceptable(&secret)?, place)));
         match found {
             Ok((secret, place)) => {
                 self.show(key, place, node.origin);
@@ -53,7 +55,7 @@ fn fetch(notes: &Notes<'_>, node: &Node) -> Judged<(String, Value)> {
             Some(("env", name)) => Ok((notes.variable(name)?.to_owned(), json!({ "env": name }))),
             Some(("file", path)) => {
                 let path = origin.locate(path);
-                let shown = json!({ "file": path.to_string_lossy() });
+                let shown = json!({ "file": absolute(&path) });
                 Ok((from_file(&path)?, shown))
             }
             Some((_, name)) => Ok((credential(notes, name)?, json!({ "credential": name }))),
@@ -71,10 +73,10 @@ fn credential(notes: &Notes<'_>, name: &str) -> Judged<String> {
     let folder = notes
         .variable(CREDENTIALS_DIRECTORY)
         .map_err(|reason| format!("{reason}: systemd sets it for a unit with LoadCredential={name}:PATH"))?;
-    from_file(&std::path::Path::new(folder).join(name))
+    from_file(&Path::new(folder).join(name))
 }
 
-fn from_file(path: &std::path::Path) -> Judged<String> {
+fn from_file(path: &Path) -> Judged<String> {
     let text =
         fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     if text.trim_end_matches(['\r', '\n']).is_empty() {
@@ -83,7 +85,7 @@ fn from_file(path: &std::path::Path) -> Judged<String> {
     Ok(text)
 }
 
-fn acceptable(secret: String) -> Judged<SecretString> {
+fn acceptable(secret: &str) -> Judged<SecretString> {
     let secret = secret.trim_end_matches(['\r', '\n']);
     if secret.chars().any(char::is_control) {
         return Err("holds a line break or another control character".to_owned());

@@ -81,7 +81,8 @@ pub(super) fn collect(sources: &Sources) -> Layers {
 }
 
 fn first_existing(candidates: &[&Path]) -> Option<PathBuf> {
-    candidates.iter().find(|path| path.exists()).map(|path| path.to_path_buf())
+    // A place that we may not look into counts as one with a file: reading it will say why it cannot be read.
+    candidates.iter().find(|path| path.try_exists().unwrap_or(true)).map(|path| path.to_path_buf())
 }
 
 fn nothing_found() -> Fault {
@@ -134,10 +135,10 @@ fn environment(env: &BTreeMap<String, String>, faults: &mut Vec<Fault>) -> Table
             _ if path.chars().any(|c| c.is_ascii_lowercase()) => {
                 Err("variables that set keys are written in capitals".to_owned())
             }
+            _ if value.contains('\u{fffd}') => Err("is not UTF-8".to_owned()),
             [tenants, tenant, mapping, _, ..] if tenants == "tenants" && mapping == "mapping" => {
                 Err(format!(
-                    "capitals tell no roles apart; set all rules at once as JSON: \
-                 {PREFIX}TENANTS__{}__MAPPING='{{\"ROLE\":\"team-id\"}}'",
+                    "capitals tell no roles apart; set all rules at once as JSON: {PREFIX}TENANTS__{}__MAPPING='{{\"ROLE\":\"team-id\"}}'",
                     tenant.to_ascii_uppercase()
                 ))
             }
@@ -161,9 +162,10 @@ fn plant(table: &mut Table, keys: &[String], name: &str, value: &str) -> Result<
     let below = table.entry(key.clone()).or_insert_with(|| Node { kind: Kind::Table(Table::new()), origin });
     match &mut below.kind {
         Kind::Table(below) => plant(below, deeper, name, value),
-        _ => {
-            Err(format!("and {} exclude each other: one makes a value of `{key}`, one a table", below.origin))
-        }
+        _ => Err(format!(
+            "{} and {name} exclude each other: to one `{key}` is a value, to the other a table",
+            below.origin
+        )),
     }
 }
 

@@ -19,9 +19,9 @@ use crate::model::{TeamPatch, TenantId};
 use crate::plan::{Policy, WhenGone};
 
 const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(60 * 60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Reads all of it before it gives up on any of it.
 pub(super) fn read(name: &str, mut tenant: Section<'_>) -> Read<TenantSettings> {
