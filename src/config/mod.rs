@@ -90,10 +90,15 @@ fn read(mut root: Section<'_>) -> Read<Settings> {
     Ok(Settings { store, shutdown_grace, tenants: tenants?, not_in_force: Vec::new() })
 }
 
+/// No fault quotes the URL: one of another database may hold a password.
 fn store(mut section: Section<'_>) -> PathBuf {
     let shown = |path: &PathBuf| json!(format!("sqlite://{}", path.display()));
-    let judge = |raw: &reader::Raw| raw.text().and_then(address::database);
-    let path = section.or_default("url", PathBuf::from("rosterd.db"), judge, shown);
+    let set = section.discreet("url", address::database, shown);
+    let path = set.ok().flatten().unwrap_or_else(|| {
+        let default = PathBuf::from("rosterd.db");
+        section.show("url", shown(&default), Origin::Default);
+        default
+    });
     section.finish();
     path
 }

@@ -191,7 +191,12 @@ fn from_json(text: &str) -> (Rules, Vec<String>) {
     let mut rules = Rules::new();
     let pairs = match serde_json::from_str::<Pairs>(text) {
         Ok(Pairs(pairs)) => pairs,
-        Err(error) => return (rules, vec![format!("is no JSON object of roles and team ids: {error}")]),
+        // The parser's own text may quote a number, and the variable may be the wrong one, and secret.
+        Err(error) => {
+            let (line, column) = (error.line(), error.column());
+            let reason = format!("is no JSON object of roles and team ids, line {line}, column {column}");
+            return (rules, vec![reason]);
+        }
     };
     let mut seen = BTreeSet::new();
     let mut reasons = Vec::new();

@@ -213,6 +213,7 @@ fn a_base_url_alone_says_nothing_about_tokens() {
 #[rstest]
 #[case::grace("shutdown_grace = '2h'", "shutdown_grace", "out of range: 0s to 1h")]
 #[case::store_scheme("store.url = 'postgres://db/x'", "store.url", "is no database of this version")]
+#[case::store_password("store.url = 'postgres://a:pw@db/x'", "store.url", "is no database of this version")]
 #[case::store_memory("store.url = 'sqlite://:memory:'", "store.url", "is more than a file")]
 #[case::store_parameter("store.url = 'sqlite://a.db?mode=ro'", "store.url", "without parameters")]
 #[case::store_empty("store.url = 'sqlite://'", "store.url", "names no file")]
@@ -222,7 +223,9 @@ fn a_base_url_alone_says_nothing_about_tokens() {
 #[case::unknown_table("stores.url = 'x'", "stores", "did you mean store?")]
 #[case::tenant_value("tenants.beta = 1", "tenants.beta", "is a table, and a number stands here")]
 fn a_bad_key_at_the_top(#[case] line: &str, #[case] key: &str, #[case] says: &str) {
-    assert_one_fault(&Case::new(&format!("{line}\n{ACME}")), key, "rosterd.toml", says);
+    let case = Case::new(&format!("{line}\n{ACME}"));
+    assert_one_fault(&case, key, "rosterd.toml", says);
+    assert!(!format!("{:?}", case.faults()).contains("pw@"), "a password is quoted");
 }
 
 #[test]

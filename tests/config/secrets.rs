@@ -61,11 +61,30 @@ fn a_secret_is_in_nothing_that_is_written() {
     }
 }
 
-#[test]
-fn a_bad_value_behind_a_name_is_traced_to_both_and_not_quoted() {
-    let case = Case::new(&format!("{ACME}page_size = {{ env = 'GENESYS_CLIENT_SECRET' }}\n"));
-    let origin = "GENESYS_CLIENT_SECRET, named in rosterd.toml";
-    let says = "the value of GENESYS_CLIENT_SECRET is not a number";
-    assert_one_fault(&case, "tenants.acme.page_size", origin, says);
-    assert!(!format!("{:?}", case.faults()).contains(SECRET));
+#[rstest]
+#[case::number("page_size", "0hush", "the value of WRONG is not a number")]
+#[case::duration("overlap", "12hush", "the value of WRONG is no duration")]
+#[case::schedule("schedule", "hush", "the value of WRONG has 1 fields")]
+#[case::word("when_unmapped", "hush", "the value of WRONG is none of")]
+#[case::url("base_url", "hush", "the value is no URL")]
+fn a_bad_value_behind_a_name_is_traced_to_both_and_not_quoted(
+    #[case] key: &str,
+    #[case] value: &str,
+    #[case] says: &str,
+) {
+    let case = Case::new(&format!("{ACME}{key} = {{ env = 'WRONG' }}\n")).env("WRONG", value);
+    assert_one_fault(&case, &format!("tenants.acme.{key}"), "WRONG, named in rosterd.toml", says);
+    assert!(!format!("{:?}", case.faults()).contains("hush"));
+}
+
+#[rstest]
+#[case::unquoted("client_secret = hush")]
+#[case::unclosed("client_secret = 'hush")]
+#[case::twice("client_secret = 'hush'\nclient_secret = 'hush'")]
+#[case::two_values("client_secret = 'hush' 'hush'")]
+fn a_secret_in_a_file_that_is_no_toml_is_not_quoted(#[case] line: &str) {
+    let case = Case::new(&format!("[tenants.acme]\n{line}\n"));
+    let faults = case.faults();
+    assert!(faults[0].reason.starts_with("is not valid TOML, line "), "{}", faults[0]);
+    assert!(!format!("{faults:?}").contains("hush"), "{faults:?}");
 }
