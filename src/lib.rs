@@ -2,16 +2,16 @@
 //!
 //! The modules, in reading order:
 
-pub mod chance;
-pub mod clock;
-pub mod commands;
-pub mod config;
-pub mod daemon;
-pub mod deliver;
 pub mod model;
+pub mod clock;
+pub mod chance;
 pub mod plan;
-pub mod practice;
+pub mod config;
 pub mod scim;
 pub mod source;
 pub mod store;
+pub mod deliver;
 pub mod telemetry;
+pub mod daemon;
+pub mod practice;
+pub mod commands;
