@@ -25,7 +25,7 @@ use serde_json::json;
 
 pub use effective::Effective;
 pub use fault::{Fault, Faults};
-pub use schedule::next_runs;
+pub use schedule::{last_run, next_runs};
 pub use settings::{
     Cadence, Credentials, DeliverySettings, GuardSettings, Profile, Reading, RoleAttribute, Settings,
     TenantSettings, TokenAuth,

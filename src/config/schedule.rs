@@ -53,3 +53,11 @@ pub fn next_runs(line: &str, zone: Tz, after: Timestamp, count: usize) -> Vec<Da
         _ => Vec::new(),
     }
 }
+
+/// The last run that a validated six-field line asked for, up to and including `now`.
+#[must_use]
+pub fn last_run(line: &str, zone: Tz, now: Timestamp) -> Option<Timestamp> {
+    let now = now.to_utc()?.with_timezone(&zone);
+    let run = parse(line).ok()?.find_previous_occurrence(&now, true).ok()?;
+    Some(run.to_utc().into())
+}

@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::model::TenantId;
 use crate::plan::{Mapping, Policy};
+pub use crate::scim::{RoleAttribute, TokenAuth};
 
 /// Everything that the configuration says.
 #[derive(Clone, Debug)]
@@ -78,15 +79,6 @@ pub enum Credentials {
     },
 }
 
-/// How the token endpoint gets id and secret (RFC 6749 §2.3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenAuth {
-    /// In an `Authorization: Basic` header.
-    Basic,
-    /// In the form body.
-    Form,
-}
-
 /// When passes run.
 #[derive(Clone, Debug)]
 pub struct Cadence {
@@ -113,15 +105,6 @@ pub struct Reading {
     pub filter: Option<String>,
     /// Which attribute holds the HR roles.
     pub role_attribute: RoleAttribute,
-}
-
-/// Which attribute of a user holds the HR roles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoleAttribute {
-    /// `roles[].value`.
-    Roles,
-    /// `teams[].value`, as the sample code of the documents has it.
-    Teams,
 }
 
 /// `[tenants.NAME.delivery]`.

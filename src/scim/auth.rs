@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use url::Url;
 
-use super::client::{Answer, MAX_ANSWER, receive, span};
+use super::client::{Answer, MAX_ANSWER, ended, receive, span};
 use super::headers;
 use super::http::transport_reason;
 use super::limiter::Limiter;
@@ -130,7 +130,9 @@ impl Auth {
 
     async fn fetch(&self) -> Result<Token, Failure> {
         let span = span("POST", "/oauth/token", &self.credentials.token_url);
-        let answer = self.post().instrument(span).await?;
+        let answer = self.post().instrument(span.clone()).await;
+        ended(&span, answer.as_ref().err(), answer.as_ref().map_or_else(|failure| failure.status, |answer| Some(answer.status)));
+        let answer = answer?;
         let body: TokenAnswer = serde_json::from_slice(&answer.body).map_err(|_| {
             Failure::broken(answer.status, "the token endpoint's answer holds no `access_token`")
         })?;

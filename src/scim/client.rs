@@ -8,7 +8,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, IF_MATCH};
 use reqwest::{Method, Response};
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
-use tracing::{Instrument, Span, field};
+use tracing::{Instrument, Span};
 use url::Url;
 
 use super::auth::{Auth, Token};
@@ -20,6 +20,7 @@ use super::verdict::{Failure, Verdict, verdict};
 use super::wire::{self, Page};
 use crate::clock::Clock;
 use crate::model::{Timestamp, UserId};
+use crate::telemetry;
 
 /// No page of a list is larger: 1,000 users of 32 KiB.
 const MAX_PAGE: usize = 32 * 1024 * 1024;
@@ -240,24 +241,10 @@ impl Client {
     async fn attempt(&self, call: &Call<'_>) -> Result<Result<Answer, Refused>, Failure> {
         let span = span(call.method.as_str(), call.template, &call.url);
         let result = self.send(call).instrument(span.clone()).await;
-        let failure = match &result {
-            Ok(Ok(answer)) => {
-                span.record("http.response.status_code", answer.status);
-                return result;
-            }
-            Ok(Err(refused)) => &refused.failure,
-            Err(failure) => failure,
-        };
-        match failure.status {
-            Some(status) => {
-                span.record("http.response.status_code", status);
-                span.record("error.type", status.to_string());
-            }
-            None => {
-                span.record("error.type", failure.verdict.as_str());
-            }
+        match &result {
+            Ok(Ok(answer)) => ended(&span, None, Some(answer.status)),
+            Ok(Err(Refused { failure, .. })) | Err(failure) => ended(&span, Some(failure), failure.status),
         }
-        span.record("otel.status_code", "ERROR");
         result
     }
 
@@ -312,20 +299,18 @@ struct Refused {
     failure: Failure,
 }
 
-/// The span of one HTTP exchange (OpenTelemetry semantic conventions for HTTP clients).
+/// The span of one HTTP exchange, named by method and template.
 pub(super) fn span(method: &str, template: &'static str, url: &Url) -> Span {
-    tracing::info_span!(
-        "http",
-        otel.name = format!("{method} {template}"),
-        otel.kind = "client",
-        otel.status_code = field::Empty,
-        http.request.method = method,
-        url.template = template,
-        server.address = url.host_str().unwrap_or_default(),
-        server.port = url.port_or_known_default(),
-        http.response.status_code = field::Empty,
-        error.type = field::Empty,
-    )
+    telemetry::span::http(method, template, url.host_str().unwrap_or_default())
+}
+
+/// Notes on its span how an exchange ended.
+pub(super) fn ended(span: &Span, failure: Option<&Failure>, status: Option<u16>) {
+    match (status, failure) {
+        (Some(status), _) => telemetry::span::http_answered(span, status),
+        (None, Some(failure)) => telemetry::span::http_failed(span, failure.verdict.as_str()),
+        (None, None) => {}
+    }
 }
 
 /// Reads an answer to its end, but no further than `limit` bytes. Without a limit a success is a success

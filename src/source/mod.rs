@@ -1,1 +1,9 @@
-//! To be written.
+//! The world as model values: the tenant's users, read page by page.
+//!
+//! It decides nothing and keeps nothing: whoever asks gets what was read and stores it.
+
+mod complete;
+mod users;
+
+pub use complete::Reading;
+pub use users::{Batch, ListSettings, ReadError, UserList, read_by_id};

@@ -1,0 +1,99 @@
+//! What happens next to an operation, from what its answer means. Pure.
+
+use std::time::Duration;
+
+use crate::model::Timestamp;
+use crate::scim::{Verdict, backoff};
+use crate::store::Step;
+
+/// How long we keep trying.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Failed attempts, as far as they count, after which an operation is a dead letter; at least 1.
+    pub max_attempts: u32,
+}
+
+/// The next step of an operation with `failures` counted attempts behind it, after one that ended with
+/// `verdict` (`None` is success). `counted` says whether a failure is the operation's own, because the
+/// tenant answers other calls. `draw` is chance, 0 up to 1.
+#[must_use]
+pub fn next_step(
+    failures: u32,
+    verdict: Option<&Verdict>,
+    counted: bool,
+    policy: Policy,
+    now: Timestamp,
+    draw: f64,
+) -> Step {
+    let last = failures + 1 >= policy.max_attempts;
+    let later = |wait: Option<Duration>| now.plus(backoff(failures + 1, draw).max(wait.unwrap_or_default()));
+    match verdict {
+        None => Step::Done,
+        Some(Verdict::NotSent) => Step::Released,
+        // The limiter holds every call back for as long as the tenant asked.
+        Some(Verdict::Throttled { .. }) => Step::Later { due: now, counted: false },
+        Some(Verdict::Unauthorized) => Step::Later { due: now, counted: false },
+        Some(Verdict::Unavailable { .. }) if counted && last => Step::Dead,
+        Some(Verdict::Unavailable { wait }) => Step::Later { due: later(*wait), counted },
+        Some(Verdict::Conflict) if last => Step::Dead,
+        // The first conflict is everyday life; one after the other is a fault of the tenant.
+        Some(Verdict::Conflict) if failures == 0 => Step::Stale { due: now },
+        Some(Verdict::Conflict) => Step::Stale { due: later(None) },
+        Some(Verdict::Gone) => Step::Gone,
+        Some(Verdict::Forbidden | Verdict::Rejected | Verdict::Exists) => Step::Dead,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+    const POLICY: Policy = Policy { max_attempts: 3 };
+
+    fn step(failures: u32, verdict: Option<Verdict>, counted: bool) -> Step {
+        next_step(failures, verdict.as_ref(), counted, POLICY, NOW, 1.0)
+    }
+
+    fn unavailable(seconds: Option<u64>) -> Option<Verdict> {
+        Some(Verdict::Unavailable { wait: seconds.map(Duration::from_secs) })
+    }
+
+    fn later(millis: u64, counted: bool) -> Step {
+        Step::Later { due: NOW.plus(Duration::from_millis(millis)), counted }
+    }
+
+    #[test]
+    fn failures_are_tried_again_with_growing_waits_until_they_have_failed_too_often() {
+        assert_eq!(step(0, unavailable(None), true), later(500, true));
+        assert_eq!(step(1, unavailable(None), true), later(1000, true));
+        assert_eq!(step(2, unavailable(None), true), Step::Dead);
+    }
+
+    #[test]
+    fn failures_of_the_whole_tenant_never_make_a_dead_letter() {
+        assert_eq!(step(2, unavailable(None), false), later(2000, false));
+        assert_eq!(step(9, Some(Verdict::Throttled { wait: Duration::from_secs(5) }), true), later(0, false));
+        assert_eq!(step(9, Some(Verdict::Unauthorized), true), later(0, false));
+    }
+
+    #[test]
+    fn the_tenant_is_given_the_time_that_it_asks_for() {
+        assert_eq!(step(0, unavailable(Some(60)), true), later(60_000, true));
+    }
+
+    #[test]
+    fn the_rest_of_the_table() {
+        for (verdict, expected) in [
+            (None, Step::Done),
+            (Some(Verdict::NotSent), Step::Released),
+            (Some(Verdict::Gone), Step::Gone),
+            (Some(Verdict::Rejected), Step::Dead),
+            (Some(Verdict::Forbidden), Step::Dead),
+            (Some(Verdict::Conflict), Step::Stale { due: NOW }),
+        ] {
+            assert_eq!(step(0, verdict.clone(), true), expected, "{verdict:?}");
+        }
+        assert_eq!(step(2, Some(Verdict::Conflict), true), Step::Dead, "conflicts without end");
+    }
+}

@@ -1,0 +1,248 @@
+//! SCIM users: a list, page after page, or one by id.
+//!
+//! A page that fails or is broken is asked for again, and is never taken for an empty one. Only one page is
+//! in memory at a time.
+
+use std::time::Duration;
+
+use tracing::{Instrument, warn};
+
+use super::complete::{Reading, Tally};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::model::{Timestamp, User, UserId};
+use crate::scim::{Client, Failure, ListQuery, Page, RoleAttribute, Unreadable, Verdict, backoff, read_user};
+use crate::telemetry;
+
+/// A call that fails this often in a row is given up; with the waits between, after about half a minute.
+const MOST_FAILURES: u32 = 7;
+/// A tenant that answers nothing but 429 this often in a row has no call left for us.
+const MOST_PAUSES: u32 = 20;
+
+/// What is asked of the list of users.
+#[derive(Clone, Debug)]
+pub struct ListSettings {
+    /// The name of the parameter that carries the filter, and the filter.
+    pub filter: Option<(String, String)>,
+    /// Users per page.
+    pub page_size: u32,
+    /// Which attribute holds the HR roles.
+    pub role_attribute: RoleAttribute,
+}
+
+/// A page of users.
+#[derive(Debug)]
+pub struct Batch {
+    /// Those who could be read.
+    pub users: Vec<User>,
+    /// Those who could not.
+    pub unreadable: Vec<UnreadableAt>,
+    /// Our clock when the page was asked for.
+    pub read_at: Timestamp,
+}
+
+/// A record that could not be read, and where it stands.
+#[derive(Debug)]
+pub struct UnreadableAt {
+    /// 1-based position in the list.
+    pub position: u64,
+    /// What is wrong with it.
+    pub unreadable: Unreadable,
+}
+
+/// The users could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {failure}")]
+pub struct ReadError {
+    /// Which call.
+    pub place: String,
+    /// How it failed in the end.
+    pub failure: Failure,
+}
+
+/// A list of users being read.
+#[derive(Debug)]
+pub struct UserList<'a> {
+    client: &'a Client,
+    settings: &'a ListSettings,
+    since: Option<Timestamp>,
+    clock: &'a Clock,
+    chance: Chance,
+    next: Option<u64>,
+    tally: Tally,
+    reading: Reading,
+    pages: u64,
+    date: Option<Timestamp>,
+    newest: Option<Timestamp>,
+    older_than_since: bool,
+}
+
+impl<'a> UserList<'a> {
+    /// All users, or those changed `since`.
+    #[must_use]
+    pub fn new(
+        client: &'a Client,
+        settings: &'a ListSettings,
+        since: Option<Timestamp>,
+        clock: &'a Clock,
+        chance: Chance,
+    ) -> Self {
+        Self {
+            client,
+            settings,
+            since,
+            clock,
+            chance,
+            next: Some(1),
+            tally: Tally::default(),
+            reading: Reading::Again,
+            pages: 0,
+            date: None,
+            newest: None,
+            older_than_since: false,
+        }
+    }
+
+    /// The next page, or `None` at the end. Between two pages the caller says with [`Self::new_users`] how
+    /// many of the users it had not seen before.
+    ///
+    /// # Errors
+    /// When a page cannot be read, after several tries.
+    pub async fn next(&mut self) -> Result<Option<Batch>, ReadError> {
+        let Some(start_index) = self.next else { return Ok(None) };
+        let read_at = self.clock.now();
+        let page = self.page(start_index).await?;
+        self.pages += 1;
+        self.date = self.date.or(page.date);
+        let batch = self.read(&page, start_index, read_at);
+        let records = u64::try_from(page.resources.len()).unwrap_or(u64::MAX);
+        self.tally.page(records, u64::try_from(batch.unreadable.len()).unwrap_or(u64::MAX), page.total);
+        let last = records == 0 || self.tally.records() >= page.total;
+        self.next = (!last).then(|| self.tally.records() + 1);
+        Ok(Some(batch))
+    }
+
+    /// So many users of the last page had not been read before. After the last page of a run this decides
+    /// whether the list is read again.
+    pub fn new_users(&mut self, new: u64) {
+        self.tally.new_users(new);
+        if self.next.is_none() {
+            self.reading = self.tally.end_run();
+            self.next = (self.reading == Reading::Again).then_some(1);
+        }
+    }
+
+    /// How complete the reading is, once [`Self::next`] has said `None`.
+    #[must_use]
+    pub const fn reading(&self) -> Reading {
+        self.reading
+    }
+
+    /// Pages read so far.
+    #[must_use]
+    pub const fn pages(&self) -> u64 {
+        self.pages
+    }
+
+    /// `Date` of the first successful answer.
+    #[must_use]
+    pub const fn date(&self) -> Option<Timestamp> {
+        self.date
+    }
+
+    /// The newest `lastModified` seen.
+    #[must_use]
+    pub const fn newest(&self) -> Option<Timestamp> {
+        self.newest
+    }
+
+    /// The tenant returned users who have not changed since the time that was asked for.
+    #[must_use]
+    pub const fn ignores_since(&self) -> bool {
+        self.older_than_since
+    }
+
+    async fn page(&self, start_index: u64) -> Result<Page, ReadError> {
+        let count = self.settings.page_size;
+        let query = ListQuery { since: self.since, filter: self.settings.filter.clone(), start_index, count };
+        let span = telemetry::span::page(start_index, count);
+        let tries = repeat(self.clock, self.chance, || self.client.list_users(&query));
+        let place = || format!("users from position {start_index} on");
+        tries.instrument(span).await.map_err(|failure| ReadError { place: place(), failure })
+    }
+
+    fn read(&mut self, page: &Page, start_index: u64, read_at: Timestamp) -> Batch {
+        let mut batch = Batch { users: Vec::with_capacity(page.resources.len()), unreadable: Vec::new(), read_at };
+        for (position, record) in (start_index..).zip(&page.resources) {
+            match read_user(record.get().as_bytes(), self.settings.role_attribute) {
+                Ok(user) => {
+                    self.newest = self.newest.max(user.last_modified);
+                    let older = |since: Timestamp| user.last_modified.is_some_and(|at| at < since);
+                    self.older_than_since |= self.since.is_some_and(older);
+                    batch.users.push(user);
+                }
+                Err(unreadable) => batch.unreadable.push(UnreadableAt { position, unreadable }),
+            }
+        }
+        batch
+    }
+}
+
+/// Reads one user; `None` when the tenant says in SCIM's form that he is no more.
+///
+/// # Errors
+/// When he cannot be read, after several tries, or his record is broken.
+pub async fn read_by_id(
+    client: &Client,
+    id: &UserId,
+    role_attribute: RoleAttribute,
+    clock: &Clock,
+    chance: Chance,
+) -> Result<Option<User>, ReadError> {
+    let error = |failure| ReadError { place: format!("user {id}"), failure };
+    let record = match repeat(clock, chance, || client.get_user(id)).await {
+        Ok(record) => record,
+        Err(Failure { verdict: Verdict::Gone, .. }) => return Ok(None),
+        Err(failure) => return Err(error(failure)),
+    };
+    let user = read_user(&record, role_attribute).map_err(|unreadable| error(broken(unreadable.reason)))?;
+    if user.id == *id { Ok(Some(user)) } else { Err(error(broken("the answer is another user's".to_owned()))) }
+}
+
+fn broken(reason: String) -> Failure {
+    Failure { verdict: Verdict::Rejected, status: None, reason, correlation_id: None, answer: None }
+}
+
+/// Tries a read until it succeeds, is refused, or has failed too often.
+async fn repeat<T, F>(clock: &Clock, chance: Chance, read: impl Fn() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let (mut failures, mut pauses) = (0, 0);
+    loop {
+        let failure = match read().await {
+            Ok(read) => return Ok(read),
+            Err(failure) => failure,
+        };
+        let wait = match failure.verdict {
+            // The limiter holds the next call for as long as the tenant asked.
+            Verdict::Throttled { .. } if pauses < MOST_PAUSES => {
+                pauses += 1;
+                Duration::ZERO
+            }
+            Verdict::Unavailable { wait } if failures + 1 < MOST_FAILURES => {
+                failures += 1;
+                backoff(failures, chance.draw()).max(wait.unwrap_or_default())
+            }
+            _ => return Err(failure),
+        };
+        warn!(
+            status = failure.status.map(i64::from),
+            reason = %telemetry::redact::text(&failure.reason),
+            correlation_id = failure.correlation_id.as_deref(),
+            retry_at = %clock.now().plus(wait),
+            "read failed"
+        );
+        tokio::time::sleep(wait).await;
+    }
+}
