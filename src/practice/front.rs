@@ -8,7 +8,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{self, HeaderName};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 
 use super::answer::{Answer, Refusal};
 use super::bucket::retry_after;
@@ -171,8 +171,13 @@ fn put_on_wire(tenant: &Tenant, fuse: &Fuse, ending: Ending) -> Response {
 /// The first half of a body, and then the end of the connection.
 fn half(mut bytes: Vec<u8>) -> Body {
     bytes.truncate(bytes.len() / 2);
-    let broken = io::Error::from(io::ErrorKind::ConnectionAborted);
-    Body::from_stream(stream::iter([Ok(Bytes::from(bytes)), Err(broken)]))
+    let first = stream::once(async { Ok(Bytes::from(bytes)) });
+    let then = stream::once(async {
+        // The server sends what it has when it must wait, and throws it away when it meets an error.
+        tokio::task::yield_now().await;
+        Err(io::Error::from(io::ErrorKind::ConnectionAborted))
+    });
+    Body::from_stream(first.chain(then))
 }
 
 /// What is returned here never reaches the client: the blown fuse lets nothing through.
