@@ -46,7 +46,7 @@ impl Rig {
     async fn renew(&mut self) {
         let answer = self.token_call("practice", "practice").send().await.expect("an answer");
         assert_eq!(answer.status(), 200);
-        self.token = json_of(answer).await["access_token"].as_str().expect("a token").to_owned();
+        json_of(answer).await["access_token"].as_str().expect("a token").clone_into(&mut self.token);
     }
 
     fn token_call(&self, id: &str, secret: &str) -> RequestBuilder {

@@ -39,7 +39,7 @@ pub struct PracticeTenantArgs {
     /// Users, ids and faults follow from it
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// What goes wrong from the start, as JSON: '{"error_rate": 0.1, "moving_list": true}'
+    /// What goes wrong from the start, as a JSON object: '{"outage": true}'
     #[arg(long, value_name = "JSON", value_parser = faults)]
     pub faults: Option<Faults>,
 }

@@ -63,7 +63,7 @@ mod tests {
     fn a_long_rest_fills_it_no_further_than_the_burst() {
         let start = Clock::system().instant();
         let mut bucket = Bucket::new(10.0, 2, start);
-        let later = start + Duration::from_secs(60);
+        let later = start + Duration::from_mins(1);
         assert_eq!([bucket.take(later).is_ok(), bucket.take(later).is_ok()], [true, true]);
         assert!(bucket.take(later).is_err());
     }

@@ -57,7 +57,7 @@ impl Shelf {
     }
 
     /// Moves a resource to the front of the list; nothing else about it changes.
-    pub(super) fn to_front(&mut self, id: &str) {
+    pub(super) fn move_to_front(&mut self, id: &str) {
         let front = self.order.first_key_value().map_or(0, |(place, _)| place.saturating_sub(1));
         if let Some(record) = self.records.get_mut(id) {
             self.order.remove(&record.place);
@@ -186,7 +186,7 @@ impl Directory {
             place: 0,
         };
         self.shelf_mut(kind).insert(kind, record);
-        self.link(kind, &id, draft.links, now);
+        self.link(kind, &id, &draft.links, now);
         Ok(id)
     }
 
@@ -204,22 +204,23 @@ impl Directory {
         }
         self.shelf(kind).check_unique(kind, &draft, Some(id))?;
         self.check_links(kind, &draft)?;
-        let shelf = self.shelf_mut(kind);
-        if let Some(record) = shelf.records.get_mut(id) {
-            let old = std::mem::replace(&mut record.attributes, draft.attributes.clone());
+        let own = self.shelf_mut(kind);
+        if let Some(record) = own.records.get_mut(id) {
             let id = record.id.clone();
-            shelf.forget(kind, &old);
-            shelf.index(kind, &draft.attributes, &id);
-            self.link(kind, &id, draft.links, now);
+            let old = std::mem::replace(&mut record.attributes, draft.attributes);
+            let new = record.attributes.clone();
+            own.forget(kind, &old);
+            own.index(kind, &new, &id);
+            own.touch(&id, now);
+            self.link(kind, &id, &draft.links, now);
         }
-        self.shelf_mut(kind).touch(id, now);
         Ok(true)
     }
 
     /// Takes a resource away; its memberships go with it.
     pub(super) fn delete(&mut self, kind: Kind, id: &str, now: Timestamp) -> Result<(), Refusal> {
         self.get(kind, id)?;
-        self.link(kind, &Id::from(id), BTreeSet::new(), now);
+        self.link(kind, &Id::from(id), &BTreeSet::new(), now);
         self.shelf_mut(kind).remove(kind, id);
         Ok(())
     }
@@ -234,21 +235,21 @@ impl Directory {
     }
 
     /// Changes the links of a resource, and the other ends of those that come or go.
-    fn link(&mut self, kind: Kind, id: &Id, links: BTreeSet<Id>, now: Timestamp) {
+    fn link(&mut self, kind: Kind, id: &Id, links: &BTreeSet<Id>, now: Timestamp) {
         let Some(record) = self.shelf_mut(kind).records.get_mut(id) else { return };
         let old = std::mem::replace(&mut record.links, links.clone());
-        for other in old.symmetric_difference(&links) {
+        for other in old.symmetric_difference(links) {
             if kind == Kind::User && self.groups.get(other).is_none() {
                 self.found_group(other, now);
             }
-            let shelf = self.shelf_mut(kind.other());
-            if let Some(end) = shelf.records.get_mut(other) {
+            let others = self.shelf_mut(kind.other());
+            if let Some(end) = others.records.get_mut(other) {
                 if links.contains(other) {
                     end.links.insert(id.clone())
                 } else {
                     end.links.remove(id)
                 };
-                shelf.touch(other, now);
+                others.touch(other, now);
             }
         }
     }
@@ -337,7 +338,7 @@ mod tests {
             found.iter().map(|user| user.id.clone()).collect::<Vec<_>>()
         };
         assert_eq!(found(&directory, 9), [a.clone(), b.clone()]);
-        assert_eq!(found(&directory, 10), [b.clone()]);
+        assert_eq!(found(&directory, 10), std::slice::from_ref(&b));
         assert!(found(&directory, 20).is_empty());
         directory.update(Kind::User, &a, draft(Kind::User, "a2", &[]), at(30)).expect("exists");
         assert_eq!(found(&directory, 0), [a.clone(), b]);

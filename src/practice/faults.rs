@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 /// Rates are probabilities from 0 to 1, drawn anew for each call from the tenant's seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "each fault is there or not, independently of the others")]
 pub struct Faults {
     /// Calls that are answered with `error_status` and have no effect.
     pub error_rate: f64,

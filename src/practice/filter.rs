@@ -119,7 +119,6 @@ fn compare_any<'a>(
 /// Whether any of the values that an attribute stands for passes the test.
 fn any(value: Option<&Value>, sub: Option<&str>, test: &dyn Fn(&Value) -> bool) -> bool {
     match (value, sub) {
-        (None, _) => false,
         (Some(Value::Array(items)), _) => items.iter().any(|item| any(Some(item), sub, test)),
         (Some(Value::Object(map)), Some(sub)) => map
             .iter()
@@ -127,8 +126,8 @@ fn any(value: Option<&Value>, sub: Option<&str>, test: &dyn Fn(&Value) -> bool) 
             .is_some_and(|(_, value)| any(Some(value), None, test)),
         // A multi-valued complex attribute without a sub-attribute means its `value`.
         (Some(Value::Object(map)), None) => map.get("value").map_or(!map.is_empty(), test),
-        (Some(_), Some(_)) => false,
         (Some(value), None) => test(value),
+        (None, _) | (Some(_), Some(_)) => false,
     }
 }
 

@@ -85,11 +85,11 @@ async fn serve(tenant: &Tenant, route: &Route, call: &Call<'_>) -> Ending {
         tokio::time::sleep(latency).await;
     }
     let fault = tenant.dice().before();
-    if fault != Some(Fault::Outage) {
-        if let Err(wait) = tenant.admit() {
-            tenant.book().rate_limited += 1;
-            return Ending::Answer(too_many(wait, tenant.options().burst));
-        }
+    if fault != Some(Fault::Outage)
+        && let Err(wait) = tenant.admit()
+    {
+        tenant.book().rate_limited += 1;
+        return Ending::Answer(too_many(wait, tenant.options().burst));
     }
     if let Some(fault) = fault {
         tenant.book().befell(fault);
@@ -146,7 +146,7 @@ fn put_on_wire(tenant: &Tenant, fuse: &Fuse, ending: Ending) -> Response {
     match ending {
         Ending::Answer(answer) => {
             let body = answer.encode();
-            respond(tenant, &answer, body, |bytes| Body::from(bytes))
+            respond(tenant, &answer, body, Body::from)
         }
         Ending::Garbled(answer) => {
             let body = answer.encode();

@@ -115,21 +115,21 @@ impl Query {
     }
 
     fn matching<'a>(&self, directory: &'a Directory, kind: Kind) -> Result<Vec<&'a Record>, Refusal> {
-        let shelf = directory.shelf(kind);
+        let all = directory.shelf(kind);
         let filter = self.filter.as_deref().map(|text| known_filter(kind, text)).transpose()?;
         let only = filter.as_ref().and_then(|filter| {
             let by = |attribute| filter.required(attribute);
             by("id")
-                .map(|id| shelf.get(id))
-                .or_else(|| by("externalId").map(|id| shelf.external(id)))
-                .or_else(|| (kind == Kind::User).then(|| by("userName").map(|name| shelf.named(name)))?)
+                .map(|id| all.get(id))
+                .or_else(|| by("externalId").map(|id| all.external(id)))
+                .or_else(|| (kind == Kind::User).then(|| by("userName").map(|name| all.named(name)))?)
         });
         let mut found = match (only, self.since) {
             (Some(one), since) => {
                 one.into_iter().filter(|record| since.is_none_or(|since| record.modified > since)).collect()
             }
-            (None, Some(since)) => shelf.changed_since(since),
-            (None, None) => shelf.all().collect(),
+            (None, Some(since)) => all.changed_since(since),
+            (None, None) => all.all().collect(),
         };
         if let Some(filter) = filter {
             found.retain(|record| filter.matches(&|name| record.attribute(kind, name)));

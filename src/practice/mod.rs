@@ -82,7 +82,7 @@ impl Default for Options {
             seed: 1,
             rate_per_second: None,
             burst: 10,
-            token_lifetime: Duration::from_secs(3600),
+            token_lifetime: Duration::from_hours(1),
             page_cap: 100,
             client_id: CLIENT.to_owned(),
             client_secret: SecretString::from(CLIENT),

@@ -239,7 +239,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn patched(operations: Value) -> Result<Value, Refusal> {
+    fn patched(operations: &Value) -> Result<Value, Refusal> {
         let resource = json!({
             "userName": "u", "title": "old", "name": {"givenName": "User", "familyName": "1"},
             "teams": [{"value": "t1"}, {"value": "t2"}],
@@ -328,14 +328,14 @@ mod tests {
                 json!("d"),
             ),
         ] {
-            let after = patched(json!([operation])).unwrap_or_else(|e| panic!("{operation}: {e}"));
+            let after = patched(&json!([operation])).unwrap_or_else(|e| panic!("{operation}: {e}"));
             assert_eq!(after.pointer(pointer).cloned().unwrap_or_default(), left, "{operation}");
         }
     }
 
     #[test]
     fn operations_are_applied_in_order() {
-        let after = patched(json!([
+        let after = patched(&json!([
             {"op": "remove", "path": "teams"},
             {"op": "add", "path": "teams", "value": [{"value": "t9"}]},
         ]));
@@ -359,7 +359,7 @@ mod tests {
             (json!([{"op": "add", "path": "title.x", "value": 1}]), "invalidPath"),
             (json!([{"op": "add", "path": "teams[value like 1]", "value": 1}]), "invalidFilter"),
         ] {
-            let refusal = patched(operations.clone()).expect_err(&operations.to_string());
+            let refusal = patched(&operations).expect_err(&operations.to_string());
             assert_eq!(refusal.scim_type, Some(word), "{operations}");
         }
         let no_schema = json!({"Operations": [{"op": "remove", "path": "title"}]});

@@ -106,9 +106,9 @@ fn some_roles(rng: &mut StdRng) -> Vec<&'static str> {
 /// The right teams for two in five, none for three in ten, wrong ones for the others; and for a quarter
 /// of all a team that is not ours.
 fn some_teams(rng: &mut StdRng, roles: &[&str]) -> Vec<&'static str> {
-    let rules: BTreeMap<&str, &[&'static str]> = RULES.into_iter().collect();
+    let asked: BTreeMap<&str, &[&'static str]> = RULES.into_iter().collect();
     let right: BTreeSet<&'static str> =
-        roles.iter().filter_map(|role| rules.get(role)).copied().flatten().copied().collect();
+        roles.iter().filter_map(|role| asked.get(role)).copied().flatten().copied().collect();
     let mut teams: Vec<&'static str> = match rng.random_range(0..10) {
         0..4 => right.into_iter().collect(),
         4..7 => Vec::new(),

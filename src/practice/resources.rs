@@ -131,7 +131,7 @@ impl Desk<'_> {
             let mut directory = self.tenant.directory();
             let page = query.run(&directory, kinds, &self.view, self.tenant.options().page_cap)?;
             if let (true, [kind], Some(last)) = (faults.moving_list, kinds, &page.last) {
-                directory.shelf_mut(*kind).to_front(last);
+                directory.shelf_mut(*kind).move_to_front(last);
             }
             page
         };

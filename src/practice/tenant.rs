@@ -252,7 +252,7 @@ pub(super) fn commit(
 ) -> Result<bool, Refusal> {
     let changed = directory.update(kind, id, draft, now)?;
     if changed && moving {
-        directory.shelf_mut(kind).to_front(id);
+        directory.shelf_mut(kind).move_to_front(id);
     }
     Ok(changed)
 }
