@@ -42,8 +42,24 @@ pub(super) enum Filter {
     Compare(Attribute, Operator, Value),
 }
 
-/// Attributes whose values are compared letter by letter; all others ignore case.
-const CASE_EXACT: [&str; 7] = ["id", "externalId", "meta", "roles", "teams", "members", "value"];
+/// How texts are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Collation {
+    Exact,
+    AnyCase,
+    /// As moments where both are dates, else letter by letter.
+    Date,
+}
+
+impl Collation {
+    fn of(attribute: &str) -> Self {
+        match attribute {
+            "meta" => Self::Date,
+            "id" | "externalId" | "roles" | "teams" | "members" | "value" => Self::Exact,
+            _ => Self::AnyCase,
+        }
+    }
+}
 
 impl Filter {
     /// Reads a filter.
@@ -108,12 +124,12 @@ fn compare_any<'a>(
     wanted: &Value,
     read: &dyn Fn(&str) -> Option<Cow<'a, Value>>,
 ) -> bool {
-    let exact = CASE_EXACT.contains(&attribute.name.as_str());
+    let collation = Collation::of(&attribute.name);
     let value = read(&attribute.name);
     if value.is_none() && wanted.is_null() {
         return operator == Operator::Equal;
     }
-    any(value.as_deref(), attribute.sub.as_deref(), &|value| compare(value, operator, wanted, exact))
+    any(value.as_deref(), attribute.sub.as_deref(), &|value| compare(value, operator, wanted, collation))
 }
 
 /// Whether any of the values that an attribute stands for passes the test.
@@ -141,10 +157,17 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn compare(value: &Value, operator: Operator, wanted: &Value, exact: bool) -> bool {
+fn compare(value: &Value, operator: Operator, wanted: &Value, collation: Collation) -> bool {
     match (value, wanted) {
-        (Value::String(a), Value::String(b)) if exact => compare_text(a, operator, b),
-        (Value::String(a), Value::String(b)) => compare_text(&a.to_lowercase(), operator, &b.to_lowercase()),
+        (Value::String(a), Value::String(b)) => match collation {
+            Collation::Exact => compare_text(a, operator, b),
+            Collation::AnyCase if operator == Operator::Equal && a.is_ascii() => a.eq_ignore_ascii_case(b),
+            Collation::AnyCase => compare_text(&a.to_lowercase(), operator, &b.to_lowercase()),
+            Collation::Date => match (Timestamp::parse(a), Timestamp::parse(b)) {
+                (Some(a), Some(b)) => operator.accepts(a.cmp(&b)),
+                _ => compare_text(a, operator, b),
+            },
+        },
         (Value::Number(a), Value::Number(b)) => {
             a.as_f64().partial_cmp(&b.as_f64()).is_some_and(|order| operator.accepts(order))
         }
@@ -157,10 +180,7 @@ fn compare_text(a: &str, operator: Operator, b: &str) -> bool {
         Operator::Contains => a.contains(b),
         Operator::StartsWith => a.starts_with(b),
         Operator::EndsWith => a.ends_with(b),
-        _ => operator.accepts(match (Timestamp::parse(a), Timestamp::parse(b)) {
-            (Some(a), Some(b)) => a.cmp(&b),
-            _ => a.cmp(b),
-        }),
+        _ => operator.accepts(a.cmp(b)),
     }
 }
 
