@@ -12,6 +12,7 @@ use rosterd::clock::Clock;
 use rosterd::model::{Role, TeamId, Timestamp, UserId};
 use rosterd::practice::{self, Fault, Faults, Options, Practice};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const START: Timestamp = Timestamp::from_millis(1_767_225_600_123);
 const PATCH_SCHEMA: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
@@ -785,6 +786,25 @@ async fn a_stopped_tenant_listens_no_more() {
     rig.practice.stop().await;
     let error = rig.client.post(url).send().await.expect_err("nobody listens");
     assert!(error.is_connect(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_never_finishes_does_not_hold_up_the_stop() {
+    let rig = Rig::small(1).await;
+    let base = reqwest::Url::parse(&rig.practice.base_url()).expect("a URL");
+    let address = ("127.0.0.1", base.port().expect("a port"));
+    let mut slow = tokio::net::TcpStream::connect(address).await.expect("a connection");
+    let head = "PATCH /api/v2/scim/v2/Users/x HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{";
+    slow.write_all(head.as_bytes()).await.expect("it listens");
+    let tenant = rig.practice.tenant().clone();
+    while tenant.stats().in_flight == 0 {
+        tokio::task::yield_now().await;
+    }
+    rig.practice.stop().await;
+    assert_eq!(tenant.stats().in_flight, 0);
+    let mut rest = Vec::new();
+    slow.read_to_end(&mut rest).await.expect("the connection is closed");
+    assert!(!String::from_utf8_lossy(&rest).starts_with("HTTP/1.1 2"));
 }
 
 #[tokio::test]
