@@ -1,1 +1,16 @@
-//! To be written.
+//! The composition root: settings become running parts, passes follow their schedules, and signals end it.
+
+mod cadence;
+mod lifecycle;
+mod pass;
+mod run;
+mod schedule;
+mod sync;
+mod tenant;
+
+pub use cadence::{History, next_pass};
+pub use lifecycle::StopOnSignal;
+pub use pass::{PassError, Passes, Report};
+pub use run::{Ended, Reload, RunError, run};
+pub use sync::{SyncEnd, sync};
+pub use tenant::{Parts, Tenant, client, list_settings};

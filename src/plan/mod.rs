@@ -2,6 +2,8 @@
 
 mod mapping;
 mod membership;
+mod watermark;
 
 pub use mapping::Mapping;
 pub use membership::{Policy, WhenGone, decide};
+pub use watermark::watermark;

@@ -147,7 +147,7 @@ impl Auth {
     }
 
     async fn post(&self) -> Result<Answer, Failure> {
-        let permit = self.limiter.permit().await;
+        let permit = self.limiter.permit().await?;
         let sent = self.http.post(self.credentials.token_url.clone()).header("accept", "application/json");
         let response = self.authenticated(sent).send().await.map_err(|error| unreachable_tenant(&error))?;
         let headers = response.headers().clone();

@@ -251,7 +251,7 @@ impl Client {
     /// One HTTP exchange. The permit comes before the token, because a token taken first may expire in the queue.
     async fn send(&self, call: &Call<'_>) -> Result<Result<Answer, Refused>, Failure> {
         let inner = &*self.0;
-        let permit = inner.limiter.permit().await;
+        let permit = inner.limiter.permit().await?;
         let token = inner.auth.token().await?;
         inner.calls.fetch_add(1, Ordering::Relaxed);
         let response =

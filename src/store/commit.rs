@@ -24,7 +24,7 @@ pub struct Commit<'a> {
     pub result: PassResult,
     /// Why it is not ok.
     pub reason: Option<&'a str>,
-    /// What it did.
+    /// What it did; how much it planned is found out here.
     pub totals: PassTotals,
     /// The new watermark; `None` leaves the old one.
     pub watermark: Option<Timestamp>,
@@ -78,7 +78,8 @@ impl Store {
             forget(&mut tx, commit.tenant, user, commit.now).await?;
         }
         move_tenant(&mut tx, commit).await?;
-        finish(&mut tx, commit.pass, commit.result, commit.reason, commit.totals, commit.now).await?;
+        let totals = PassTotals { planned: ready, ..commit.totals };
+        finish(&mut tx, commit.pass, commit.result, commit.reason, totals, commit.now).await?;
         drop_staged(&mut tx, commit.pass).await?;
         tx.commit().await?;
         Ok(Committed { ready, replaced, rereads })

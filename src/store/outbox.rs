@@ -88,7 +88,7 @@ pub struct Settlement {
 pub struct Turn {
     /// Now in our hands.
     pub leased: Vec<Leased>,
-    /// When the next operation is due, if one waits and none was due for lack of time.
+    /// When the next operation is due, if one waits that was not due yet, or for which there was no room at all.
     pub next_due: Option<Timestamp>,
 }
 
@@ -110,7 +110,8 @@ impl Store {
             settle(&mut tx, tenant, settlement, now).await?;
         }
         let leased = if room > 0 { lease(&mut tx, tenant, room, now).await? } else { Vec::new() };
-        let next_due = if leased.is_empty() { next_due(&mut tx, tenant).await? } else { None };
+        let all_taken = u32::try_from(leased.len()).is_ok_and(|taken| taken < room) || room == 0;
+        let next_due = if all_taken { next_due(&mut tx, tenant).await? } else { None };
         tx.commit().await?;
         Ok(Turn { leased, next_due })
     }

@@ -68,6 +68,29 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Notes that the pass of `tenant` that was running, if any, was broken off, and throws away what it had staged.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn break_off(&self, tenant: &TenantId, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        let running: Vec<i64> = sqlx::query_scalar(
+            "UPDATE passes SET finished_at = $2, result = 'failed', reason = 'broken off'
+             WHERE tenant = $1 AND result IS NULL RETURNING id",
+        )
+        .bind(tenant.as_str())
+        .bind(now.millis())
+        .fetch_all(&mut *tx)
+        .await?;
+        for pass in running {
+            super::staging::drop_staged(&mut tx, pass).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
 /// Notes how a pass ended.
 pub(super) async fn finish(
     tx: &mut sqlx::SqliteConnection,

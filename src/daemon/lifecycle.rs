@@ -1,0 +1,75 @@
+//! Signals, and the two ways to stop: softly (finish what is in flight) and at once.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// What the operating system asks of us.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+/// What a signal means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// SIGTERM or SIGINT.
+    Stop(&'static str),
+    /// SIGHUP.
+    Reload,
+}
+
+impl Signals {
+    /// From now on signals come here.
+    ///
+    /// # Errors
+    /// When the operating system does not let us listen.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
+            _ = self.hangup.recv() => Asked::Reload,
+        }
+    }
+}
+
+/// A stop token that the first SIGTERM or SIGINT trips; a second one ends [`StopOnSignal::run`] at once.
+#[derive(Debug, Default)]
+pub struct StopOnSignal {
+    /// Tripped by the first signal.
+    pub stop: CancellationToken,
+}
+
+impl StopOnSignal {
+    /// Runs `work`, which heeds the token; `None` when a second signal ended it.
+    ///
+    /// # Errors
+    /// When the operating system does not let us listen.
+    pub async fn run<T>(&self, work: impl Future<Output = T>) -> io::Result<Option<T>> {
+        let mut signals = Signals::listen()?;
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(Some(done)),
+                Asked::Stop(_) = signals.next() => {
+                    if self.stop.is_cancelled() {
+                        return Ok(None);
+                    }
+                    self.stop.cancel();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The daemon: every tenant with its passes and its pump, until a signal ends it.
+//!
+//! A reload stops the tenants softly and starts them anew with the new settings, in the same process and with
+//! the same database. There is no second way to change a running part.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_cron_scheduler::JobSchedulerError;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use super::cadence::{History, next_pass};
+use super::lifecycle::{Asked, Signals};
+use super::pass::Passes;
+use super::schedule::Ticks;
+use super::tenant::{Parts, Tenant};
+use crate::config::{Cadence, Settings, last_run};
+use crate::deliver::Pump;
+use crate::model::{PassKind, TenantId};
+use crate::scim::Limiter;
+use crate::store::{Store, StoreError};
+
+/// Users who must be read again are read in passes at least this far apart.
+const BETWEEN_REREADS: Duration = Duration::from_secs(1);
+/// Finished rows are looked through this often.
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+
+/// How the daemon ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// A signal, and everything in flight was finished.
+    Stopped,
+    /// A signal, and something in flight was not finished in time; it is sent again after the next start.
+    Cut,
+    /// A part of the daemon died.
+    Died,
+}
+
+/// Why the daemon could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No client could be made.
+    #[error("no HTTPS client: {0}; are the CA certificates installed?")]
+    Client(#[from] reqwest::Error),
+    /// No signals.
+    #[error("signals cannot be received: {0}")]
+    Signals(#[from] std::io::Error),
+}
+
+/// Reads the configuration again; the text says what is wrong with it.
+pub type Reload<'a> = dyn Fn() -> Result<Settings, String> + 'a;
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run(mut settings: Settings, reload: &Reload<'_>, parts: &Parts) -> Result<Ended, RunError> {
+    let mut signals = Signals::listen()?;
+    let database = settings.store.clone();
+    let store = Store::own(&database, parts.clock.now()).await?;
+    info!(version = env!("CARGO_PKG_VERSION"), "rosterd started");
+    let ended = loop {
+        warn_of_keys(&settings);
+        let grace = settings.shutdown_grace;
+        let running = Running::start(settings, &store, parts)?;
+        tell_systemd(&[sd_notify::NotifyState::Ready]);
+        match running.until(&mut signals, reload, grace).await {
+            Next::End(ended) => break ended,
+            Next::Start(fresh) => settings = *fresh,
+        }
+        if settings.store != database {
+            warn!(key = "store.url", "key takes effect with the next start only");
+        }
+        info!("configuration reloaded");
+    };
+    store.close().await;
+    Ok(ended)
+}
+
+fn warn_of_keys(settings: &Settings) {
+    for key in &settings.not_in_force {
+        warn!(key, "key not yet in force");
+    }
+}
+
+/// The tenants of one configuration, at work.
+struct Running {
+    tasks: JoinSet<()>,
+    limiters: Vec<Limiter>,
+    stop: CancellationToken,
+}
+
+enum Next {
+    End(Ended),
+    Start(Box<Settings>),
+}
+
+impl Running {
+    fn start(settings: Settings, store: &Store, parts: &Parts) -> Result<Self, RunError> {
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let mut limiters = Vec::new();
+        for settings in settings.tenants.into_values() {
+            let tenant = Tenant::new(settings, store, parts)?;
+            limiters.push(tenant.client.limiter().clone());
+            tasks.spawn(tend(tenant, store.clone(), parts.clone(), stop.clone()));
+        }
+        tasks.spawn(prune(store.clone(), parts.clone(), stop.clone()));
+        Ok(Self { tasks, limiters, stop })
+    }
+
+    async fn until(mut self, signals: &mut Signals, reload: &Reload<'_>, grace: Duration) -> Next {
+        let mut watchdog = interval(watchdog_interval());
+        watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                asked = signals.next() => match asked {
+                    Asked::Stop(signal) => {
+                        info!(reason = signal, "stopping");
+                        tell_systemd(&[sd_notify::NotifyState::Stopping]);
+                        return Next::End(self.finish(signals, grace).await);
+                    }
+                    Asked::Reload => {
+                        tell_systemd(&reloading());
+                        match reload() {
+                            Ok(settings) => {
+                                return match self.finish(signals, grace).await {
+                                    Ended::Stopped => Next::Start(Box::new(settings)),
+                                    other => Next::End(other),
+                                };
+                            }
+                            Err(reason) => {
+                                error!(reason, "configuration refused");
+                                tell_systemd(&[sd_notify::NotifyState::Ready]);
+                            }
+                        }
+                    }
+                },
+                Some(death) = self.tasks.join_next() => {
+                    let reason = death.err().map(|death| death.to_string());
+                    error!(reason, "a part of the daemon died");
+                    self.finish(signals, grace).await;
+                    return Next::End(Ended::Died);
+                }
+                _ = watchdog.tick() => tell_systemd(&[sd_notify::NotifyState::Watchdog]),
+            }
+        }
+    }
+
+    /// Stops leasing and reading, and waits for what is in flight; a second signal cuts it short.
+    async fn finish(&mut self, signals: &mut Signals, grace: Duration) -> Ended {
+        self.stop.cancel();
+        for limiter in &self.limiters {
+            limiter.close();
+        }
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        let ended = tokio::select! {
+            finished = timeout(grace, all) => if finished.is_ok() { Ended::Stopped } else { Ended::Cut },
+            () = second_stop(signals) => Ended::Cut,
+        };
+        if ended == Ended::Cut {
+            warn!("stopped with operations in flight; they are sent again after the next start");
+        }
+        self.tasks.shutdown().await;
+        ended
+    }
+}
+
+async fn second_stop(signals: &mut Signals) {
+    while signals.next().await == Asked::Reload {}
+}
+
+/// One tenant: passes by its schedules, and delivery beside them.
+async fn tend(tenant: Tenant, store: Store, parts: Parts, stop: CancellationToken) {
+    let Tenant { name, passes, mut pump, cadence, stale, .. } = tenant;
+    let wake = Notify::new();
+    let committed = CancellationToken::new();
+    let ticks = match Ticks::start(cadence.clone(), parts.clock.clone()).await {
+        Ok(ticks) => ticks,
+        Err(error) => return scheduler_failed(&name, &error),
+    };
+    let round = Round { name, passes: &passes, store: &store, parts: &parts, cadence: &cadence, stale, stop: &stop };
+    tokio::join!(round.pass(ticks, &wake, &committed), deliver(&mut pump, &wake, &committed, &stop));
+}
+
+fn scheduler_failed(tenant: &TenantId, error: &JobSchedulerError) {
+    error!(%tenant, reason = %error, "the scheduler failed");
+}
+
+/// What waits from an earlier run is sent only after a pass has committed: its lists may be old.
+async fn deliver(pump: &mut Pump, wake: &Notify, committed: &CancellationToken, stop: &CancellationToken) {
+    tokio::select! {
+        () = committed.cancelled() => pump.run(wake, stop).await,
+        () = stop.cancelled() => {}
+    }
+}
+
+/// What the passes of one tenant need to know.
+struct Round<'a> {
+    name: TenantId,
+    passes: &'a Passes,
+    store: &'a Store,
+    parts: &'a Parts,
+    cadence: &'a Cadence,
+    stale: Arc<Notify>,
+    stop: &'a CancellationToken,
+}
+
+impl Round<'_> {
+    /// One pass at the start, then one for each tick, and in between for users who must be read again.
+    async fn pass(&self, mut ticks: Ticks, wake: &Notify, committed: &CancellationToken) {
+        let mut asked = Some(PassKind::Delta);
+        while let Some(kind) = asked {
+            let kind = if kind == PassKind::Delta { self.delta_or_sweep().await } else { kind };
+            tokio::select! {
+                ended = self.passes.run(kind) => if ended.is_ok() {
+                    committed.cancel();
+                    wake.notify_one();
+                },
+                () = self.stop.cancelled() => self.break_off().await,
+            }
+            let skipped = ticks.skip();
+            if skipped > 0 {
+                debug!(tenant = %self.name, skipped, "delta ticks skipped during a pass");
+            }
+            asked = tokio::select! {
+                () = self.stop.cancelled() => None,
+                kind = self.next(&mut ticks) => kind,
+            };
+        }
+        if let Err(error) = ticks.stop().await {
+            scheduler_failed(&self.name, &error);
+        }
+    }
+
+    async fn next(&self, ticks: &mut Ticks) -> Option<PassKind> {
+        loop {
+            tokio::select! {
+                tick = ticks.next() => {
+                    sleep(self.cadence.jitter.mul_f64(self.parts.chance.draw())).await;
+                    return tick.map_err(|error| scheduler_failed(&self.name, &error)).ok();
+                }
+                () = self.somebody_stale() => return Some(PassKind::Reread),
+            }
+        }
+    }
+
+    /// Waits until a user has to be read again.
+    async fn somebody_stale(&self) {
+        loop {
+            self.stale.notified().await;
+            sleep(BETWEEN_REREADS).await;
+            match self.store.rereads(&self.name, 1).await {
+                Ok(users) if users.is_empty() => {}
+                Ok(_) => return,
+                Err(error) => error!(tenant = %self.name, reason = %error, "rereads cannot be looked up"),
+            }
+        }
+    }
+
+    async fn delta_or_sweep(&self) -> PassKind {
+        let state = self.store.tenant(&self.name).await.unwrap_or_default();
+        let (cadence, now) = (self.cadence, self.parts.clock.now());
+        next_pass(&History {
+            watermark: state.watermark,
+            last_sweep: state.last_sweep,
+            sweep_asked: last_run(&cadence.sweep_schedule, cadence.time_zone, now),
+            sweep_wanted: state.sweep_wanted,
+            mapping_changed: state.mapping_digest != Some(self.passes.mapping_digest()),
+        })
+    }
+
+    async fn break_off(&self) {
+        info!(tenant = %self.name, "pass broken off");
+        if let Err(error) = self.store.break_off(&self.name, self.parts.clock.now()).await {
+            error!(tenant = %self.name, reason = %error, "the end of a pass cannot be noted");
+        }
+    }
+}
+
+async fn prune(store: Store, parts: Parts, stop: CancellationToken) {
+    let mut every = interval(PRUNE_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => if let Err(error) = store.prune(parts.clock.now()).await {
+                error!(reason = %error, "finished rows cannot be removed");
+            },
+        }
+    }
+}
+
+/// systemd's socket may be missing or gone; the daemon runs without it.
+fn tell_systemd(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        debug!(reason = %error, "systemd was not told");
+    }
+}
+
+fn reloading() -> Vec<sd_notify::NotifyState<'static>> {
+    let since = sd_notify::NotifyState::monotonic_usec_now();
+    [Some(sd_notify::NotifyState::Reloading), since.ok()].into_iter().flatten().collect()
+}
+
+/// Twice as often as systemd asks for; without a watchdog now and then.
+fn watchdog_interval() -> Duration {
+    const IDLE: Duration = Duration::from_secs(3600);
+    sd_notify::watchdog_enabled().map_or(IDLE, |asked| asked / 2).max(Duration::from_millis(1))
+}

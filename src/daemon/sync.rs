@@ -1,0 +1,115 @@
+//! One pass, then delivery until nothing waits: the daemon's own parts, run once.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::cadence::{History, next_pass};
+use super::pass::{PassError, Report};
+use super::tenant::Tenant;
+use crate::clock::Clock;
+use crate::deliver::{Drained, Trouble};
+use crate::model::PassKind;
+use crate::store::{OperationCounts, Store, StoreError};
+
+/// How a sync of one tenant ended.
+#[derive(Debug)]
+pub struct SyncEnd {
+    /// The pass.
+    pub report: Report,
+    /// Operations delivered.
+    pub delivered: u64,
+    /// What is in the outbox now.
+    pub operations: OperationCounts,
+    /// Operations that still have to be sent, and users who still have to be read again.
+    pub open: u64,
+    /// What is wrong with the tenant, if it was when we ended.
+    pub trouble: Option<Trouble>,
+}
+
+/// Runs one pass of `tenant` (a sweep if `full`, or if one is due), then delivers until no operation is open,
+/// for `wait` at most or until told to stop.
+///
+/// # Errors
+/// When the pass came to nothing, or the database fails.
+pub async fn sync(
+    tenant: &mut Tenant,
+    store: &Store,
+    clock: &Clock,
+    full: bool,
+    wait: Duration,
+    stop: &CancellationToken,
+) -> Result<SyncEnd, PassError> {
+    let deadline = clock.instant() + wait;
+    let kind = if full { PassKind::Sweep } else { delta_or_sweep(tenant, store).await? };
+    let report = tokio::select! {
+        report = tenant.passes.run(kind) => report?,
+        () = stopped(tenant, stop) => {
+            store.break_off(&tenant.name, clock.now()).await?;
+            return Err(PassError::Stopped);
+        }
+    };
+    let trouble = deliver(tenant, store, deadline, stop).await?;
+    Ok(SyncEnd {
+        report,
+        delivered: tenant.vitals.delivered.get(),
+        operations: store.operation_counts(&tenant.name).await?,
+        open: store.open_work(&tenant.name).await?,
+        trouble,
+    })
+}
+
+/// Delivers, and reads again whoever has to be, until neither is left to do.
+async fn deliver(
+    tenant: &mut Tenant,
+    store: &Store,
+    deadline: Instant,
+    stop: &CancellationToken,
+) -> Result<Option<Trouble>, PassError> {
+    loop {
+        let late = CancellationToken::new();
+        let drained = {
+            let limiter = tenant.client.limiter().clone();
+            let drain = tenant.pump.drain(&late);
+            tokio::pin!(drain);
+            tokio::select! {
+                drained = &mut drain => drained,
+                () = async { drop(timeout_at(deadline, stop.cancelled()).await) } => {
+                    late.cancel();
+                    limiter.close();
+                    drain.await
+                }
+            }
+        };
+        if drained != Drained::Empty {
+            return Ok(tenant.pump.trouble());
+        }
+        let before = store.rereads(&tenant.name, u32::MAX).await?.len();
+        if before == 0 {
+            return Ok(None);
+        }
+        tenant.passes.run(PassKind::Reread).await?;
+        let after = store.rereads(&tenant.name, u32::MAX).await?.len();
+        if after >= before && store.operation_counts(&tenant.name).await?.ready == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+/// Resolves when told to stop, after closing the gate for calls.
+async fn stopped(tenant: &Tenant, stop: &CancellationToken) {
+    stop.cancelled().await;
+    tenant.client.limiter().close();
+}
+
+async fn delta_or_sweep(tenant: &Tenant, store: &Store) -> Result<PassKind, StoreError> {
+    let state = store.tenant(&tenant.name).await?;
+    Ok(next_pass(&History {
+        watermark: state.watermark,
+        last_sweep: state.last_sweep,
+        sweep_asked: None,
+        sweep_wanted: state.sweep_wanted,
+        mapping_changed: state.mapping_digest != Some(tenant.passes.mapping_digest()),
+    }))
+}

@@ -1,0 +1,56 @@
+//! One attempt: one operation, sent once.
+
+use std::time::Duration;
+
+use tracing::{Instrument, Span};
+
+use crate::clock::Clock;
+use crate::scim::{Client, Failure, Verdict, patch_body};
+use crate::store::Leased;
+use crate::telemetry;
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) leased: Leased,
+    pub(super) result: Result<(), Failure>,
+    /// The tenant answered another call meanwhile, so that a failure is the operation's own.
+    pub(super) tenant_answers: bool,
+    pub(super) took: Duration,
+    /// The operation's span: what is logged about its end belongs in it.
+    pub(super) span: Span,
+}
+
+/// Sends one operation.
+pub(super) async fn attempt(client: Client, clock: Clock, leased: Leased, span: Span) -> Outcome {
+    let began = clock.instant();
+    let answered = client.answered();
+    let sending = send(&client, &leased).instrument(telemetry::span::attempt(leased.attempts + 1));
+    let result = sending.instrument(span.clone()).await;
+    let took = clock.instant().saturating_duration_since(began);
+    let tenant_answers = match &result {
+        Err(Failure { verdict: Verdict::Unavailable { .. }, .. }) => {
+            client.answered() > answered || answers_a_read(&client, &leased).instrument(span.clone()).await
+        }
+        _ => true,
+    };
+    Outcome { leased, result, tenant_answers, took, span }
+}
+
+async fn send(client: &Client, leased: &Leased) -> Result<(), Failure> {
+    let operation = &leased.operation;
+    let version = match &operation.version {
+        Some(version) if client.honours_if_match().await? => Some(version.as_str()),
+        _ => None,
+    };
+    client.patch_user(&operation.user, &patch_body(&operation.payload), version).await
+}
+
+/// A failure that stands alone: does the tenant answer when the same user is only read?
+async fn answers_a_read(client: &Client, leased: &Leased) -> bool {
+    match client.get_user(&leased.operation.user).await {
+        Ok(_) => true,
+        Err(failure) => failure.verdict.answered(),
+    }
+}
+
