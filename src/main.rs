@@ -1,2 +1,118 @@
-//! The program.
-fn main() {}
+//! rosterd: parse, telemetry, command, exit code. Telemetry is flushed on every path.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use rosterd::commands::config::ConfigCommand;
+use rosterd::commands::dead_letters::DeadLettersCommand;
+use rosterd::commands::exit::Exit;
+use rosterd::commands::plan::PlanArgs;
+use rosterd::commands::practice_tenant::PracticeTenantArgs;
+use rosterd::commands::status::StatusArgs;
+use rosterd::commands::sync::SyncArgs;
+use rosterd::commands::{complain, config, dead_letters, plan, practice_tenant, run, status, sync};
+use rosterd::config::Sources;
+use rosterd::telemetry::{self, LogFormat};
+
+/// Keeps the team rosters of a contact centre in step with HR
+#[derive(Parser)]
+#[command(version, after_help = EXIT_CODES)]
+struct Cli {
+    /// Configuration file; several are laid over one another [default: ./rosterd.toml, then /etc/rosterd/rosterd.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// How log lines are written [default: text on a terminal, JSON otherwise]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// What is logged: a level, or TARGET=LEVEL, or several with commas between
+    #[arg(long, global = true, env = "RUST_LOG", default_value = "info", value_name = "LEVEL")]
+    log_level: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon: passes on their schedules, delivery all the time
+    Run,
+    Sync(SyncArgs),
+    Plan(PlanArgs),
+    Status(StatusArgs),
+    /// Operations that were given up: look at them, send them again, give them up for good
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    PracticeTenant(PracticeTenantArgs),
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 `plan` found changes, 3 done but something is left (dead letters, held or
+waiting operations, unreadable records), 64 wrong usage, 69 the tenant cannot be reached, 77 the tenant
+refuses us, 78 wrong configuration";
+
+/// The runtime gets at least this many threads, so that one busy task never holds up all others.
+const LEAST_THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            drop(error.print());
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+    };
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        complain("another TLS provider is installed");
+        return Exit::Failed.into();
+    }
+    let options = telemetry::Options {
+        format: cli.log_format,
+        level: cli.log_level,
+        stderr: !matches!(cli.command, Command::Run),
+    };
+    let telemetry = match telemetry::init(&options) {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Config.into();
+        }
+    };
+    let exit = execute(cli.command, &Sources::from_process(cli.config));
+    telemetry.shutdown();
+    exit.into()
+}
+
+fn execute(command: Command, sources: &Sources) -> Exit {
+    let threads =
+        std::thread::available_parallelism().map_or(LEAST_THREADS, |cores| cores.get().max(LEAST_THREADS));
+    let runtime =
+        match tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                complain(&format!("the runtime did not start: {error}"));
+                return Exit::Failed;
+            }
+        };
+    match runtime.block_on(dispatch(command, sources)) {
+        Ok(exit) => exit,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            Exit::Failed
+        }
+    }
+}
+
+async fn dispatch(command: Command, sources: &Sources) -> anyhow::Result<Exit> {
+    match command {
+        Command::Run => Ok(run::run(sources).await),
+        Command::Sync(args) => sync::run(args, sources).await,
+        Command::Plan(args) => plan::run(args, sources).await,
+        Command::Status(args) => status::run(args, sources).await,
+        Command::DeadLetters(command) => dead_letters::run(command, sources).await,
+        Command::Config(command) => config::run(&command, sources),
+        Command::PracticeTenant(args) => practice_tenant::run(args).await,
+    }
+}

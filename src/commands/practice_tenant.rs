@@ -4,13 +4,14 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::process::ExitCode;
+
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::exit::Exit;
 use crate::clock::Clock;
 use crate::plan::Mapping;
 use crate::practice::{self, Faults, Options, Practice};
@@ -48,7 +49,7 @@ pub struct PracticeTenantArgs {
 ///
 /// # Errors
 /// When the port is taken or standard output is closed.
-pub async fn run(args: PracticeTenantArgs) -> anyhow::Result<ExitCode> {
+pub async fn run(args: PracticeTenantArgs) -> anyhow::Result<Exit> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let (port, rate, burst) = (args.port, args.rate, args.burst);
     let practice = practice::start(options(args), Clock::system())
@@ -60,7 +61,7 @@ pub async fn run(args: PracticeTenantArgs) -> anyhow::Result<ExitCode> {
         _ = terminate.recv() => {}
     }
     practice.stop().await;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }
 
 fn options(args: PracticeTenantArgs) -> Options {

@@ -39,7 +39,8 @@ mod tests {
 
     #[test]
     fn a_sweep_runs_when_there_is_a_reason_and_a_delta_pass_otherwise() {
-        let settled = History { watermark: at(90), last_sweep: at(50), sweep_asked: at(40), ..History::default() };
+        let settled =
+            History { watermark: at(90), last_sweep: at(50), sweep_asked: at(40), ..History::default() };
         assert_eq!(next_pass(&settled), PassKind::Delta);
         for reason in [
             History { watermark: None, ..settled },

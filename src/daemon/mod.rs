@@ -3,6 +3,7 @@
 mod cadence;
 mod lifecycle;
 mod pass;
+mod preview;
 mod run;
 mod schedule;
 mod sync;
@@ -11,6 +12,7 @@ mod tenant;
 pub use cadence::{History, next_pass};
 pub use lifecycle::StopOnSignal;
 pub use pass::{PassError, Passes, Report};
+pub use preview::{PreviewError, preview};
 pub use run::{Ended, Reload, RunError, run};
 pub use sync::{SyncEnd, sync};
 pub use tenant::{Parts, Tenant, client, list_settings};

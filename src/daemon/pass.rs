@@ -81,7 +81,8 @@ impl PassError {
     /// It ended because we are stopping.
     #[must_use]
     pub fn stopped(&self) -> bool {
-        matches!(self, Self::Stopped) || self.failure().is_some_and(|failure| failure.verdict == Verdict::NotSent)
+        matches!(self, Self::Stopped)
+            || self.failure().is_some_and(|failure| failure.verdict == Verdict::NotSent)
     }
 }
 
@@ -197,7 +198,10 @@ impl Passes {
         readings.mapping_applied = since.is_none();
         readings.watermark = plan::watermark(list.date(), began, list.newest(), self.overlap);
         if list.date().is_some_and(|date| before.is_some_and(|before| before > date)) {
-            warn!(watermark_before = before.map(tracing::field::display), "watermark is ahead of the tenant's clock");
+            warn!(
+                watermark_before = before.map(tracing::field::display),
+                "watermark is ahead of the tenant's clock"
+            );
             readings.sweep_wanted = since.is_some();
         }
         match list.reading() {

@@ -186,7 +186,8 @@ async fn tend(tenant: Tenant, store: Store, parts: Parts, stop: CancellationToke
         Ok(ticks) => ticks,
         Err(error) => return scheduler_failed(&name, &error),
     };
-    let round = Round { name, passes: &passes, store: &store, parts: &parts, cadence: &cadence, stale, stop: &stop };
+    let round =
+        Round { name, passes: &passes, store: &store, parts: &parts, cadence: &cadence, stale, stop: &stop };
     tokio::join!(round.pass(ticks, &wake, &committed), deliver(&mut pump, &wake, &committed, &stop));
 }
 

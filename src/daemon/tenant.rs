@@ -51,7 +51,8 @@ pub struct Tenant {
 pub fn client(settings: &TenantSettings, clock: &Clock) -> Result<Client, reqwest::Error> {
     let http = http_client(settings.request_timeout)?;
     let limiter = Limiter::new(settings.delivery.rate_per_second, settings.delivery.burst, clock.clone());
-    let Credentials::Client { token_url, token_auth, client_id, client_secret, scope } = settings.credentials.clone();
+    let Credentials::Client { token_url, token_auth, client_id, client_secret, scope } =
+        settings.credentials.clone();
     let credentials = ClientCredentials { token_url, token_auth, client_id, client_secret, scope };
     let auth = Auth::new(http.clone(), limiter.clone(), clock.clone(), credentials);
     let endpoint = Endpoint { base_url: settings.base_url.clone(), content_type: CONTENT_TYPE };

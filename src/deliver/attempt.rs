@@ -53,4 +53,3 @@ async fn answers_a_read(client: &Client, leased: &Leased) -> bool {
         Err(failure) => failure.verdict.answered(),
     }
 }
-

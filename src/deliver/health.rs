@@ -113,7 +113,13 @@ impl Health {
 
     /// An operation for `user` ended with `verdict` (`None` is success). `alone` says that no other call of
     /// the tenant was answered meanwhile, not even a read.
-    pub fn observe(&mut self, user: &UserId, verdict: Option<&Verdict>, alone: bool, now: Timestamp) -> Change {
+    pub fn observe(
+        &mut self,
+        user: &UserId,
+        verdict: Option<&Verdict>,
+        alone: bool,
+        now: Timestamp,
+    ) -> Change {
         let Some(trouble) = trouble(verdict) else {
             return if matches!(verdict, Some(Verdict::Throttled { .. } | Verdict::NotSent)) {
                 Change::None
@@ -167,7 +173,9 @@ const fn trouble(verdict: Option<&Verdict>) -> Option<Trouble> {
         Some(Verdict::Forbidden) => Some(Trouble::Forbidden),
         Some(Verdict::Rejected) => Some(Trouble::Rejected),
         Some(Verdict::Gone) => Some(Trouble::Gone),
-        None | Some(Verdict::Throttled { .. } | Verdict::Conflict | Verdict::Exists | Verdict::NotSent) => None,
+        None | Some(Verdict::Throttled { .. } | Verdict::Conflict | Verdict::Exists | Verdict::NotSent) => {
+            None
+        }
     }
 }
 
@@ -231,9 +239,16 @@ mod tests {
             let mut health = Health::default();
             for number in 0..9 {
                 assert_eq!(health.observe(&user(number), Some(&verdict), false, at(0)), Change::None);
-                assert_eq!(health.observe(&user(number), Some(&verdict), false, at(0)), Change::None, "same user");
+                assert_eq!(
+                    health.observe(&user(number), Some(&verdict), false, at(0)),
+                    Change::None,
+                    "same user"
+                );
             }
-            assert!(matches!(health.observe(&user(9), Some(&verdict), false, at(0)), Change::Down { began: true, .. }));
+            assert!(matches!(
+                health.observe(&user(9), Some(&verdict), false, at(0)),
+                Change::Down { began: true, .. }
+            ));
             assert_eq!(health.trouble(), Some(trouble));
             assert_eq!(health.observe(&user(10), None, false, at(7)), Change::Up { since: at(0) });
             assert_eq!(health.allowance(10, at(7)), Ok(10));

@@ -144,7 +144,8 @@ impl Pump {
             Ok(most) if !stop.is_cancelled() => most.saturating_sub(self.flying.len()),
             _ => 0,
         };
-        let turn = self.store.turn(&self.tenant, &self.settlements, u32::try_from(room).unwrap_or(u32::MAX), now);
+        let turn =
+            self.store.turn(&self.tenant, &self.settlements, u32::try_from(room).unwrap_or(u32::MAX), now);
         let turn = match turn.await {
             Ok(turn) => turn,
             Err(error) => {
@@ -205,8 +206,15 @@ impl Pump {
                 );
                 let user = leased.operation.user;
                 error!(tenant = %self.tenant, user = %user, operation = leased.id, "the task of an attempt died");
-                let note = Note { reason: Some("the task of the attempt died".to_owned()), ..Note::default() };
-                self.settlements.push(Settlement { id: leased.id, lease: leased.lease, user, step, note: Some(note) });
+                let note =
+                    Note { reason: Some("the task of the attempt died".to_owned()), ..Note::default() };
+                self.settlements.push(Settlement {
+                    id: leased.id,
+                    lease: leased.lease,
+                    user,
+                    step,
+                    note: Some(note),
+                });
             }
         }
     }
@@ -284,7 +292,11 @@ impl Pump {
 
     /// The database has taken the settlements.
     fn settled(&mut self) {
-        if self.settlements.iter().any(|settlement| !matches!(settlement.step, Step::Later { .. } | Step::Released)) {
+        if self
+            .settlements
+            .iter()
+            .any(|settlement| !matches!(settlement.step, Step::Later { .. } | Step::Released))
+        {
             self.stale.notify_one();
         }
         self.settlements.clear();

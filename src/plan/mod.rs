@@ -2,8 +2,10 @@
 
 mod mapping;
 mod membership;
+mod render;
 mod watermark;
 
 pub use mapping::Mapping;
 pub use membership::{Policy, WhenGone, decide};
+pub use render::{Change, Plan};
 pub use watermark::watermark;

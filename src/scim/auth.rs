@@ -131,7 +131,11 @@ impl Auth {
     async fn fetch(&self) -> Result<Token, Failure> {
         let span = span("POST", "/oauth/token", &self.credentials.token_url);
         let answer = self.post().instrument(span.clone()).await;
-        ended(&span, answer.as_ref().err(), answer.as_ref().map_or_else(|failure| failure.status, |answer| Some(answer.status)));
+        ended(
+            &span,
+            answer.as_ref().err(),
+            answer.as_ref().map_or_else(|failure| failure.status, |answer| Some(answer.status)),
+        );
         let answer = answer?;
         let body: TokenAnswer = serde_json::from_slice(&answer.body).map_err(|_| {
             Failure::broken(answer.status, "the token endpoint's answer holds no `access_token`")

@@ -44,7 +44,14 @@ impl Limiter {
     pub fn new(rate: f64, burst: u32, clock: Clock) -> Self {
         let born = clock.instant();
         let pacer = Mutex::new(Pacer::new(rate, burst));
-        Self(Arc::new(Inner { clock, born, pacer, turn: Turn::new(()), changed: Notify::new(), closed: AtomicBool::new(false) }))
+        Self(Arc::new(Inner {
+            clock,
+            born,
+            pacer,
+            turn: Turn::new(()),
+            changed: Notify::new(),
+            closed: AtomicBool::new(false),
+        }))
     }
 
     /// Calls a second that go at the moment, pauses left out.
@@ -109,7 +116,8 @@ impl Limiter {
             if let Some(window) = window {
                 pacer.window(now, window.remaining, window.reset);
             }
-            (before <= now && pacer.paused_until() > now).then(|| Duration::from_secs_f64(pacer.paused_until() - now))
+            (before <= now && pacer.paused_until() > now)
+                .then(|| Duration::from_secs_f64(pacer.paused_until() - now))
         });
         if let Some(pause) = pause {
             self.0.changed.notify_waiters();

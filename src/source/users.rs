@@ -172,7 +172,8 @@ impl<'a> UserList<'a> {
     }
 
     fn read(&mut self, page: &Page, start_index: u64, read_at: Timestamp) -> Batch {
-        let mut batch = Batch { users: Vec::with_capacity(page.resources.len()), unreadable: Vec::new(), read_at };
+        let mut batch =
+            Batch { users: Vec::with_capacity(page.resources.len()), unreadable: Vec::new(), read_at };
         for (position, record) in (start_index..).zip(&page.resources) {
             match read_user(record.get().as_bytes(), self.settings.role_attribute) {
                 Ok(user) => {
@@ -206,7 +207,11 @@ pub async fn read_by_id(
         Err(failure) => return Err(error(failure)),
     };
     let user = read_user(&record, role_attribute).map_err(|unreadable| error(broken(unreadable.reason)))?;
-    if user.id == *id { Ok(Some(user)) } else { Err(error(broken("the answer is another user's".to_owned()))) }
+    if user.id == *id {
+        Ok(Some(user))
+    } else {
+        Err(error(broken("the answer is another user's".to_owned())))
+    }
 }
 
 fn broken(reason: String) -> Failure {

@@ -119,7 +119,12 @@ impl Store {
         .await
     }
 
-    async fn move_dead(&self, sql: &'static str, selection: &Selection, now: Timestamp) -> Result<Vec<i64>, StoreError> {
+    async fn move_dead(
+        &self,
+        sql: &'static str,
+        selection: &Selection,
+        now: Timestamp,
+    ) -> Result<Vec<i64>, StoreError> {
         let (all, tenant, ids) = bindings(selection);
         let moved = sqlx::query_scalar(sql)
             .bind(all)

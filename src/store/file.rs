@@ -96,7 +96,11 @@ pub(super) fn check_ours(path: &Path) -> Result<(), StoreError> {
     let id = i32::from_be_bytes([header[68], header[69], header[70], header[71]]);
     // The id is written with the first migration; a process killed before it leaves a database without tables.
     let schema_cookie = u32::from_be_bytes([header[40], header[41], header[42], header[43]]);
-    if id == APPLICATION_ID || (id == 0 && schema_cookie == 0) { Ok(()) } else { not_ours("another program's database") }
+    if id == APPLICATION_ID || (id == 0 && schema_cookie == 0) {
+        Ok(())
+    } else {
+        not_ours("another program's database")
+    }
 }
 
 /// Brings the schema up to date, unless it is ahead of us.
@@ -125,11 +129,14 @@ fn known() -> i64 {
 
 async fn schema(pool: &SqlitePool) -> Result<i64, StoreError> {
     let tables: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'").fetch_one(pool).await?;
+        sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'")
+            .fetch_one(pool)
+            .await?;
     if tables == 0 {
         return Ok(0);
     }
-    let version: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(pool).await?;
+    let version: Option<i64> =
+        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(pool).await?;
     Ok(version.unwrap_or(0))
 }
 

@@ -176,7 +176,14 @@ fn leased(row: Row) -> Result<Leased, StoreError> {
     let payload = serde_json::from_str(&payload).map_err(|_| damaged("a payload that cannot be read"))?;
     let cause = Cause::parse(&cause).ok_or_else(|| damaged("an unknown cause"))?;
     let operation = Operation { user: UserId::from(user), payload, cause, version };
-    Ok(Leased { id, lease, pass, operation, attempts: u32::try_from(attempts).unwrap_or(u32::MAX), traceparent })
+    Ok(Leased {
+        id,
+        lease,
+        pass,
+        operation,
+        attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        traceparent,
+    })
 }
 
 async fn settle(
@@ -215,12 +222,13 @@ async fn settle(
 }
 
 async fn ours(tx: &mut SqliteConnection, settlement: &Settlement) -> Result<bool, StoreError> {
-    let found: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM operations WHERE id = $1 AND lease = $2 AND state = 'leased'")
-            .bind(settlement.id)
-            .bind(settlement.lease)
-            .fetch_one(tx)
-            .await?;
+    let found: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM operations WHERE id = $1 AND lease = $2 AND state = 'leased'",
+    )
+    .bind(settlement.id)
+    .bind(settlement.lease)
+    .fetch_one(tx)
+    .await?;
     Ok(found > 0)
 }
 

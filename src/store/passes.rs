@@ -42,7 +42,12 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn begin_pass(&self, tenant: &TenantId, kind: PassKind, now: Timestamp) -> Result<i64, StoreError> {
+    pub async fn begin_pass(
+        &self,
+        tenant: &TenantId,
+        kind: PassKind,
+        now: Timestamp,
+    ) -> Result<i64, StoreError> {
         let id = sqlx::query_scalar(
             "INSERT INTO passes (tenant, kind, started_at, watermark_before)
              VALUES ($1, $2, $3, (SELECT watermark FROM tenants WHERE name = $1)) RETURNING id",
@@ -59,7 +64,13 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn fail_pass(&self, pass: i64, reason: &str, totals: PassTotals, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn fail_pass(
+        &self,
+        pass: i64,
+        reason: &str,
+        totals: PassTotals,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         finish(&mut tx, pass, PassResult::Failed, Some(reason), totals, now).await?;
         super::staging::drop_staged(&mut tx, pass).await?;

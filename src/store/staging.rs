@@ -54,7 +54,12 @@ enum Staged {
     Outdated,
 }
 
-async fn stage_user(tx: &mut SqliteConnection, pass: i64, user: &User, read_at: Timestamp) -> Result<Staged, StoreError> {
+async fn stage_user(
+    tx: &mut SqliteConnection,
+    pass: i64,
+    user: &User,
+    read_at: Timestamp,
+) -> Result<Staged, StoreError> {
     let inserted = bind_user(
         sqlx::query(
             "INSERT INTO staged_users (pass, id, active, roles, teams, version, last_modified, read_at)
@@ -106,7 +111,8 @@ async fn stage_operation(
 ) -> Result<(), StoreError> {
     let operation = decision.operation.as_ref();
     let payload = operation.map(|operation| serde_json::to_string(&operation.payload)).transpose();
-    let payload = payload.map_err(|error| StoreError::damaged(format!("a decision cannot be written: {error}")))?;
+    let payload =
+        payload.map_err(|error| StoreError::damaged(format!("a decision cannot be written: {error}")))?;
     sqlx::query(
         "INSERT INTO staged_operations (pass, user_id, kind, target, payload, cause, version, traceparent, read_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)

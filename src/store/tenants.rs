@@ -22,11 +22,12 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn tenant(&self, tenant: &TenantId) -> Result<TenantState, StoreError> {
-        let row: Option<(Option<i64>, Option<String>, bool)> =
-            sqlx::query_as("SELECT watermark, mapping_digest, sweep_wanted <> 0 FROM tenants WHERE name = $1")
-                .bind(tenant.as_str())
-                .fetch_optional(&self.reader)
-                .await?;
+        let row: Option<(Option<i64>, Option<String>, bool)> = sqlx::query_as(
+            "SELECT watermark, mapping_digest, sweep_wanted <> 0 FROM tenants WHERE name = $1",
+        )
+        .bind(tenant.as_str())
+        .fetch_optional(&self.reader)
+        .await?;
         let last_sweep: Option<i64> = sqlx::query_scalar(
             "SELECT max(started_at) FROM passes
              WHERE tenant = $1 AND kind = 'sweep' AND result IN ('ok', 'degraded')",
@@ -48,7 +49,11 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn rereads(&self, tenant: &TenantId, limit: u32) -> Result<Vec<crate::model::UserId>, StoreError> {
+    pub async fn rereads(
+        &self,
+        tenant: &TenantId,
+        limit: u32,
+    ) -> Result<Vec<crate::model::UserId>, StoreError> {
         let ids: Vec<String> = sqlx::query_scalar(
             "SELECT user_id FROM rereads r WHERE tenant = $1 AND NOT EXISTS (
                  SELECT 1 FROM operations o

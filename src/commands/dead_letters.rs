@@ -1,0 +1,208 @@
+//! `rosterd dead-letters`: operations that were given up, to look at, send again, or give up for good.
+//!
+//! It works beside a running daemon, which finds what was put back within seconds.
+
+use clap::{Args, Subcommand};
+use comfy_table::{Table, presets::NOTHING};
+use serde_json::{Value, json};
+
+use super::exit::Exit;
+use super::select::Selected;
+use super::{answer, complain, settings};
+use crate::clock::Clock;
+use crate::config::Sources;
+use crate::scim::patch_body;
+use crate::store::{DeadLetter, Selection, Store};
+
+/// What to do with dead letters.
+#[derive(Clone, Debug, Subcommand)]
+pub enum DeadLettersCommand {
+    /// List them
+    List(ListArgs),
+    /// Show one: the request that was sent and the answer that came
+    Show(ShowArgs),
+    /// Send them again, with all attempts before them
+    Replay(WhichArgs),
+    /// Give them up for good
+    Discard(WhichArgs),
+}
+
+/// Which to list, and how.
+#[derive(Args, Clone, Debug)]
+pub struct ListArgs {
+    #[command(flatten)]
+    selected: Selected,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which to show, and how.
+#[derive(Args, Clone, Debug)]
+pub struct ShowArgs {
+    /// The letter's id, as listed
+    id: i64,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which to act on.
+#[derive(Args, Clone, Debug)]
+pub struct WhichArgs {
+    /// The letters' ids, as listed
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    ids: Vec<i64>,
+    /// All of them, or all of the tenant
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    selected: Selected,
+}
+
+/// Does it.
+///
+/// # Errors
+/// When the database or standard output fails.
+pub async fn run(command: DeadLettersCommand, sources: &Sources) -> anyhow::Result<Exit> {
+    let settings = match settings(sources) {
+        Ok(settings) => settings,
+        Err(exit) => return Ok(exit),
+    };
+    let store = match Store::beside(&settings.store).await {
+        Ok(store) => store,
+        Err(error) => {
+            complain(&error.to_string());
+            return Ok(Exit::Failed);
+        }
+    };
+    let exit = match command {
+        DeadLettersCommand::List(args) => {
+            if let Err(exit) = args.selected.of(settings) {
+                return Ok(exit);
+            }
+            list(&store.dead_letters(&Selection::All(args.selected.name())).await?, args.json)?
+        }
+        DeadLettersCommand::Show(args) => {
+            let letters = store.dead_letters(&Selection::Ids(vec![args.id])).await?;
+            show(args.id, letters.first(), args.json)?
+        }
+        DeadLettersCommand::Replay(args) => {
+            if let Err(exit) = args.selected.of(settings) {
+                return Ok(exit);
+            }
+            let moved = store.replay(&args.selection(), Clock::system().now()).await?;
+            moved_report(&args, &moved, "will be sent again")?
+        }
+        DeadLettersCommand::Discard(args) => {
+            if let Err(exit) = args.selected.of(settings) {
+                return Ok(exit);
+            }
+            let moved = store.discard(&args.selection(), Clock::system().now()).await?;
+            moved_report(&args, &moved, "given up for good")?
+        }
+    };
+    store.close().await;
+    Ok(exit)
+}
+
+impl WhichArgs {
+    fn selection(&self) -> Selection {
+        if self.all { Selection::All(self.selected.name()) } else { Selection::Ids(self.ids.clone()) }
+    }
+}
+
+fn moved_report(args: &WhichArgs, moved: &[i64], what: &str) -> anyhow::Result<Exit> {
+    answer(&format!("{} dead letters {what}\n", moved.len()))?;
+    let missing: Vec<String> =
+        args.ids.iter().filter(|id| !moved.contains(id)).map(ToString::to_string).collect();
+    if missing.is_empty() {
+        return Ok(Exit::Done);
+    }
+    complain(&format!(
+        "no dead letter {}; `rosterd dead-letters list` shows what there is",
+        missing.join(", ")
+    ));
+    Ok(Exit::Failed)
+}
+
+fn list(letters: &[DeadLetter], as_json: bool) -> anyhow::Result<Exit> {
+    if as_json {
+        let values: Vec<Value> = letters.iter().map(to_json).collect();
+        answer(&format!("{:#}\n", json!({ "dead_letters": values })))?;
+    } else if letters.is_empty() {
+        answer("no dead letters\n")?;
+    } else {
+        let mut table = Table::new();
+        table
+            .load_style(NOTHING)
+            .set_header(["id", "tenant", "user", "cause", "attempts", "status", "given up", "reason"]);
+        for letter in letters {
+            let status = letter.status.map(|status| status.to_string()).unwrap_or_default();
+            table.add_row([
+                letter.id.to_string(),
+                letter.tenant.to_string(),
+                letter.user.to_string(),
+                letter.cause.clone(),
+                letter.attempts.to_string(),
+                status,
+                letter.given_up_at.to_string(),
+                letter.reason.clone().unwrap_or_default(),
+            ]);
+        }
+        answer(&format!("{table}\n"))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn show(id: i64, letter: Option<&DeadLetter>, as_json: bool) -> anyhow::Result<Exit> {
+    let Some(letter) = letter else {
+        complain(&format!("no dead letter {id}; `rosterd dead-letters list` shows what there is"));
+        return Ok(Exit::Failed);
+    };
+    let value = to_json(letter);
+    if as_json {
+        answer(&format!("{value:#}\n"))?;
+        return Ok(Exit::Done);
+    }
+    let text = |key: &str| value[key].as_str().map_or_else(|| value[key].to_string(), ToOwned::to_owned);
+    let mut out = String::new();
+    for key in [
+        "id",
+        "tenant",
+        "user",
+        "cause",
+        "pass",
+        "decided_at",
+        "given_up_at",
+        "attempts",
+        "status",
+        "reason",
+        "correlation_id",
+    ] {
+        out.push_str(&format!("{key:15}{}\n", text(key)));
+    }
+    out.push_str(&format!("request        PATCH /Users/{}\n{:#}\n", letter.user, value["request"]["body"]));
+    out.push_str(&format!("answer\n{}\n", letter.answer.as_deref().unwrap_or("none")));
+    answer(&out)?;
+    Ok(Exit::Done)
+}
+
+fn to_json(letter: &DeadLetter) -> Value {
+    let body: Value = serde_json::from_slice(&patch_body(&letter.payload)).unwrap_or_default();
+    json!({
+        "id": letter.id,
+        "tenant": letter.tenant,
+        "user": letter.user,
+        "cause": letter.cause,
+        "pass": letter.pass,
+        "decided_at": letter.created_at.to_string(),
+        "given_up_at": letter.given_up_at.to_string(),
+        "attempts": letter.attempts,
+        "status": letter.status,
+        "reason": letter.reason,
+        "correlation_id": letter.correlation_id,
+        "request": { "method": "PATCH", "path": format!("/Users/{}", letter.user), "if_match": letter.version, "body": body },
+        "answer": letter.answer,
+    })
+}

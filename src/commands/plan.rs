@@ -1,0 +1,74 @@
+//! `rosterd plan`: what `sync` would do. It changes nothing, neither in the tenant nor in the database.
+
+use clap::Args;
+use serde_json::json;
+
+use super::exit::Exit;
+use super::select::Selected;
+use super::{answer, complain, failure, settings};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::config::Sources;
+use crate::daemon::{self, Parts};
+use crate::store::{Store, StoreError, TenantState};
+
+/// Show what sync would do, and change nothing; exit code 2 when there are changes
+#[derive(Args, Clone, Debug)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    selected: Selected,
+    /// Read all users, not only those who have changed
+    #[arg(long)]
+    full: bool,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Plans the selected tenants one after the other.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub async fn run(args: PlanArgs, sources: &Sources) -> anyhow::Result<Exit> {
+    let settings = match settings(sources) {
+        Ok(settings) => settings,
+        Err(exit) => return Ok(exit),
+    };
+    let store = match Store::beside(&settings.store).await {
+        Ok(store) => Some(store),
+        Err(StoreError::NotThere { .. }) => None,
+        Err(error) => {
+            complain(&error.to_string());
+            return Ok(Exit::Failed);
+        }
+    };
+    let tenants = match args.selected.of(settings) {
+        Ok(tenants) => tenants,
+        Err(exit) => return Ok(exit),
+    };
+    let parts = Parts { clock: Clock::system(), chance: Chance::system() };
+    let mut plans = Vec::new();
+    for tenant in tenants {
+        let state = match &store {
+            Some(store) => store.tenant(&tenant.name).await?,
+            None => TenantState::default(),
+        };
+        match daemon::preview(&tenant, &state, args.full, &parts).await {
+            Ok(plan) => plans.push(plan),
+            Err(error) => {
+                complain(&format!("{}: {}", tenant.name, crate::telemetry::redact::text(&error.to_string())));
+                return Ok(failure::of_preview(&error));
+            }
+        }
+    }
+    if args.json {
+        answer(&format!("{:#}\n", json!({ "plans": plans })))?;
+    } else {
+        answer(&plans.iter().map(crate::plan::Plan::to_text).collect::<String>())?;
+    }
+    Ok(match plans {
+        plans if plans.iter().any(|plan| !plan.changes.is_empty()) => Exit::Changes,
+        plans if plans.iter().any(|plan| plan.unreadable > 0 || !plan.complete) => Exit::Left,
+        _ => Exit::Done,
+    })
+}

@@ -1,0 +1,146 @@
+//! `rosterd status`: what the database knows, while the daemon runs or while it does not.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::exit::Exit;
+use super::select::Selected;
+use super::{answer, complain, settings};
+use crate::clock::Clock;
+use crate::config::Sources;
+use crate::model::Timestamp;
+use crate::store::{PassRow, Store, TenantStatus};
+
+/// Passes that are shown.
+const PASSES: u32 = 5;
+
+/// Show how far each tenant has been read, and what waits
+#[derive(Args, Clone, Debug)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    selected: Selected,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Answers on standard output.
+///
+/// # Errors
+/// When the database or standard output fails.
+pub async fn run(args: StatusArgs, sources: &Sources) -> anyhow::Result<Exit> {
+    let settings = match settings(sources) {
+        Ok(settings) => settings,
+        Err(exit) => return Ok(exit),
+    };
+    let store = match Store::beside(&settings.store).await {
+        Ok(store) => store,
+        Err(error) => {
+            complain(&error.to_string());
+            return Ok(Exit::Failed);
+        }
+    };
+    let tenants = match args.selected.of(settings) {
+        Ok(tenants) => tenants,
+        Err(exit) => return Ok(exit),
+    };
+    let now = Clock::system().now();
+    let (mut text, mut values) = (String::new(), Vec::new());
+    for tenant in tenants {
+        let status = store.status(&tenant.name, PASSES).await?;
+        text.push_str(&to_text(tenant.name.as_str(), &status, now));
+        values.push(to_json(tenant.name.as_str(), &status));
+    }
+    answer(&if args.json { format!("{:#}\n", json!({ "tenants": values })) } else { text })?;
+    Ok(Exit::Done)
+}
+
+fn to_text(name: &str, status: &TenantStatus, now: Timestamp) -> String {
+    let mut out = format!("tenant {name}\n");
+    let mut row = |word: &str, value: String| {
+        let _ = writeln!(out, "  {word:15}{value}");
+    };
+    let operations = &status.operations;
+    row("users known", status.users.to_string());
+    row("watermark", ago(status.state.watermark, now, "none yet: the next pass reads all users"));
+    row("last sweep", ago(status.state.last_sweep, now, "none yet"));
+    row(
+        "waiting",
+        format!(
+            "{} ready, {} in flight, {} to be decided anew, {} held, {} users to be read again",
+            operations.ready, operations.in_flight, operations.stale, operations.held, status.rereads
+        ),
+    );
+    if let Some(oldest) = status.oldest_waiting {
+        row("oldest waiting", ago(Some(oldest), now, ""));
+    }
+    row("dead letters", operations.dead.to_string());
+    row("delivered", format!("{} in the last 7 days", operations.done));
+    for pass in &status.passes {
+        row(&format!("pass {}", pass.id), pass_text(pass, now));
+    }
+    out
+}
+
+fn pass_text(pass: &PassRow, now: Timestamp) -> String {
+    let result = pass.result.as_deref().unwrap_or("running");
+    let mut text = format!(
+        "{} {result}, began {}, {} users read, {} planned",
+        pass.kind,
+        ago(Some(pass.started_at), now, ""),
+        pass.totals.users_read,
+        pass.totals.planned
+    );
+    if let Some(reason) = &pass.reason {
+        let _ = write!(text, " ({reason})");
+    }
+    text
+}
+
+fn ago(at: Option<Timestamp>, now: Timestamp, never: &str) -> String {
+    let Some(at) = at else { return never.to_owned() };
+    let age = Duration::from_secs(now.since(at).as_secs());
+    format!("{at} ({} ago)", humantime::format_duration(age))
+}
+
+fn to_json(name: &str, status: &TenantStatus) -> Value {
+    let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    let operations = &status.operations;
+    json!({
+        "tenant": name,
+        "users": status.users,
+        "watermark": text(status.state.watermark),
+        "last_sweep": text(status.state.last_sweep),
+        "sweep_wanted": status.state.sweep_wanted,
+        "rereads": status.rereads,
+        "oldest_waiting": text(status.oldest_waiting),
+        "operations": {
+            "ready": operations.ready,
+            "in_flight": operations.in_flight,
+            "stale": operations.stale,
+            "held": operations.held,
+            "dead": operations.dead,
+            "done": operations.done,
+        },
+        "passes": status.passes.iter().map(pass_json).collect::<Vec<_>>(),
+    })
+}
+
+fn pass_json(pass: &PassRow) -> Value {
+    json!({
+        "id": pass.id,
+        "kind": pass.kind,
+        "started_at": pass.started_at.to_string(),
+        "finished_at": pass.finished_at.map(|at| at.to_string()),
+        "result": pass.result,
+        "reason": pass.reason,
+        "users_read": pass.totals.users_read,
+        "pages": pass.totals.pages,
+        "planned": pass.totals.planned,
+        "skipped": pass.totals.skipped,
+        "unreadable": pass.totals.unreadable,
+    })
+}

@@ -1,0 +1,173 @@
+//! `rosterd sync`: one pass for each tenant, then delivery until nothing waits.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use clap::Args;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use super::exit::Exit;
+use super::select::Selected;
+use super::{answer, complain, failure, settings};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::config::{Sources, TenantSettings};
+use crate::daemon::{self, Parts, PassError, StopOnSignal, SyncEnd, Tenant};
+use crate::store::Store;
+
+/// Run one pass, deliver until no operation is open, and exit
+#[derive(Args, Clone, Debug)]
+pub struct SyncArgs {
+    #[command(flatten)]
+    selected: Selected,
+    /// Read all users, not only those who have changed
+    #[arg(long)]
+    full: bool,
+    /// Give up after this long; what still waits is kept
+    #[arg(long, default_value = "10m", value_parser = humantime::parse_duration)]
+    wait: Duration,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Syncs the selected tenants side by side.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub async fn run(args: SyncArgs, sources: &Sources) -> anyhow::Result<Exit> {
+    let settings = match settings(sources) {
+        Ok(settings) => settings,
+        Err(exit) => return Ok(exit),
+    };
+    for key in &settings.not_in_force {
+        tracing::warn!(key, "key not yet in force");
+    }
+    let database = settings.store.clone();
+    let tenants = match args.selected.of(settings) {
+        Ok(tenants) => tenants,
+        Err(exit) => return Ok(exit),
+    };
+    let parts = Parts { clock: Clock::system(), chance: Chance::system() };
+    let store = match Store::own(&database, parts.clock.now()).await {
+        Ok(store) => store,
+        Err(error) => {
+            complain(&error.to_string());
+            return Ok(Exit::Failed);
+        }
+    };
+    let stop = StopOnSignal::default();
+    let all = join_all(tenants.into_iter().map(|tenant| one(tenant, &store, &parts, &args, &stop)));
+    let Some(ends) = stop.run(all).await? else { return Ok(Exit::Failed) };
+    store.prune(parts.clock.now()).await?;
+    store.close().await;
+    report(&ends, args.json)
+}
+
+type End = (String, Result<SyncEnd, PassError>);
+
+async fn one(
+    settings: TenantSettings,
+    store: &Store,
+    parts: &Parts,
+    args: &SyncArgs,
+    stop: &StopOnSignal,
+) -> anyhow::Result<End> {
+    let name = settings.name.to_string();
+    let mut tenant = Tenant::new(settings, store, parts)?;
+    let end = daemon::sync(&mut tenant, store, &parts.clock, args.full, args.wait, &stop.stop).await;
+    Ok((name, end))
+}
+
+fn report(ends: &[anyhow::Result<End>], as_json: bool) -> anyhow::Result<Exit> {
+    let mut exit = Exit::Done;
+    let (mut text, mut values) = (String::new(), Vec::new());
+    for end in ends {
+        let (name, end) = end.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
+        let own = match end {
+            Ok(end) => {
+                text.push_str(&line(name, end));
+                exit_of(end)
+            }
+            Err(error) => {
+                complain(&format!("{name}: {}", crate::telemetry::redact::text(&error.to_string())));
+                failure::of_pass(error)
+            }
+        };
+        values.push(value(name, end, own));
+        exit = worse(exit, own);
+    }
+    answer(&if as_json { format!("{:#}\n", json!({ "tenants": values })) } else { text })?;
+    Ok(exit)
+}
+
+fn line(name: &str, end: &SyncEnd) -> String {
+    let (totals, operations) = (end.report.totals, end.operations);
+    let mut line = format!(
+        "{name}: {} pass {} {}: {} users read, {} planned; {} delivered, {} still waiting, {} dead letters",
+        end.report.kind,
+        end.report.id,
+        end.report.result,
+        totals.users_read,
+        totals.planned,
+        end.delivered,
+        end.open,
+        operations.dead
+    );
+    if totals.unreadable > 0 {
+        let _ = write!(line, ", {} records unreadable", totals.unreadable);
+    }
+    if let Some(trouble) = end.trouble {
+        let _ = write!(line, " ({})", trouble.as_str());
+    }
+    line + "\n"
+}
+
+fn value(name: &str, end: &Result<SyncEnd, PassError>, exit: Exit) -> Value {
+    match end {
+        Err(error) => json!({
+            "tenant": name,
+            "exit_code": exit.code(),
+            "error": crate::telemetry::redact::text(&error.to_string()),
+        }),
+        Ok(end) => json!({
+            "tenant": name,
+            "exit_code": exit.code(),
+            "pass": end.report.id,
+            "kind": end.report.kind.as_str(),
+            "result": end.report.result.as_str(),
+            "users_read": end.report.totals.users_read,
+            "pages": end.report.totals.pages,
+            "planned": end.report.totals.planned,
+            "skipped": end.report.totals.skipped,
+            "unreadable": end.report.totals.unreadable,
+            "delivered": end.delivered,
+            "waiting": end.open,
+            "held": end.operations.held,
+            "dead_letters": end.operations.dead,
+            "trouble": end.trouble.map(crate::deliver::Trouble::as_str),
+        }),
+    }
+}
+
+fn exit_of(end: &SyncEnd) -> Exit {
+    let left = end.open + end.operations.dead + end.operations.held + end.report.totals.unreadable;
+    match failure::of_trouble(end.trouble) {
+        Some(exit) if end.open > 0 => exit,
+        _ if left > 0 || end.report.result != crate::model::PassResult::Ok => Exit::Left,
+        _ => Exit::Done,
+    }
+}
+
+/// Of several tenants the worst end counts: refused, unreachable, failed, something left, done.
+fn worse(one: Exit, other: Exit) -> Exit {
+    let rank = |exit: Exit| match exit {
+        Exit::Done => 0,
+        Exit::Left => 1,
+        Exit::Failed => 2,
+        Exit::Unavailable => 3,
+        _ => 4,
+    };
+    if rank(other) > rank(one) { other } else { one }
+}

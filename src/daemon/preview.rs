@@ -1,0 +1,82 @@
+//! What a pass would do, without a store: the same reading and the same decisions, rendered.
+
+use std::collections::HashSet;
+
+use tracing::warn;
+
+use super::cadence::{History, next_pass};
+use super::pass::PassError;
+use super::tenant::{Parts, client, list_settings};
+use crate::config::TenantSettings;
+use crate::model::{PassKind, UserId};
+use crate::plan::{self, Change, Plan};
+use crate::source::{Reading, UserList};
+use crate::store::TenantState;
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PreviewError {
+    /// No client could be made.
+    #[error("no HTTPS client: {0}; are the CA certificates installed?")]
+    Client(#[from] reqwest::Error),
+    /// The users could not be read.
+    #[error(transparent)]
+    Pass(#[from] PassError),
+}
+
+/// Plans one tenant, from what the database knows of it (the default if there is none), with a sweep if
+/// `full` or if one is due.
+///
+/// # Errors
+/// When the users cannot be read.
+pub async fn preview(
+    settings: &TenantSettings,
+    state: &TenantState,
+    full: bool,
+    parts: &Parts,
+) -> Result<Plan, PreviewError> {
+    let client = client(settings, &parts.clock)?;
+    let list = list_settings(settings);
+    let history = History {
+        watermark: state.watermark,
+        last_sweep: state.last_sweep,
+        sweep_asked: None,
+        sweep_wanted: state.sweep_wanted,
+        mapping_changed: state.mapping_digest.as_ref() != Some(&settings.mapping.digest()),
+    };
+    let kind = if full { PassKind::Sweep } else { next_pass(&history) };
+    let since = state.watermark.filter(|_| kind == PassKind::Delta);
+    let mut users = UserList::new(&client, &list, since, &parts.clock, parts.chance);
+    let mut seen: HashSet<UserId> = HashSet::new();
+    let mut plan = Plan {
+        tenant: settings.name.to_string(),
+        kind: kind.as_str(),
+        since: since.map(|since| since.to_string()),
+        users_read: 0,
+        unreadable: 0,
+        complete: false,
+        changes: Vec::new(),
+    };
+    while let Some(batch) = users.next().await.map_err(PassError::from)? {
+        for at in &batch.unreadable {
+            plan.unreadable += 1;
+            let user = at.unreadable.id.as_ref().map(tracing::field::display);
+            let position = i64::try_from(at.position).unwrap_or(i64::MAX);
+            warn!(user, position, reason = %at.unreadable.reason, "record cannot be read");
+        }
+        let mut new = 0;
+        for user in batch.users {
+            if seen.insert(user.id.clone()) {
+                new += 1;
+                plan.changes.extend(
+                    plan::decide(&user, &settings.mapping, settings.policy).as_ref().map(Change::from),
+                );
+            }
+        }
+        plan.users_read += new;
+        users.new_users(new);
+    }
+    plan.complete = users.reading() == Reading::Complete;
+    plan.changes.sort_unstable_by(|a, b| a.user.cmp(&b.user));
+    Ok(plan)
+}
