@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use rosterd::commands::config::ConfigCommand;
 use rosterd::commands::dead_letters::DeadLettersCommand;
+use rosterd::commands::demo::DemoArgs;
 use rosterd::commands::exit::Exit;
 use rosterd::commands::plan::PlanArgs;
 use rosterd::commands::practice_tenant::PracticeTenantArgs;
 use rosterd::commands::status::StatusArgs;
 use rosterd::commands::sync::SyncArgs;
-use rosterd::commands::{complain, config, dead_letters, plan, practice_tenant, run, status, sync};
+use rosterd::commands::{complain, config, dead_letters, demo, plan, practice_tenant, run, status, sync};
 use rosterd::config::Sources;
 use rosterd::telemetry::{self, LogFormat};
 
@@ -26,8 +27,9 @@ struct Cli {
     #[arg(long, global = true, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
     /// What is logged: a level, or TARGET=LEVEL, or several with commas between
-    #[arg(long, global = true, env = "RUST_LOG", default_value = "info", value_name = "LEVEL")]
-    log_level: String,
+    /// [default: info; error for the demo]
+    #[arg(long, global = true, env = "RUST_LOG", value_name = "LEVEL")]
+    log_level: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -45,6 +47,7 @@ enum Command {
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    Demo(DemoArgs),
     PracticeTenant(PracticeTenantArgs),
 }
 
@@ -70,7 +73,7 @@ fn main() -> ExitCode {
     }
     let options = telemetry::Options {
         format: cli.log_format,
-        level: cli.log_level,
+        level: cli.log_level.unwrap_or_else(|| default_level(&cli.command).to_owned()),
         stderr: !matches!(cli.command, Command::Run),
     };
     let telemetry = match telemetry::init(&options) {
@@ -83,6 +86,11 @@ fn main() -> ExitCode {
     let exit = execute(cli.command, &Sources::from_process(cli.config));
     telemetry.shutdown();
     exit.into()
+}
+
+/// The demo's lines would run into its progress.
+const fn default_level(command: &Command) -> &'static str {
+    if matches!(command, Command::Demo(_)) { "error" } else { "info" }
 }
 
 fn execute(command: Command, sources: &Sources) -> Exit {
@@ -113,6 +121,7 @@ async fn dispatch(command: Command, sources: &Sources) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(args, sources).await,
         Command::DeadLetters(command) => dead_letters::run(command, sources).await,
         Command::Config(command) => config::run(&command, sources),
+        Command::Demo(args) => demo::run(args).await,
         Command::PracticeTenant(args) => practice_tenant::run(args).await,
     }
 }

@@ -24,7 +24,7 @@ pub fn of_preview(error: &PreviewError) -> Exit {
 #[must_use]
 pub const fn of_run(error: &RunError) -> Exit {
     match error {
-        RunError::Store(_) | RunError::Client(_) | RunError::Signals(_) => Exit::Failed,
+        RunError::Store(_) | RunError::Client(_) => Exit::Failed,
     }
 }
 

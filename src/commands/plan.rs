@@ -6,8 +6,6 @@ use serde_json::json;
 use super::exit::Exit;
 use super::select::Selected;
 use super::{answer, complain, failure, settings};
-use crate::chance::Chance;
-use crate::clock::Clock;
 use crate::config::Sources;
 use crate::daemon::{self, Parts};
 use crate::store::{Store, StoreError, TenantState};
@@ -46,7 +44,7 @@ pub async fn run(args: PlanArgs, sources: &Sources) -> anyhow::Result<Exit> {
         Ok(tenants) => tenants,
         Err(exit) => return Ok(exit),
     };
-    let parts = Parts { clock: Clock::system(), chance: Chance::system() };
+    let parts = Parts::default();
     let mut plans = Vec::new();
     for tenant in tenants {
         let state = match &store {

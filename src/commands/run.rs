@@ -2,10 +2,8 @@
 
 use super::exit::Exit;
 use super::{complain, failure};
-use crate::chance::Chance;
-use crate::clock::Clock;
 use crate::config::{self, Sources};
-use crate::daemon::{self, Ended, Parts};
+use crate::daemon::{self, Ended, Parts, Signals};
 
 /// Runs the daemon until a signal ends it. SIGHUP reads `sources` again.
 pub async fn run(sources: &Sources) -> Exit {
@@ -17,8 +15,14 @@ pub async fn run(sources: &Sources) -> Exit {
         }
     };
     let reload = || config::load(sources).map_err(|faults| faults.to_string().replace('\n', "; "));
-    let parts = Parts { clock: Clock::system(), chance: Chance::system() };
-    match daemon::run(settings, &reload, &parts).await {
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            complain(&format!("signals cannot be received: {error}"));
+            return Exit::Failed;
+        }
+    };
+    match daemon::run(settings, &reload, signals, &Parts::default()).await {
         Ok(Ended::Stopped) => {
             tracing::info!("stopped");
             Exit::Done

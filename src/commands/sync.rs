@@ -10,8 +10,6 @@ use serde_json::{Value, json};
 use super::exit::Exit;
 use super::select::Selected;
 use super::{answer, complain, failure, settings};
-use crate::chance::Chance;
-use crate::clock::Clock;
 use crate::config::{Sources, TenantSettings};
 use crate::daemon::{self, Parts, PassError, StopOnSignal, SyncEnd, Tenant};
 use crate::store::Store;
@@ -49,7 +47,7 @@ pub async fn run(args: SyncArgs, sources: &Sources) -> anyhow::Result<Exit> {
         Ok(tenants) => tenants,
         Err(exit) => return Ok(exit),
     };
-    let parts = Parts { clock: Clock::system(), chance: Chance::system() };
+    let parts = Parts::default();
     let store = match Store::own(&database, parts.clock.now()).await {
         Ok(store) => store,
         Err(error) => {

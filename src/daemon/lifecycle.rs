@@ -5,9 +5,15 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// What the operating system asks of us.
+/// What is asked of us, by the operating system or by whoever started us.
 #[derive(Debug)]
-pub(super) struct Signals {
+pub struct Signals {
+    system: Option<System>,
+    stop: CancellationToken,
+}
+
+#[derive(Debug)]
+struct System {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
@@ -23,20 +29,40 @@ pub(super) enum Asked {
 }
 
 impl Signals {
-    /// From now on signals come here.
+    /// From now on the signals of this process come here.
     ///
     /// # Errors
     /// When the operating system does not let us listen.
-    pub(super) fn listen() -> io::Result<Self> {
-        Ok(Self {
+    pub fn listen() -> io::Result<Self> {
+        let system = System {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
-        })
+        };
+        Ok(Self { system: Some(system), stop: CancellationToken::new() })
+    }
+
+    /// Only `stop` is heard: once, as a signal would be.
+    #[must_use]
+    pub const fn only(stop: CancellationToken) -> Self {
+        Self { system: None, stop }
     }
 
     /// The next one.
     pub(super) async fn next(&mut self) -> Asked {
+        match &mut self.system {
+            Some(system) => system.next().await,
+            None => {
+                self.stop.cancelled().await;
+                self.stop = CancellationToken::new();
+                Asked::Stop("asked to")
+            }
+        }
+    }
+}
+
+impl System {
+    async fn next(&mut self) -> Asked {
         tokio::select! {
             _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
             _ = self.interrupt.recv() => Asked::Stop("SIGINT"),

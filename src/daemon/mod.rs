@@ -8,11 +8,13 @@ mod run;
 mod schedule;
 mod sync;
 mod tenant;
+mod watch;
 
 pub use cadence::{History, next_pass};
-pub use lifecycle::StopOnSignal;
+pub use lifecycle::{Signals, StopOnSignal};
 pub use pass::{PassError, Passes, Report};
 pub use preview::{PreviewError, preview};
 pub use run::{Ended, Reload, RunError, run};
 pub use sync::{SyncEnd, sync};
 pub use tenant::{Parts, Tenant, client, list_settings};
+pub use watch::{Watch, Watched};

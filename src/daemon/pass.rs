@@ -186,7 +186,7 @@ impl Passes {
         before: Option<Timestamp>,
         readings: &mut Readings,
     ) -> Result<(), PassError> {
-        let Parts { clock, chance } = &self.parts;
+        let Parts { clock, chance, .. } = &self.parts;
         let mut list = UserList::new(&self.client, &self.list, since, clock, *chance);
         while let Some(batch) = list.next().await? {
             list.new_users(self.stage(pass, batch, readings).await?);
@@ -223,7 +223,7 @@ impl Passes {
 
     async fn reread(&self, pass: i64, readings: &mut Readings) -> Result<(), PassError> {
         let ids = self.store.rereads(&self.tenant, MOST_REREADS).await?;
-        let Parts { clock, chance } = &self.parts;
+        let Parts { clock, chance, .. } = &self.parts;
         let read = |id: UserId| async move {
             let read_at = clock.now();
             (read_by_id(&self.client, &id, self.list.role_attribute, clock, *chance).await, id, read_at)

@@ -49,9 +49,6 @@ pub enum RunError {
     /// No client could be made.
     #[error("no HTTPS client: {0}; are the CA certificates installed?")]
     Client(#[from] reqwest::Error),
-    /// No signals.
-    #[error("signals cannot be received: {0}")]
-    Signals(#[from] std::io::Error),
 }
 
 /// Reads the configuration again; the text says what is wrong with it.
@@ -61,8 +58,12 @@ pub type Reload<'a> = dyn Fn() -> Result<Settings, String> + 'a;
 ///
 /// # Errors
 /// When it cannot start.
-pub async fn run(mut settings: Settings, reload: &Reload<'_>, parts: &Parts) -> Result<Ended, RunError> {
-    let mut signals = Signals::listen()?;
+pub async fn run(
+    mut settings: Settings,
+    reload: &Reload<'_>,
+    mut signals: Signals,
+    parts: &Parts,
+) -> Result<Ended, RunError> {
     let database = settings.store.clone();
     let store = Store::own(&database, parts.clock.now()).await?;
     info!(version = env!("CARGO_PKG_VERSION"), "rosterd started");

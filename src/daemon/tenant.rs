@@ -12,6 +12,7 @@ use crate::source::ListSettings;
 use crate::store::Store;
 
 use super::pass::Passes;
+use super::watch::Watch;
 
 /// What Genesys wants bodies to be labelled as.
 const CONTENT_TYPE: &str = "application/json";
@@ -23,6 +24,15 @@ pub struct Parts {
     pub clock: Clock,
     /// Jitter.
     pub chance: Chance,
+    /// Where whoever watches finds the tenants that run.
+    pub watch: Watch,
+}
+
+impl Default for Parts {
+    /// The machine's clock, real chance, and nobody watching yet.
+    fn default() -> Self {
+        Self { clock: Clock::system(), chance: Chance::system(), watch: Watch::default() }
+    }
 }
 
 /// One tenant, ready to run.
@@ -77,7 +87,7 @@ impl Tenant {
     /// When the machine's certificates cannot be read.
     pub fn new(settings: TenantSettings, store: &Store, parts: &Parts) -> Result<Self, reqwest::Error> {
         let client = client(&settings, &parts.clock)?;
-        let vitals = Arc::new(Vitals::default());
+        let vitals = parts.watch.add(&settings.name, &client);
         let stale = Arc::new(tokio::sync::Notify::new());
         let pump = Pump::new(
             settings.name.clone(),
