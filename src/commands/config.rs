@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::exit::Exit;
+use super::Exit;
 use crate::clock::Clock;
 use crate::config::{self, Credentials, Faults, Loaded, Profile, Sources, TenantSettings};
 use crate::model::Timestamp;

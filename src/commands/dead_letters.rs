@@ -2,11 +2,13 @@
 //!
 //! It works beside a running daemon, which finds what was put back within seconds.
 
+use std::fmt::Write as _;
+
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::NOTHING};
 use serde_json::{Value, json};
 
-use super::exit::Exit;
+use super::Exit;
 use super::select::Selected;
 use super::{answer, complain, settings};
 use crate::clock::Clock;
@@ -180,10 +182,10 @@ fn show(id: i64, letter: Option<&DeadLetter>, as_json: bool) -> anyhow::Result<E
         "reason",
         "correlation_id",
     ] {
-        out.push_str(&format!("{key:15}{}\n", text(key)));
+        let _ = writeln!(out, "{key:15}{}", text(key));
     }
-    out.push_str(&format!("request        PATCH /Users/{}\n{:#}\n", letter.user, value["request"]["body"]));
-    out.push_str(&format!("answer\n{}\n", letter.answer.as_deref().unwrap_or("none")));
+    let _ = writeln!(out, "request        PATCH /Users/{}\n{:#}", letter.user, value["request"]["body"]);
+    let _ = writeln!(out, "answer\n{}", letter.answer.as_deref().unwrap_or("none"));
     answer(&out)?;
     Ok(Exit::Done)
 }

@@ -1,6 +1,6 @@
 //! Errors of the daemon's parts as exit codes.
 
-use super::exit::Exit;
+use super::Exit;
 use crate::daemon::{PassError, PreviewError, RunError};
 use crate::deliver::Trouble;
 use crate::scim::{Failure, Verdict};
@@ -43,7 +43,7 @@ fn of_failure(failure: &Failure) -> Exit {
     match failure.verdict {
         Verdict::Unauthorized | Verdict::Forbidden => Exit::Refused,
         Verdict::Unavailable { .. } | Verdict::Throttled { .. }
-            if !failure.status.is_some_and(|it| it < 300) =>
+            if failure.status.is_none_or(|it| it >= 300) =>
         {
             Exit::Unavailable
         }

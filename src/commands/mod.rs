@@ -3,7 +3,7 @@
 pub mod config;
 pub mod dead_letters;
 pub mod demo;
-pub mod exit;
+mod exit;
 pub mod failure;
 pub mod plan;
 pub mod practice_tenant;
@@ -15,7 +15,7 @@ pub mod sync;
 use std::io::{self, Write as _};
 
 use crate::config::{Settings, Sources};
-use exit::Exit;
+pub use exit::Exit;
 
 /// The settings, or the exit code after every fault has been named on stderr.
 fn settings(sources: &Sources) -> Result<Settings, Exit> {

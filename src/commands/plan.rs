@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::exit::Exit;
+use super::Exit;
 use super::select::Selected;
 use super::{answer, complain, failure, settings};
 use crate::config::Sources;

@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::exit::Exit;
+use super::Exit;
 use crate::clock::Clock;
 use crate::plan::Mapping;
 use crate::practice::{self, Faults, Options, Practice};

@@ -1,6 +1,6 @@
 //! `rosterd run`: the daemon.
 
-use super::exit::Exit;
+use super::Exit;
 use super::{complain, failure};
 use crate::config::{self, Sources};
 use crate::daemon::{self, Ended, Parts, Signals};

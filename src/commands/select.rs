@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::exit::Exit;
+use super::Exit;
 use crate::config::{Settings, TenantSettings};
 use crate::model::TenantId;
 
@@ -22,15 +22,14 @@ impl Selected {
     pub fn of(&self, settings: Settings) -> Result<Vec<TenantSettings>, Exit> {
         let Some(name) = &self.tenant else { return Ok(settings.tenants.into_values().collect()) };
         let known: Vec<String> = settings.tenants.keys().map(ToString::to_string).collect();
-        match settings.tenants.into_values().find(|tenant| tenant.name.as_str() == name) {
-            Some(tenant) => Ok(vec![tenant]),
-            None => {
-                super::complain(&format!(
-                    "no tenant {name:?} in the configuration; there is {}",
-                    known.join(", ")
-                ));
-                Err(Exit::Usage)
-            }
+        if let Some(tenant) = settings.tenants.into_values().find(|tenant| tenant.name.as_str() == name) {
+            Ok(vec![tenant])
+        } else {
+            super::complain(&format!(
+                "no tenant {name:?} in the configuration; there is {}",
+                known.join(", ")
+            ));
+            Err(Exit::Usage)
         }
     }
 

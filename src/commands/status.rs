@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::exit::Exit;
+use super::Exit;
 use super::select::Selected;
 use super::{answer, complain, settings};
 use crate::clock::Clock;

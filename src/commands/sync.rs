@@ -7,7 +7,7 @@ use clap::Args;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::exit::Exit;
+use super::Exit;
 use super::select::Selected;
 use super::{answer, complain, failure, settings};
 use crate::config::{Sources, TenantSettings};

@@ -33,20 +33,24 @@ pub fn next_pass(history: &History) -> PassKind {
 mod tests {
     use super::*;
 
-    const fn at(seconds: i64) -> Option<Timestamp> {
-        Some(Timestamp::from_millis(seconds * 1000))
+    const fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1000)
     }
 
     #[test]
     fn a_sweep_runs_when_there_is_a_reason_and_a_delta_pass_otherwise() {
-        let settled =
-            History { watermark: at(90), last_sweep: at(50), sweep_asked: at(40), ..History::default() };
+        let settled = History {
+            watermark: Some(at(90)),
+            last_sweep: Some(at(50)),
+            sweep_asked: Some(at(40)),
+            ..History::default()
+        };
         assert_eq!(next_pass(&settled), PassKind::Delta);
         for reason in [
             History { watermark: None, ..settled },
             History { sweep_wanted: true, ..settled },
             History { mapping_changed: true, ..settled },
-            History { sweep_asked: at(60), ..settled },
+            History { sweep_asked: Some(at(60)), ..settled },
             History { last_sweep: None, ..settled },
         ] {
             assert_eq!(next_pass(&reason), PassKind::Sweep, "{reason:?}");

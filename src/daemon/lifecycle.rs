@@ -50,13 +50,12 @@ impl Signals {
 
     /// The next one.
     pub(super) async fn next(&mut self) -> Asked {
-        match &mut self.system {
-            Some(system) => system.next().await,
-            None => {
-                self.stop.cancelled().await;
-                self.stop = CancellationToken::new();
-                Asked::Stop("asked to")
-            }
+        if let Some(system) = &mut self.system {
+            system.next().await
+        } else {
+            self.stop.cancelled().await;
+            self.stop = CancellationToken::new();
+            Asked::Stop("asked to")
         }
     }
 }

@@ -143,7 +143,7 @@ impl Passes {
                 readings.watermark = None;
             }
             let took = self.parts.clock.instant().saturating_duration_since(instant);
-            self.log(kind, &ended, &readings, before, took);
+            Self::log(kind, &ended, &readings, before, took);
             if let Err(error) = &ended {
                 self.fail(id, error, readings.totals).await;
             }
@@ -309,7 +309,6 @@ impl Passes {
     }
 
     fn log(
-        &self,
         kind: PassKind,
         ended: &Result<Report, PassError>,
         readings: &Readings,

@@ -27,7 +27,7 @@ use crate::store::{Store, StoreError};
 /// Users who must be read again are read in passes at least this far apart.
 const BETWEEN_REREADS: Duration = Duration::from_secs(1);
 /// Finished rows are looked through this often.
-const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+const PRUNE_EVERY: Duration = Duration::from_hours(1);
 
 /// How the daemon ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,14 +243,12 @@ impl Round<'_> {
     }
 
     async fn next(&self, ticks: &mut Ticks) -> Option<PassKind> {
-        loop {
-            tokio::select! {
-                tick = ticks.next() => {
-                    sleep(self.cadence.jitter.mul_f64(self.parts.chance.draw())).await;
-                    return tick.map_err(|error| scheduler_failed(&self.name, &error)).ok();
-                }
-                () = self.somebody_stale() => return Some(PassKind::Reread),
+        tokio::select! {
+            tick = ticks.next() => {
+                sleep(self.cadence.jitter.mul_f64(self.parts.chance.draw())).await;
+                tick.map_err(|error| scheduler_failed(&self.name, &error)).ok()
             }
+            () = self.somebody_stale() => Some(PassKind::Reread),
         }
     }
 
@@ -313,6 +311,6 @@ fn reloading() -> Vec<sd_notify::NotifyState<'static>> {
 
 /// Twice as often as systemd asks for; without a watchdog now and then.
 fn watchdog_interval() -> Duration {
-    const IDLE: Duration = Duration::from_secs(3600);
+    const IDLE: Duration = Duration::from_hours(1);
     sd_notify::watchdog_enabled().map_or(IDLE, |asked| asked / 2).max(Duration::from_millis(1))
 }

@@ -13,11 +13,11 @@ const STREAK: usize = 10;
 /// Between probes in the first minute of an outage, at most.
 const OUTAGE_PROBE: Duration = Duration::from_secs(10);
 /// How long an outage counts as young.
-const YOUNG: Duration = Duration::from_secs(60);
+const YOUNG: Duration = Duration::from_mins(1);
 /// The first wait of a quarantine.
 const QUARANTINE_FIRST: Duration = Duration::from_secs(5);
 /// Between probes of whatever trouble, at most.
-const LONGEST: Duration = Duration::from_secs(15 * 60);
+const LONGEST: Duration = Duration::from_mins(15);
 
 /// What is wrong with the tenant as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

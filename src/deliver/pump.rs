@@ -191,7 +191,7 @@ impl Pump {
         match landed {
             Ok((id, outcome)) => {
                 self.leased.remove(&id);
-                self.finish(outcome);
+                self.finish(&outcome);
             }
             Err(death) => {
                 let Some(leased) = self.leased.remove(&death.id()) else { return };
@@ -219,7 +219,7 @@ impl Pump {
         }
     }
 
-    fn finish(&mut self, outcome: Outcome) {
+    fn finish(&mut self, outcome: &Outcome) {
         let now = self.clock.now();
         let failure = outcome.result.as_ref().err();
         let verdict = failure.map(|failure| &failure.verdict);
@@ -240,7 +240,7 @@ impl Pump {
             step = Step::Later { due: probe_at, counted: false };
         }
         outcome.span.in_scope(|| {
-            self.report(&outcome, failure, &step);
+            self.report(outcome, failure, &step);
             report_health(&self.tenant, change, failure);
         });
         self.settlements.push(Settlement {

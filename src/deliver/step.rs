@@ -31,8 +31,7 @@ pub fn next_step(
         None => Step::Done,
         Some(Verdict::NotSent) => Step::Released,
         // The limiter holds every call back for as long as the tenant asked.
-        Some(Verdict::Throttled { .. }) => Step::Later { due: now, counted: false },
-        Some(Verdict::Unauthorized) => Step::Later { due: now, counted: false },
+        Some(Verdict::Throttled { .. } | Verdict::Unauthorized) => Step::Later { due: now, counted: false },
         Some(Verdict::Unavailable { .. }) if counted && last => Step::Dead,
         Some(Verdict::Unavailable { wait }) => Step::Later { due: later(*wait), counted },
         Some(Verdict::Conflict) if last => Step::Dead,
@@ -51,12 +50,12 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
     const POLICY: Policy = Policy { max_attempts: 3 };
 
-    fn step(failures: u32, verdict: Option<Verdict>, counted: bool) -> Step {
-        next_step(failures, verdict.as_ref(), counted, POLICY, NOW, 1.0)
+    fn step(failures: u32, verdict: &Verdict, counted: bool) -> Step {
+        next_step(failures, Some(verdict), counted, POLICY, NOW, 1.0)
     }
 
-    fn unavailable(seconds: Option<u64>) -> Option<Verdict> {
-        Some(Verdict::Unavailable { wait: seconds.map(Duration::from_secs) })
+    fn unavailable(seconds: Option<u64>) -> Verdict {
+        Verdict::Unavailable { wait: seconds.map(Duration::from_secs) }
     }
 
     fn later(millis: u64, counted: bool) -> Step {
@@ -65,35 +64,35 @@ mod tests {
 
     #[test]
     fn failures_are_tried_again_with_growing_waits_until_they_have_failed_too_often() {
-        assert_eq!(step(0, unavailable(None), true), later(500, true));
-        assert_eq!(step(1, unavailable(None), true), later(1000, true));
-        assert_eq!(step(2, unavailable(None), true), Step::Dead);
+        assert_eq!(step(0, &unavailable(None), true), later(500, true));
+        assert_eq!(step(1, &unavailable(None), true), later(1000, true));
+        assert_eq!(step(2, &unavailable(None), true), Step::Dead);
     }
 
     #[test]
     fn failures_of_the_whole_tenant_never_make_a_dead_letter() {
-        assert_eq!(step(2, unavailable(None), false), later(2000, false));
-        assert_eq!(step(9, Some(Verdict::Throttled { wait: Duration::from_secs(5) }), true), later(0, false));
-        assert_eq!(step(9, Some(Verdict::Unauthorized), true), later(0, false));
+        assert_eq!(step(2, &unavailable(None), false), later(2000, false));
+        assert_eq!(step(9, &Verdict::Throttled { wait: Duration::from_secs(5) }, true), later(0, false));
+        assert_eq!(step(9, &Verdict::Unauthorized, true), later(0, false));
     }
 
     #[test]
     fn the_tenant_is_given_the_time_that_it_asks_for() {
-        assert_eq!(step(0, unavailable(Some(60)), true), later(60_000, true));
+        assert_eq!(step(0, &unavailable(Some(60)), true), later(60_000, true));
     }
 
     #[test]
     fn the_rest_of_the_table() {
+        assert_eq!(next_step(0, None, true, POLICY, NOW, 1.0), Step::Done);
         for (verdict, expected) in [
-            (None, Step::Done),
-            (Some(Verdict::NotSent), Step::Released),
-            (Some(Verdict::Gone), Step::Gone),
-            (Some(Verdict::Rejected), Step::Dead),
-            (Some(Verdict::Forbidden), Step::Dead),
-            (Some(Verdict::Conflict), Step::Stale { due: NOW }),
+            (Verdict::NotSent, Step::Released),
+            (Verdict::Gone, Step::Gone),
+            (Verdict::Rejected, Step::Dead),
+            (Verdict::Forbidden, Step::Dead),
+            (Verdict::Conflict, Step::Stale { due: NOW }),
         ] {
-            assert_eq!(step(0, verdict.clone(), true), expected, "{verdict:?}");
+            assert_eq!(step(0, &verdict, true), expected, "{verdict:?}");
         }
-        assert_eq!(step(2, Some(Verdict::Conflict), true), Step::Dead, "conflicts without end");
+        assert_eq!(step(2, &Verdict::Conflict, true), Step::Dead, "conflicts without end");
     }
 }

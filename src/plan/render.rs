@@ -56,17 +56,12 @@ impl Plan {
     pub fn to_text(&self) -> String {
         let mut out = String::new();
         for change in &self.changes {
-            let signed = |sign: char, teams: &[TeamId]| {
-                teams.iter().map(|team| format!(" {sign}{team}")).collect::<String>()
-            };
-            let _ = writeln!(
-                out,
-                "{} ({}):{}{}",
-                change.user,
-                change.cause,
-                signed('+', &change.added),
-                signed('-', &change.removed)
-            );
+            let _ = write!(out, "{} ({}):", change.user, change.cause);
+            let gained = change.added.iter().map(|team| ('+', team));
+            for (sign, team) in gained.chain(change.removed.iter().map(|team| ('-', team))) {
+                let _ = write!(out, " {sign}{team}");
+            }
+            out.push('\n');
         }
         let since = self.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
         let (gain, lose) = (self.count(|change| &change.added), self.count(|change| &change.removed));

@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn the_smaller_clock_counts_less_the_overlap() {
-        let overlap = Duration::from_secs(120);
+        let overlap = Duration::from_mins(2);
         for (date, began, newest, expected) in [
             (Some(1000), 1000, Some(5000), Some(880)),
             (Some(1000), 4600, None, Some(880)),

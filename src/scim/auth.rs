@@ -19,9 +19,9 @@ use super::verdict::{Failure, Verdict, token_verdict};
 use crate::clock::Clock;
 
 /// A token is fetched anew this long before it expires, or after half its life if that is later.
-const EARLY: Duration = Duration::from_secs(60);
+const EARLY: Duration = Duration::from_mins(1);
 /// The life of a token whose answer does not tell it (RFC 6749 §5.1 only recommends to).
-const DEFAULT_LIFE: Duration = Duration::from_secs(300);
+const DEFAULT_LIFE: Duration = Duration::from_mins(5);
 /// When a refresh fails while the old token still holds, the next one waits this long.
 const REFRESH_AGAIN: Duration = Duration::from_secs(5);
 
@@ -138,9 +138,9 @@ impl Auth {
         );
         let answer = answer?;
         let body: TokenAnswer = serde_json::from_slice(&answer.body).map_err(|_| {
-            Failure::broken(answer.status, "the token endpoint's answer holds no `access_token`")
+            Failure::broken(answer.status, "the token endpoint's answer holds no access_token")
         })?;
-        let life = body.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs).min(Duration::from_secs(86_400));
+        let life = body.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs).min(Duration::from_hours(24));
         let now = self.clock.instant();
         Ok(Token {
             value: body.access_token,

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The first wait, before chance shortens it.
 const FIRST: Duration = Duration::from_millis(500);
 /// No wait is longer, so that a tenant that is back is noticed within minutes.
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// The wait before try number `failures + 1`: doubling from half a second to five minutes, of which
 /// `draw` (0 up to 1) leaves between a half and all, so that those who failed together do not come

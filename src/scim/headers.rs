@@ -9,7 +9,7 @@ use crate::model::Timestamp;
 
 /// The longest pause that a tenant can impose in one answer. After it one call asks again, so a
 /// nonsensical value costs an hour and not a day, and an honest one is asked about once an hour.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
 /// What is left of the tenant's current window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -32,8 +32,9 @@ pub(super) struct Pacer {
     ceiling: f64,
     burst: f64,
     timer_slack: f64,
-    /// When the next call would be due if calls went evenly.
-    due: f64,
+    /// Calls that may go at once, as of `counted`; a fraction is a call that is not due yet.
+    credit: f64,
+    counted: f64,
     paused_until: f64,
     climb: Option<Climb>,
     window: Option<(f64, f64)>,
@@ -76,18 +77,17 @@ impl Pacer {
         let ceiling = (rate * SHARE_OF_RATE).max(LEAST_RATE);
         let timer_slack = if burst > 1 { TIMER_SLACK } else { 0.0 };
         let burst = f64::from(burst.saturating_sub(SPARE_BURST).max(1));
-        let mut pacer = Self {
+        Self {
             ceiling,
             burst,
             timer_slack,
-            due: 0.0,
+            credit: 1.0,
+            counted: 0.0,
             paused_until: 0.0,
             climb: None,
             window: None,
             since_pause: SincePause::default(),
-        };
-        pacer.due = pacer.slack(0.0);
-        pacer
+        }
     }
 
     /// Calls a second at `now`.
@@ -99,7 +99,9 @@ impl Pacer {
 
     /// The earliest moment for the next call, which may lie in the past.
     pub(super) fn next(&self, now: f64) -> f64 {
-        self.paused_until.max(self.due - self.slack(now))
+        let missing = 1.0 - self.credit_at(now);
+        let due = if missing > 0.0 { now.max(self.counted) + missing / self.rate(now) } else { now };
+        self.paused_until.max(due)
     }
 
     /// Until when no call goes, whatever the pace.
@@ -109,7 +111,17 @@ impl Pacer {
 
     /// A call goes now.
     pub(super) fn take(&mut self, now: f64) {
-        self.due = self.due.max(now) + 1.0 / self.rate(now);
+        self.credit = self.credit_at(now) - 1.0;
+        self.counted = self.counted.max(now);
+    }
+
+    /// What has come together since it was last counted, at the rate of the moment.
+    fn credit_at(&self, now: f64) -> f64 {
+        let rate = self.rate(now);
+        // A tenant that has just objected is not asked for a burst.
+        let burst = if self.climb.is_some() { 1.0 } else { self.burst };
+        let most = burst.max(1.0 + self.timer_slack * rate);
+        (self.credit + (now - self.counted).max(0.0) * rate).min(most)
     }
 
     /// A call that went at `sent` was accepted.
@@ -147,16 +159,11 @@ impl Pacer {
         }
     }
 
+    /// Nothing is saved up during a pause.
     fn pause_until(&mut self, until: f64) {
         if until > self.paused_until {
-            self.paused_until = until;
-            self.due = self.due.max(until + self.slack(until));
+            (self.paused_until, self.counted, self.credit) = (until, until, 1.0);
         }
-    }
-
-    /// Seconds by which a call may come before its even place.
-    fn slack(&self, now: f64) -> f64 {
-        ((self.burst - 1.0) / self.rate(now)).max(self.timer_slack)
     }
 
     /// The pace after a 429, from `resume` on. What was accepted bounds the tenant's rate from both
@@ -291,8 +298,8 @@ mod tests {
             (0.80, Allows::FixedWindow { calls: 100 }),
         ] {
             for latency in [0.001, 0.005, 0.02] {
-                for told in [1000.0, 300.0, 150.0] {
-                    let (accepted, throttled) = simulate(Pacer::new(told, 10), allows, latency, 40.0);
+                for (told, burst) in [(1000.0, 10), (1000.0, 100), (300.0, 10), (150.0, 100)] {
+                    let (accepted, throttled) = simulate(Pacer::new(told, burst), allows, latency, 40.0);
                     let (used, refused) = (accepted / 4000.0, throttled / (accepted + throttled));
                     assert!(used >= least, "told {told}, {allows:?}, latency {latency}: {used} used");
                     assert!(refused <= 0.02, "told {told}, {allows:?}, latency {latency}: {refused} refused");
@@ -325,7 +332,7 @@ mod tests {
     #[test]
     fn headers_of_a_long_window_spread_the_calls_over_it() {
         let mut pacer = Pacer::new(50.0, 10);
-        pacer.window(0.0, 240, Duration::from_secs(60));
+        pacer.window(0.0, 240, Duration::from_mins(1));
         assert!((pacer.rate(1.0) - 4.0).abs() < 1e-9);
         assert!(pacer.rate(61.0) > 49.0);
         pacer.window(61.0, 0, Duration::from_secs(10));

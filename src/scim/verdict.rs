@@ -105,12 +105,10 @@ pub(super) fn verdict(status: u16, reason: &Reason, wait: Option<Duration>) -> V
         401 => Verdict::Unauthorized,
         403 => Verdict::Forbidden,
         404 | 410 if reason.scim => Verdict::Gone,
-        412 => Verdict::Conflict,
         409 if code == "uniqueness" => Verdict::Exists,
-        409 => Verdict::Conflict,
+        409 | 412 => Verdict::Conflict,
         400 if code == "invalidVers" => Verdict::Conflict,
-        501 => Verdict::Rejected,
-        404 | 408 | 423 | 425 | 500..=599 => Verdict::Unavailable { wait },
+        404 | 408 | 423 | 425 | 500 | 502..=599 => Verdict::Unavailable { wait },
         _ => Verdict::Rejected,
     }
 }

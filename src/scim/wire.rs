@@ -50,11 +50,11 @@ struct WirePage {
 /// Reads a page. A list without `Resources` is only a list when it says that it is empty.
 pub(super) fn page(body: &[u8], date: Option<Timestamp>) -> Result<Page, String> {
     let page: WirePage = parse(body).map_err(|why| format!("the answer is no SCIM list: {why}"))?;
-    let total = page.total_results.ok_or("the answer is no SCIM list: `totalResults` is missing")?;
+    let total = page.total_results.ok_or("the answer is no SCIM list: totalResults is missing")?;
     let resources = match page.resources {
         Some(resources) => resources,
         None if total == 0 => Vec::new(),
-        None => return Err(format!("the list has no `Resources`, though `totalResults` is {total}")),
+        None => return Err(format!("the list has no Resources, though totalResults is {total}")),
     };
     Ok(Page { total, date, resources })
 }
@@ -101,7 +101,7 @@ struct Meta {
 pub fn read_user(record: &[u8], role_attribute: RoleAttribute) -> Result<User, Unreadable> {
     let wire: WireUser = parse(record).map_err(|reason| Unreadable { id: id_of(record), reason })?;
     if wire.id.trim().is_empty() {
-        return Err(Unreadable { id: None, reason: "`id` is empty".to_owned() });
+        return Err(Unreadable { id: None, reason: "id is empty".to_owned() });
     }
     let values = |elements: &Option<Vec<Element>>| -> Vec<String> {
         elements.iter().flatten().map(|element| element.value.clone()).collect()
@@ -138,18 +138,19 @@ fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, String> {
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         let what = without_values(&error.into_inner().to_string());
-        if path == "." { what } else { format!("`{path}`: {what}") }
+        if path == "." { what } else { format!("{path}: {what}") }
     })?;
     deserializer.end().map_err(|_| "something follows the JSON value".to_owned())?;
     Ok(value)
 }
 
-/// serde quotes the value that it did not expect; a record's values are nobody's business.
+/// serde quotes the value that it did not expect; a record's values are nobody's business. Marks around names
+/// are dropped, because what stands between marks is taken for a name of a person further on.
 fn without_values(message: &str) -> String {
     let Some(rest) =
         message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "))
     else {
-        return message.to_owned();
+        return message.replace('`', "");
     };
     let expected = rest.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);
     let found = rest.split(['"', '`', ',']).next().unwrap_or_default().trim();
@@ -183,24 +184,20 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_its_place_and_without_its_value() {
         for (record, id, reason) in [
-            (r#"{"userName":"secret@example.com"}"#, None, "missing field `id` at line 1 column 33"),
-            (r#"{"id":""}"#, None, "`id` is empty"),
-            (r#"{"id":7}"#, None, "`id`: found integer, expected a string at line 1 column 7"),
+            (r#"{"userName":"secret@example.com"}"#, None, "missing field id at line 1 column 33"),
+            (r#"{"id":""}"#, None, "id is empty"),
+            (r#"{"id":7}"#, None, "id: found integer, expected a string at line 1 column 7"),
             (
                 r#"{"id":"u1","roles":[{"value":"a"},{"value":5}]}"#,
                 Some("u1"),
-                "`roles[1].value`: found integer, expected a string at line 1 column 44",
+                "roles[1].value: found integer, expected a string at line 1 column 44",
             ),
             (
                 r#"{"id":"u1","active":"Jo, expected \"Ann\""}"#,
                 Some("u1"),
-                "`active`: found string, expected a boolean at line 1 column 42",
+                "active: found string, expected a boolean at line 1 column 42",
             ),
-            (
-                r#"{"id":"u1","teams":[{}]}"#,
-                Some("u1"),
-                "`teams[0]`: missing field `value` at line 1 column 22",
-            ),
+            (r#"{"id":"u1","teams":[{}]}"#, Some("u1"), "teams[0]: missing field value at line 1 column 22"),
         ] {
             let expected = Unreadable { id: id.map(UserId::from), reason: reason.to_owned() };
             assert_eq!(user(record), Err(expected), "{record}");

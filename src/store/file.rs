@@ -12,7 +12,7 @@ use super::StoreError;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// "rost": at byte 68 of the header of every database that is ours (SQLite file format, §1.3).
+/// "rost": at byte 68 of the header of every database that is ours (`SQLite` file format, §1.3).
 const APPLICATION_ID: i32 = 0x726f_7374;
 /// The header of a database file starts like this.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";

@@ -38,7 +38,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statuses and plans are read beside the writer.
 const READERS: u32 = 2;
 /// Finished operations and passes are kept this long.
-const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
+const RETENTION: Duration = Duration::from_hours(168);
 
 /// The open database; cheap to clone.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use super::{Store, StoreError};
 use crate::model::{Cause, Operation, TenantId, Timestamp, UserId};
 
 /// Nothing is put off for longer: a due time further ahead was written before our clock was set back.
-const LONGEST_DELAY: Duration = Duration::from_secs(2 * 3600);
+const LONGEST_DELAY: Duration = Duration::from_hours(2);
 
 /// An operation in our hands.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! A test starts itself again with the `OTEL_*` variables of a collector: variables cannot be set safely
 //! inside a running process, and a global subscriber is installed once in a process.
 
+use std::fmt::Write as _;
 use std::process::{Command, Output, Stdio};
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
@@ -154,7 +155,10 @@ fn assert_child(span: &Span, parent: &Span) {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 fn value<'a>(attributes: &'a [KeyValue], key: &str) -> &'a Value {

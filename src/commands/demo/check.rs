@@ -34,14 +34,21 @@ fn teams_outside(user: &User, mapping: &Mapping) -> BTreeSet<TeamId> {
 }
 
 /// Compares every user with the rules, and his unmanaged teams with those from `before`.
-pub(super) fn verify(tenant: &Tenant, mapping: &Mapping, before: &BTreeMap<UserId, BTreeSet<TeamId>>) -> Verified {
+pub(super) fn verify(
+    tenant: &Tenant,
+    mapping: &Mapping,
+    before: &BTreeMap<UserId, BTreeSet<TeamId>>,
+) -> Verified {
     let users = tenant.users();
     let should = |user: &User| -> BTreeSet<TeamId> {
         let roles = user.roles.iter().filter(|_| user.active);
         roles.filter_map(|role| mapping.rules().get(role)).flatten().cloned().collect()
     };
-    let is = |user: &User| -> BTreeSet<TeamId> { user.teams.intersection(mapping.managed()).cloned().collect() };
-    let ids = |of: &dyn Fn(&User) -> bool| users.iter().filter(|user| of(user)).map(|user| user.id.clone()).collect();
+    let is =
+        |user: &User| -> BTreeSet<TeamId> { user.teams.intersection(mapping.managed()).cloned().collect() };
+    let ids = |of: &dyn Fn(&User) -> bool| {
+        users.iter().filter(|user| of(user)).map(|user| user.id.clone()).collect()
+    };
     Verified {
         users: users.len(),
         wrong: ids(&|user| is(user) != should(user)),

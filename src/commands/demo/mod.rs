@@ -6,6 +6,7 @@ mod check;
 mod hr;
 mod progress;
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use clap::Args;
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::exit::Exit;
+use super::Exit;
 use super::{answer, complain};
 use crate::config::{self, Settings, Sources};
 use crate::daemon::{self, Ended, Parts, Signals, Watch};
@@ -40,7 +41,7 @@ pub struct DemoArgs {
 /// The tenant's name in the configuration of the demo.
 const TENANT: &str = "practice";
 /// After the end the daemon gets this long to finish what is still to be done.
-const SETTLE: Duration = Duration::from_secs(120);
+const SETTLE: Duration = Duration::from_mins(2);
 /// Progress is shown this often.
 const SHOW: Duration = Duration::from_secs(1);
 
@@ -55,7 +56,8 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<Exit> {
     // Small tenants get the rate of the documents; large ones one at which the first sweep ends in time.
     let rate = f64::from(args.users / 10).max(50.0);
     let options = Options { users, rate_per_second: Some(rate), burst: 20, ..Options::default() };
-    let practice = practice::start(options, parts.clock.clone()).await.context("the practice tenant did not start")?;
+    let practice =
+        practice::start(options, parts.clock.clone()).await.context("the practice tenant did not start")?;
     let settings = settings(&practice, folder.path(), rate)?;
     let database = settings.store.clone();
     answer(&format!(
@@ -78,12 +80,13 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<Exit> {
     practice.stop().await;
     folder.close().context("the temporary folder cannot be removed")?;
     let ended = ended?;
-    summary.push_str(&format!(
-        "{changes} role changes in HR; the tenant saw {} calls, {} of them one too many (429), and {} PATCHes that changed nothing\n",
+    let _ = writeln!(
+        summary,
+        "{changes} role changes in HR; the tenant saw {} calls, {} of them one too many (429), and {} PATCHes that changed nothing",
         stats.requests.values().sum::<u64>(),
         stats.rate_limited,
         stats.patches_without_effect,
-    ));
+    );
     answer(&(summary + &verified.to_text()))?;
     if ended != Ended::Stopped {
         complain("the daemon did not end in order");
@@ -92,7 +95,12 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<Exit> {
 }
 
 /// Shows progress while HR changes roles, until the time is over or Ctrl-C; then until all is delivered.
-async fn show(args: DemoArgs, practice: &Practice, parts: &Parts, database: &Path) -> anyhow::Result<(String, u64)> {
+async fn show(
+    args: DemoArgs,
+    practice: &Practice,
+    parts: &Parts,
+    database: &Path,
+) -> anyhow::Result<(String, u64)> {
     let began = parts.clock.instant();
     let whole = Duration::from_secs(args.seconds);
     let mut progress = Progress::new(args.seconds, parts.clock.clone());
@@ -196,7 +204,7 @@ impl Verified {
             _ => "memberships in unmanaged teams were touched\n",
         });
         for user in self.wrong.iter().chain(&self.touched).take(10) {
-            text.push_str(&format!("  wrong: {user}\n"));
+            let _ = writeln!(text, "  wrong: {user}");
         }
         text
     }

@@ -126,7 +126,12 @@ impl Progress {
         );
         format!(
             "{} users read, {} planned, {} delivered, {} waiting, {:.0} of {:.0} calls/s, watermark {age}",
-            snapshot.users_read, snapshot.planned, snapshot.delivered, snapshot.waiting, self.used, snapshot.rate
+            snapshot.users_read,
+            snapshot.planned,
+            snapshot.delivered,
+            snapshot.waiting,
+            self.used,
+            snapshot.rate
         )
     }
 }
