@@ -193,7 +193,7 @@ impl Passes {
             readings.totals.pages = list.pages();
         }
         if list.ignores_since() && !self.ignored_since.swap(true, Ordering::Relaxed) {
-            warn!("tenant ignores `since`: every delta pass reads all users");
+            warn!("tenant ignores the parameter since");
         }
         readings.mapping_applied = since.is_none();
         readings.watermark = plan::watermark(list.date(), began, list.newest(), self.overlap);
@@ -304,7 +304,7 @@ impl Passes {
     async fn fail(&self, id: i64, error: &PassError, totals: PassTotals) {
         let reason = telemetry::redact::text(&error.to_string()).into_owned();
         if let Err(error) = self.store.fail_pass(id, &reason, totals, self.parts.clock.now()).await {
-            error!(reason = %error, "the end of a pass cannot be noted");
+            error!(reason = %error, "database cannot be used");
         }
     }
 

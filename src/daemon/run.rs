@@ -167,7 +167,7 @@ impl Running {
             () = second_stop(signals) => Ended::Cut,
         };
         if ended == Ended::Cut {
-            warn!("stopped with operations in flight; they are sent again after the next start");
+            warn!("stopped with operations in flight");
         }
         self.tasks.shutdown().await;
         ended
@@ -193,7 +193,7 @@ async fn tend(tenant: Tenant, store: Store, parts: Parts, stop: CancellationToke
 }
 
 fn scheduler_failed(tenant: &TenantId, error: &JobSchedulerError) {
-    error!(%tenant, reason = %error, "the scheduler failed");
+    error!(%tenant, reason = %error, "scheduler failed");
 }
 
 /// What waits from an earlier run is sent only after a pass has committed: its lists may be old.
@@ -234,7 +234,7 @@ impl Round<'_> {
             }
             asked = tokio::select! {
                 () = self.stop.cancelled() => None,
-                kind = self.next(&mut ticks) => kind,
+                kind = self.next(&mut ticks, kind) => kind,
             };
         }
         if let Err(error) = ticks.stop().await {
@@ -242,7 +242,12 @@ impl Round<'_> {
         }
     }
 
-    async fn next(&self, ticks: &mut Ticks) -> Option<PassKind> {
+    /// What to do after a pass of the kind `last`: read again whoever has to be, but after a pass that did
+    /// just that wait until there is a reason.
+    async fn next(&self, ticks: &mut Ticks, last: PassKind) -> Option<PassKind> {
+        if last != PassKind::Reread && self.anybody_stale().await {
+            return Some(PassKind::Reread);
+        }
         tokio::select! {
             tick = ticks.next() => {
                 sleep(self.cadence.jitter.mul_f64(self.parts.chance.draw())).await;
@@ -257,10 +262,18 @@ impl Round<'_> {
         loop {
             self.stale.notified().await;
             sleep(BETWEEN_REREADS).await;
-            match self.store.rereads(&self.name, 1).await {
-                Ok(users) if users.is_empty() => {}
-                Ok(_) => return,
-                Err(error) => error!(tenant = %self.name, reason = %error, "rereads cannot be looked up"),
+            if self.anybody_stale().await {
+                return;
+            }
+        }
+    }
+
+    async fn anybody_stale(&self) -> bool {
+        match self.store.rereads(&self.name, 1).await {
+            Ok(users) => !users.is_empty(),
+            Err(error) => {
+                error!(tenant = %self.name, reason = %error, "database cannot be used");
+                false
             }
         }
     }
@@ -280,7 +293,7 @@ impl Round<'_> {
     async fn break_off(&self) {
         info!(tenant = %self.name, "pass broken off");
         if let Err(error) = self.store.break_off(&self.name, self.parts.clock.now()).await {
-            error!(tenant = %self.name, reason = %error, "the end of a pass cannot be noted");
+            error!(tenant = %self.name, reason = %error, "database cannot be used");
         }
     }
 }
@@ -291,7 +304,7 @@ async fn prune(store: Store, parts: Parts, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = every.tick() => if let Err(error) = store.prune(parts.clock.now()).await {
-                error!(reason = %error, "finished rows cannot be removed");
+                error!(reason = %error, "database cannot be used");
             },
         }
     }

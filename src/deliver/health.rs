@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::model::{Timestamp, UserId};
-use crate::scim::Verdict;
+use crate::scim::{Failure, Verdict};
 
 /// So many different users in a row with the same failure are no coincidence.
 const STREAK: usize = 10;
@@ -79,6 +79,7 @@ pub struct Health {
 #[derive(Debug)]
 struct Streak {
     trouble: Trouble,
+    reason: String,
     users: Vec<UserId>,
 }
 
@@ -111,15 +112,16 @@ impl Health {
         self.down.map(|down| down.trouble)
     }
 
-    /// An operation for `user` ended with `verdict` (`None` is success). `alone` says that no other call of
+    /// An operation for `user` ended with `failure` (`None` is success). `alone` says that no other call of
     /// the tenant was answered meanwhile, not even a read.
     pub fn observe(
         &mut self,
         user: &UserId,
-        verdict: Option<&Verdict>,
+        failure: Option<&Failure>,
         alone: bool,
         now: Timestamp,
     ) -> Change {
+        let verdict = failure.map(|failure| &failure.verdict);
         let Some(trouble) = trouble(verdict) else {
             return if matches!(verdict, Some(Verdict::Throttled { .. } | Verdict::NotSent)) {
                 Change::None
@@ -130,7 +132,7 @@ impl Health {
         if let Some(down) = self.down {
             return if down.probe_at <= now { self.probed(down, trouble, now) } else { Change::None };
         }
-        self.count(user, trouble);
+        self.count(user, trouble, failure.map_or("", |failure| &failure.reason));
         let certain = match trouble {
             Trouble::Outage => alone,
             Trouble::Unauthorized => true,
@@ -147,14 +149,16 @@ impl Health {
         self.down.take().map_or(Change::None, |down| Change::Up { since: down.since })
     }
 
-    fn count(&mut self, user: &UserId, trouble: Trouble) {
-        let streak = self.streak.get_or_insert_with(|| Streak { trouble, users: Vec::new() });
-        if streak.trouble != trouble {
-            *streak = Streak { trouble, users: Vec::new() };
-        }
+    /// Rejections count together only when they give the same reason.
+    fn count(&mut self, user: &UserId, trouble: Trouble, reason: &str) {
+        let reason = if trouble == Trouble::Rejected { reason } else { "" };
+        let streak = self.streak.take().filter(|streak| streak.trouble == trouble && streak.reason == reason);
+        let mut streak =
+            streak.unwrap_or_else(|| Streak { trouble, reason: reason.to_owned(), users: Vec::new() });
         if !streak.users.contains(user) {
             streak.users.push(user.clone());
         }
+        self.streak = Some(streak);
     }
 
     fn probed(&mut self, down: Down, trouble: Trouble, now: Timestamp) -> Change {
@@ -195,6 +199,11 @@ mod tests {
 
     const DOWN: Verdict = Verdict::Unavailable { wait: None };
 
+    fn failed(verdict: &Verdict, reason: &str) -> Failure {
+        let (verdict, reason) = (verdict.clone(), reason.to_owned());
+        Failure { verdict, status: None, reason, correlation_id: None, answer: None }
+    }
+
     fn at(seconds: u64) -> Timestamp {
         Timestamp::EPOCH.plus(Duration::from_secs(seconds))
     }
@@ -206,10 +215,10 @@ mod tests {
     #[test]
     fn a_failure_that_stands_alone_is_the_tenants() {
         let mut health = Health::default();
-        assert_eq!(health.observe(&user(1), Some(&DOWN), false, at(0)), Change::None);
+        assert_eq!(health.observe(&user(1), Some(&failed(&DOWN, "same")), false, at(0)), Change::None);
         assert_eq!(health.allowance(10, at(0)), Ok(10));
         let expected = Change::Down { trouble: Trouble::Outage, probe_at: at(1), began: true };
-        assert_eq!(health.observe(&user(1), Some(&DOWN), true, at(0)), expected);
+        assert_eq!(health.observe(&user(1), Some(&failed(&DOWN, "same")), true, at(0)), expected);
         assert_eq!(health.allowance(10, at(0)), Err(at(1)));
         assert_eq!(health.allowance(10, at(1)), Ok(1));
     }
@@ -219,7 +228,9 @@ mod tests {
         let mut health = Health::default();
         let (mut now, mut waits) = (0, Vec::new());
         while now < 60 {
-            let Change::Down { probe_at, .. } = health.observe(&user(1), Some(&DOWN), true, at(now)) else {
+            let Change::Down { probe_at, .. } =
+                health.observe(&user(1), Some(&failed(&DOWN, "same")), true, at(now))
+            else {
                 panic!("up?")
             };
             waits.push(probe_at.since(at(now)).as_secs());
@@ -238,15 +249,18 @@ mod tests {
         ] {
             let mut health = Health::default();
             for number in 0..9 {
-                assert_eq!(health.observe(&user(number), Some(&verdict), false, at(0)), Change::None);
                 assert_eq!(
-                    health.observe(&user(number), Some(&verdict), false, at(0)),
+                    health.observe(&user(number), Some(&failed(&verdict, "same")), false, at(0)),
+                    Change::None
+                );
+                assert_eq!(
+                    health.observe(&user(number), Some(&failed(&verdict, "same")), false, at(0)),
                     Change::None,
                     "same user"
                 );
             }
             assert!(matches!(
-                health.observe(&user(9), Some(&verdict), false, at(0)),
+                health.observe(&user(9), Some(&failed(&verdict, "same")), false, at(0)),
                 Change::Down { began: true, .. }
             ));
             assert_eq!(health.trouble(), Some(trouble));
@@ -256,13 +270,25 @@ mod tests {
     }
 
     #[test]
+    fn rejections_for_different_reasons_are_the_users_own() {
+        let mut health = Health::default();
+        for number in 0..20 {
+            let rejected = failed(&Verdict::Rejected, &format!("reason {number}"));
+            assert_eq!(health.observe(&user(number), Some(&rejected), false, at(0)), Change::None);
+        }
+    }
+
+    #[test]
     fn a_success_in_between_breaks_the_row() {
         let mut health = Health::default();
         for number in 0..9 {
-            health.observe(&user(number), Some(&Verdict::Rejected), false, at(0));
+            health.observe(&user(number), Some(&failed(&Verdict::Rejected, "same")), false, at(0));
         }
         health.observe(&user(100), None, false, at(0));
-        assert_eq!(health.observe(&user(9), Some(&Verdict::Rejected), false, at(0)), Change::None);
+        assert_eq!(
+            health.observe(&user(9), Some(&failed(&Verdict::Rejected, "same")), false, at(0)),
+            Change::None
+        );
     }
 
     #[test]
@@ -270,7 +296,8 @@ mod tests {
         let mut health = Health::default();
         let (mut now, mut waits) = (0, Vec::new());
         for _ in 0..10 {
-            let change = health.observe(&user(1), Some(&Verdict::Unauthorized), false, at(now));
+            let change =
+                health.observe(&user(1), Some(&failed(&Verdict::Unauthorized, "same")), false, at(now));
             let Change::Down { probe_at, .. } = change else { panic!("up?") };
             waits.push(probe_at.since(at(now)).as_secs());
             now += waits.last().unwrap();
@@ -281,9 +308,9 @@ mod tests {
     #[test]
     fn a_429_says_nothing_about_health() {
         let mut health = Health::default();
-        health.observe(&user(1), Some(&DOWN), true, at(0));
+        health.observe(&user(1), Some(&failed(&DOWN, "same")), true, at(0));
         let throttled = Verdict::Throttled { wait: Duration::from_secs(1) };
-        assert_eq!(health.observe(&user(1), Some(&throttled), false, at(1)), Change::None);
+        assert_eq!(health.observe(&user(1), Some(&failed(&throttled, "same")), false, at(1)), Change::None);
         assert_eq!(health.trouble(), Some(Trouble::Outage));
     }
 }

@@ -149,7 +149,7 @@ impl Pump {
         let turn = match turn.await {
             Ok(turn) => turn,
             Err(error) => {
-                error!(tenant = %self.tenant, reason = %error, "outbox cannot be used");
+                error!(tenant = %self.tenant, reason = %error, "database cannot be used");
                 return Turned { nothing_waits: false, look_in: LOOK };
             }
         };
@@ -205,7 +205,7 @@ impl Pump {
                     self.chance.draw(),
                 );
                 let user = leased.operation.user;
-                error!(tenant = %self.tenant, user = %user, operation = leased.id, "the task of an attempt died");
+                error!(tenant = %self.tenant, user = %user, operation = leased.id, "task of an attempt died");
                 let note =
                     Note { reason: Some("the task of the attempt died".to_owned()), ..Note::default() };
                 self.settlements.push(Settlement {
@@ -225,7 +225,7 @@ impl Pump {
         let verdict = failure.map(|failure| &failure.verdict);
         let user = outcome.leased.operation.user.clone();
         let probing = self.health.trouble().is_some();
-        let change = self.health.observe(&user, verdict, !outcome.tenant_answers, now);
+        let change = self.health.observe(&user, failure, !outcome.tenant_answers, now);
         let counted = outcome.tenant_answers && !probing && self.health.trouble().is_none();
         let mut step = next_step(
             outcome.leased.attempts,
@@ -313,14 +313,14 @@ struct Turned {
 }
 
 fn report_health(tenant: &TenantId, change: Change, failure: Option<&Failure>) {
+    let reason = failure.map(|failure| telemetry::redact::text(&failure.reason).into_owned());
     match change {
-        Change::Down { trouble, probe_at, began: true } => error!(
-            %tenant,
-            trouble = trouble.as_str(),
-            reason = failure.map(|failure| telemetry::redact::text(&failure.reason).into_owned()),
-            retry_at = %probe_at,
-            "delivery stops but for a probe"
-        ),
+        Change::Down { trouble: Trouble::Outage, probe_at, began: true } => {
+            error!(%tenant, reason, retry_at = %probe_at, "tenant does not answer");
+        }
+        Change::Down { trouble, probe_at, began: true } => {
+            error!(%tenant, trouble = trouble.as_str(), reason, retry_at = %probe_at, "tenant quarantined");
+        }
         Change::Up { since } => info!(%tenant, down_since = %since, "tenant answers again"),
         Change::Down { .. } | Change::None => {}
     }

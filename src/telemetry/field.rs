@@ -73,6 +73,14 @@ fields! {
     RETRY_AT = "retry_at";
     /// A key of the configuration, in full.
     KEY = "key";
+    /// What is wrong with a tenant: `credentials refused`, `permission missing`, `operations rejected`, `users unknown`.
+    TROUBLE = "trouble";
+    /// Since when it was, RFC 3339.
+    DOWN_SINCE = "down_since";
+    /// Calls a second that go from now on.
+    RATE_PER_SECOND = "rate_per_second";
+    /// Where in a list, from 1.
+    POSITION = "position";
     /// A number of spans.
     SPANS = "spans";
     /// The version of the program.
