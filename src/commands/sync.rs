@@ -150,10 +150,10 @@ fn value(name: &str, end: &Result<SyncEnd, PassError>, exit: Exit) -> Value {
 }
 
 fn exit_of(end: &SyncEnd) -> Exit {
-    let left = end.open + end.operations.dead + end.operations.held + end.report.totals.unreadable;
+    let left = end.open + end.operations.dead + end.operations.held;
     match failure::of_trouble(end.trouble) {
         Some(exit) if end.open > 0 => exit,
-        _ if left > 0 || end.report.result != crate::model::PassResult::Ok => Exit::Left,
+        _ if left > 0 || end.report.incomplete => Exit::Left,
         _ => Exit::Done,
     }
 }

@@ -21,8 +21,9 @@ use crate::telemetry;
 const MOST_REREADS: u32 = 500;
 /// And so many of them at once.
 const REREADS_AT_ONCE: usize = 8;
-/// Unreadable records that are logged one by one in a pass; the rest is only counted.
-const UNREADABLE_LOGGED: u64 = 20;
+/// Unreadable records that are logged and read again one by one; if there are more in a pass, it is not the
+/// records that are wrong, and the watermark stays.
+const MOST_UNREADABLE: u64 = 20;
 
 /// Runs the passes of one tenant, one at a time.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub struct Report {
     pub result: PassResult,
     /// What it did.
     pub totals: PassTotals,
+    /// Users may have been missed, and the next pass reads them again.
+    pub incomplete: bool,
     /// What became of its decisions.
     pub committed: Committed,
 }
@@ -91,7 +94,10 @@ impl PassError {
 struct Readings {
     totals: PassTotals,
     watermark: Option<Timestamp>,
+    /// Why users may have been missed.
     incomplete: Option<&'static str>,
+    /// Users whose record could not be read.
+    unreadable: Vec<UserId>,
     sweep_wanted: bool,
     mapping_applied: bool,
     gone: Vec<UserId>,
@@ -174,8 +180,8 @@ impl Passes {
         if let Some(watermark) = readings.watermark {
             self.vitals.set_watermark(watermark);
         }
-        let result = readings.result();
-        Ok(Report { id, kind, result, totals: readings.totals, committed })
+        let (result, incomplete) = (readings.result(), readings.incomplete.is_some());
+        Ok(Report { id, kind, result, totals: readings.totals, incomplete, committed })
     }
 
     async fn read_list(
@@ -214,7 +220,7 @@ impl Passes {
                 readings.sweep_wanted |= since.is_none();
             }
         }
-        if readings.totals.unreadable > 0 {
+        if usize::try_from(readings.totals.unreadable).is_ok_and(|all| all > readings.unreadable.len()) {
             readings.incomplete = Some("records could not be read");
             readings.watermark = None;
         }
@@ -246,7 +252,7 @@ impl Passes {
                 Err(error) => {
                     warn!(user = %id, reason = %telemetry::redact::text(&error.failure.reason), "record cannot be read");
                     readings.totals.unreadable += 1;
-                    readings.incomplete = Some("records could not be read");
+                    readings.unreadable.push(id);
                 }
             }
         }
@@ -257,7 +263,8 @@ impl Passes {
     async fn stage(&self, pass: i64, batch: Batch, readings: &mut Readings) -> Result<u64, StoreError> {
         for at in &batch.unreadable {
             readings.totals.unreadable += 1;
-            if readings.totals.unreadable <= UNREADABLE_LOGGED {
+            if readings.totals.unreadable <= MOST_UNREADABLE {
+                readings.unreadable.extend(at.unreadable.id.clone());
                 let user = at.unreadable.id.as_ref().map(tracing::field::display);
                 let position = i64::try_from(at.position).unwrap_or(i64::MAX);
                 warn!(user, position, reason = %at.unreadable.reason, "record cannot be read");
@@ -288,12 +295,13 @@ impl Passes {
             tenant: &self.tenant,
             kind,
             result: readings.result(),
-            reason: readings.incomplete,
+            reason: readings.reason(),
             totals: readings.totals,
             watermark: readings.watermark,
             mapping_digest: readings.mapping_applied.then_some(digest.as_str()),
             sweep_wanted: readings.sweep_wanted,
             gone: &readings.gone,
+            unreadable: &readings.unreadable,
             now: self.parts.clock.now(),
         };
         self.store.commit(&commit).await
@@ -336,7 +344,7 @@ impl Passes {
         match ended {
             Ok(Report { result: PassResult::Ok, totals, .. }) => finished!(info, "ok", totals, {}),
             Ok(Report { result, totals, .. }) => {
-                finished!(warn, result.as_str(), totals, { reason = readings.incomplete, });
+                finished!(warn, result.as_str(), totals, { reason = readings.reason(), });
             }
             Err(error) if error.stopped() => info!(kind = kind.as_str(), "pass broken off"),
             Err(error) => {
@@ -351,7 +359,13 @@ impl Passes {
 }
 
 impl Readings {
-    const fn result(&self) -> PassResult {
-        if self.incomplete.is_some() { PassResult::Degraded } else { PassResult::Ok }
+    fn result(&self) -> PassResult {
+        if self.reason().is_some() { PassResult::Degraded } else { PassResult::Ok }
+    }
+
+    /// Why it is not ok.
+    fn reason(&self) -> Option<&'static str> {
+        let unreadable = self.totals.unreadable > 0;
+        self.incomplete.or_else(|| unreadable.then_some("records could not be read, and will be read again"))
     }
 }

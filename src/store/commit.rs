@@ -34,6 +34,8 @@ pub struct Commit<'a> {
     pub sweep_wanted: bool,
     /// Users who were asked for by id and are no more.
     pub gone: &'a [UserId],
+    /// Users whose record could not be read: they are read again, by id.
+    pub unreadable: &'a [UserId],
     /// Our clock.
     pub now: Timestamp,
 }
@@ -99,7 +101,8 @@ async fn forget_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Resul
     Ok(())
 }
 
-/// Except those whom delivery touched since: what was read of them may be what was before.
+/// Except those whom delivery touched since: what was read of them may be what was before. And those whose
+/// record could not be read.
 async fn want_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, StoreError> {
     let wanted = sqlx::query(
         "INSERT INTO rereads (tenant, user_id)
@@ -110,9 +113,19 @@ async fn want_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<
     )
     .bind(commit.pass)
     .bind(commit.tenant.as_str())
-    .execute(tx)
+    .execute(&mut *tx)
     .await?;
-    Ok(wanted.rows_affected())
+    let mut rereads = wanted.rows_affected();
+    for user in commit.unreadable {
+        let wanted =
+            sqlx::query("INSERT INTO rereads (tenant, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+                .bind(commit.tenant.as_str())
+                .bind(user.as_str())
+                .execute(&mut *tx)
+                .await?;
+        rereads += wanted.rows_affected();
+    }
+    Ok(rereads)
 }
 
 async fn replace(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, StoreError> {
