@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use rosterd::commands::Exit;
 use rosterd::commands::config::ConfigCommand;
 use rosterd::commands::dead_letters::DeadLettersCommand;
 use rosterd::commands::demo::DemoArgs;
@@ -12,7 +11,9 @@ use rosterd::commands::plan::PlanArgs;
 use rosterd::commands::practice_tenant::PracticeTenantArgs;
 use rosterd::commands::status::StatusArgs;
 use rosterd::commands::sync::SyncArgs;
-use rosterd::commands::{complain, config, dead_letters, demo, plan, practice_tenant, run, status, sync};
+use rosterd::commands::{
+    CommandError, Exit, complain, config, dead_letters, demo, plan, practice_tenant, run, status, sync,
+};
 use rosterd::config::Sources;
 use rosterd::telemetry::{self, LogFormat};
 
@@ -107,21 +108,21 @@ fn execute(command: Command, sources: &Sources) -> Exit {
     match runtime.block_on(dispatch(command, sources)) {
         Ok(exit) => exit,
         Err(error) => {
-            complain(&format!("{error:#}"));
-            Exit::Failed
+            complain(&error.to_string());
+            error.exit()
         }
     }
 }
 
-async fn dispatch(command: Command, sources: &Sources) -> anyhow::Result<Exit> {
+async fn dispatch(command: Command, sources: &Sources) -> Result<Exit, CommandError> {
     match command {
-        Command::Run => Ok(run::run(sources).await),
+        Command::Run => run::run(sources).await,
         Command::Sync(args) => sync::run(args, sources).await,
         Command::Plan(args) => plan::run(args, sources).await,
         Command::Status(args) => status::run(args, sources).await,
         Command::DeadLetters(command) => dead_letters::run(command, sources).await,
-        Command::Config(command) => config::run(&command, sources),
-        Command::Demo(args) => demo::run(args).await,
-        Command::PracticeTenant(args) => practice_tenant::run(args).await,
+        Command::Config(command) => Ok(config::run(&command, sources)?),
+        Command::Demo(args) => Ok(demo::run(args).await?),
+        Command::PracticeTenant(args) => Ok(practice_tenant::run(args).await?),
     }
 }

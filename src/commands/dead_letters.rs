@@ -8,11 +8,10 @@ use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::NOTHING};
 use serde_json::{Value, json};
 
-use super::Exit;
 use super::select::Selected;
-use super::{answer, complain, settings};
+use super::{CommandError, Exit, answer, complain};
 use crate::clock::Clock;
-use crate::config::Sources;
+use crate::config::{self, Sources};
 use crate::scim::patch_body;
 use crate::store::{DeadLetter, Selection, Store};
 
@@ -66,23 +65,12 @@ pub struct WhichArgs {
 ///
 /// # Errors
 /// When the database or standard output fails.
-pub async fn run(command: DeadLettersCommand, sources: &Sources) -> anyhow::Result<Exit> {
-    let settings = match settings(sources) {
-        Ok(settings) => settings,
-        Err(exit) => return Ok(exit),
-    };
-    let store = match Store::beside(&settings.store).await {
-        Ok(store) => store,
-        Err(error) => {
-            complain(&error.to_string());
-            return Ok(Exit::Failed);
-        }
-    };
+pub async fn run(command: DeadLettersCommand, sources: &Sources) -> Result<Exit, CommandError> {
+    let settings = config::load(sources)?;
+    let store = Store::beside(&settings.store).await?;
     let exit = match command {
         DeadLettersCommand::List(args) => {
-            if let Err(exit) = args.selected.of(settings) {
-                return Ok(exit);
-            }
+            args.selected.of(settings)?;
             list(&store.dead_letters(&Selection::All(args.selected.name())).await?, args.json)?
         }
         DeadLettersCommand::Show(args) => {
@@ -90,16 +78,12 @@ pub async fn run(command: DeadLettersCommand, sources: &Sources) -> anyhow::Resu
             show(args.id, letters.first(), args.json)?
         }
         DeadLettersCommand::Replay(args) => {
-            if let Err(exit) = args.selected.of(settings) {
-                return Ok(exit);
-            }
+            args.selected.of(settings)?;
             let moved = store.replay(&args.selection(), Clock::system().now()).await?;
             moved_report(&args, &moved, "will be sent again")?
         }
         DeadLettersCommand::Discard(args) => {
-            if let Err(exit) = args.selected.of(settings) {
-                return Ok(exit);
-            }
+            args.selected.of(settings)?;
             let moved = store.discard(&args.selection(), Clock::system().now()).await?;
             moved_report(&args, &moved, "given up for good")?
         }
@@ -114,7 +98,7 @@ impl WhichArgs {
     }
 }
 
-fn moved_report(args: &WhichArgs, moved: &[i64], what: &str) -> anyhow::Result<Exit> {
+fn moved_report(args: &WhichArgs, moved: &[i64], what: &str) -> Result<Exit, CommandError> {
     answer(&format!("{} dead letters {what}\n", moved.len()))?;
     let missing: Vec<String> =
         args.ids.iter().filter(|id| !moved.contains(id)).map(ToString::to_string).collect();
@@ -128,7 +112,7 @@ fn moved_report(args: &WhichArgs, moved: &[i64], what: &str) -> anyhow::Result<E
     Ok(Exit::Failed)
 }
 
-fn list(letters: &[DeadLetter], as_json: bool) -> anyhow::Result<Exit> {
+fn list(letters: &[DeadLetter], as_json: bool) -> Result<Exit, CommandError> {
     if as_json {
         let values: Vec<Value> = letters.iter().map(to_json).collect();
         answer(&format!("{:#}\n", json!({ "dead_letters": values })))?;
@@ -157,7 +141,7 @@ fn list(letters: &[DeadLetter], as_json: bool) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn show(id: i64, letter: Option<&DeadLetter>, as_json: bool) -> anyhow::Result<Exit> {
+fn show(id: i64, letter: Option<&DeadLetter>, as_json: bool) -> Result<Exit, CommandError> {
     let Some(letter) = letter else {
         complain(&format!("no dead letter {id}; `rosterd dead-letters list` shows what there is"));
         return Ok(Exit::Failed);

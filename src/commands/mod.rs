@@ -3,8 +3,8 @@
 pub mod config;
 pub mod dead_letters;
 pub mod demo;
+mod error;
 mod exit;
-pub mod failure;
 pub mod plan;
 pub mod practice_tenant;
 pub mod run;
@@ -14,16 +14,8 @@ pub mod sync;
 
 use std::io::{self, Write as _};
 
-use crate::config::{Settings, Sources};
+pub use error::CommandError;
 pub use exit::Exit;
-
-/// The settings, or the exit code after every fault has been named on stderr.
-fn settings(sources: &Sources) -> Result<Settings, Exit> {
-    crate::config::load(sources).map_err(|faults| {
-        complain(&faults.to_string());
-        Exit::Config
-    })
-}
 
 /// Writes the answer of a command. A reader that has gone away has seen enough.
 fn answer(text: &str) -> io::Result<()> {

@@ -3,10 +3,9 @@
 use clap::Args;
 use serde_json::json;
 
-use super::Exit;
 use super::select::Selected;
-use super::{answer, complain, failure, settings};
-use crate::config::Sources;
+use super::{CommandError, Exit, answer};
+use crate::config::{self, Sources};
 use crate::daemon::{self, Parts};
 use crate::store::{Store, StoreError, TenantState};
 
@@ -27,23 +26,14 @@ pub struct PlanArgs {
 ///
 /// # Errors
 /// When standard output cannot be written.
-pub async fn run(args: PlanArgs, sources: &Sources) -> anyhow::Result<Exit> {
-    let settings = match settings(sources) {
-        Ok(settings) => settings,
-        Err(exit) => return Ok(exit),
-    };
+pub async fn run(args: PlanArgs, sources: &Sources) -> Result<Exit, CommandError> {
+    let settings = config::load(sources)?;
     let store = match Store::beside(&settings.store).await {
         Ok(store) => Some(store),
         Err(StoreError::NotThere { .. }) => None,
-        Err(error) => {
-            complain(&error.to_string());
-            return Ok(Exit::Failed);
-        }
+        Err(error) => return Err(error.into()),
     };
-    let tenants = match args.selected.of(settings) {
-        Ok(tenants) => tenants,
-        Err(exit) => return Ok(exit),
-    };
+    let tenants = args.selected.of(settings)?;
     let parts = Parts::default();
     let mut plans = Vec::new();
     for tenant in tenants {
@@ -51,13 +41,11 @@ pub async fn run(args: PlanArgs, sources: &Sources) -> anyhow::Result<Exit> {
             Some(store) => store.tenant(&tenant.name).await?,
             None => TenantState::default(),
         };
-        match daemon::preview(&tenant, &state, args.full, &parts).await {
-            Ok(plan) => plans.push(plan),
-            Err(error) => {
-                complain(&format!("{}: {}", tenant.name, crate::telemetry::redact::text(&error.to_string())));
-                return Ok(failure::of_preview(&error));
-            }
-        }
+        let plan = daemon::preview(&tenant, &state, args.full, &parts).await;
+        plans.push(plan.map_err(|error| CommandError::Preview {
+            tenant: tenant.name.to_string(),
+            error: Box::new(error),
+        })?);
     }
     if args.json {
         answer(&format!("{:#}\n", json!({ "plans": plans })))?;

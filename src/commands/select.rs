@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::Exit;
+use super::CommandError;
 use crate::config::{Settings, TenantSettings};
 use crate::model::TenantId;
 
@@ -18,19 +18,17 @@ impl Selected {
     /// The selected tenants, in the order of their names.
     ///
     /// # Errors
-    /// [`Exit::Usage`], after saying on stderr which tenants there are.
-    pub fn of(&self, settings: Settings) -> Result<Vec<TenantSettings>, Exit> {
+    /// [`CommandError::Usage`], which says which tenants there are.
+    pub fn of(&self, settings: Settings) -> Result<Vec<TenantSettings>, CommandError> {
         let Some(name) = &self.tenant else { return Ok(settings.tenants.into_values().collect()) };
         let known: Vec<String> = settings.tenants.keys().map(ToString::to_string).collect();
-        if let Some(tenant) = settings.tenants.into_values().find(|tenant| tenant.name.as_str() == name) {
-            Ok(vec![tenant])
-        } else {
-            super::complain(&format!(
+        let tenant = settings.tenants.into_values().find(|tenant| tenant.name.as_str() == name);
+        tenant.map(|tenant| vec![tenant]).ok_or_else(|| {
+            CommandError::Usage(format!(
                 "no tenant {name:?} in the configuration; there is {}",
                 known.join(", ")
-            ));
-            Err(Exit::Usage)
-        }
+            ))
+        })
     }
 
     /// The selected tenant's name, if one was selected.

@@ -6,11 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::Exit;
 use super::select::Selected;
-use super::{answer, complain, settings};
+use super::{CommandError, Exit, answer};
 use crate::clock::Clock;
-use crate::config::Sources;
+use crate::config::{self, Sources};
 use crate::model::Timestamp;
 use crate::store::{PassRow, Store, TenantStatus};
 
@@ -31,22 +30,10 @@ pub struct StatusArgs {
 ///
 /// # Errors
 /// When the database or standard output fails.
-pub async fn run(args: StatusArgs, sources: &Sources) -> anyhow::Result<Exit> {
-    let settings = match settings(sources) {
-        Ok(settings) => settings,
-        Err(exit) => return Ok(exit),
-    };
-    let store = match Store::beside(&settings.store).await {
-        Ok(store) => store,
-        Err(error) => {
-            complain(&error.to_string());
-            return Ok(Exit::Failed);
-        }
-    };
-    let tenants = match args.selected.of(settings) {
-        Ok(tenants) => tenants,
-        Err(exit) => return Ok(exit),
-    };
+pub async fn run(args: StatusArgs, sources: &Sources) -> Result<Exit, CommandError> {
+    let settings = config::load(sources)?;
+    let store = Store::beside(&settings.store).await?;
+    let tenants = args.selected.of(settings)?;
     let now = Clock::system().now();
     let (mut text, mut values) = (String::new(), Vec::new());
     for tenant in tenants {

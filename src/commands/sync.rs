@@ -7,10 +7,9 @@ use clap::Args;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::Exit;
 use super::select::Selected;
-use super::{answer, complain, failure, settings};
-use crate::config::{Sources, TenantSettings};
+use super::{CommandError, Exit, answer, complain, error};
+use crate::config::{self, Sources, TenantSettings};
 use crate::daemon::{self, Parts, PassError, StopOnSignal, SyncEnd, Tenant};
 use crate::store::Store;
 
@@ -34,27 +33,15 @@ pub struct SyncArgs {
 ///
 /// # Errors
 /// When standard output cannot be written.
-pub async fn run(args: SyncArgs, sources: &Sources) -> anyhow::Result<Exit> {
-    let settings = match settings(sources) {
-        Ok(settings) => settings,
-        Err(exit) => return Ok(exit),
-    };
+pub async fn run(args: SyncArgs, sources: &Sources) -> Result<Exit, CommandError> {
+    let settings = config::load(sources)?;
     for key in &settings.not_in_force {
         tracing::warn!(key, "key not yet in force");
     }
     let database = settings.store.clone();
-    let tenants = match args.selected.of(settings) {
-        Ok(tenants) => tenants,
-        Err(exit) => return Ok(exit),
-    };
+    let tenants = args.selected.of(settings)?;
     let parts = Parts::default();
-    let store = match Store::own(&database, parts.clock.now()).await {
-        Ok(store) => store,
-        Err(error) => {
-            complain(&error.to_string());
-            return Ok(Exit::Failed);
-        }
-    };
+    let store = Store::own(&database, parts.clock.now()).await?;
     let stop = StopOnSignal::default();
     let all = join_all(tenants.into_iter().map(|tenant| one(tenant, &store, &parts, &args, &stop)));
     let Some(ends) = stop.run(all).await? else { return Ok(Exit::Failed) };
@@ -71,14 +58,14 @@ async fn one(
     parts: &Parts,
     args: &SyncArgs,
     stop: &StopOnSignal,
-) -> anyhow::Result<End> {
+) -> Result<End, CommandError> {
     let name = settings.name.to_string();
     let mut tenant = Tenant::new(settings, store, parts)?;
     let end = daemon::sync(&mut tenant, store, &parts.clock, args.full, args.wait, &stop.stop).await;
     Ok((name, end))
 }
 
-fn report(ends: &[anyhow::Result<End>], as_json: bool) -> anyhow::Result<Exit> {
+fn report(ends: &[Result<End, CommandError>], as_json: bool) -> Result<Exit, CommandError> {
     let mut exit = Exit::Done;
     let (mut text, mut values) = (String::new(), Vec::new());
     for end in ends {
@@ -89,8 +76,8 @@ fn report(ends: &[anyhow::Result<End>], as_json: bool) -> anyhow::Result<Exit> {
                 exit_of(end)
             }
             Err(error) => {
-                complain(&format!("{name}: {}", crate::telemetry::redact::text(&error.to_string())));
-                failure::of_pass(error)
+                complain(&format!("{name}: {error}"));
+                error::of_pass(error)
             }
         };
         values.push(value(name, end, own));
@@ -127,7 +114,7 @@ fn value(name: &str, end: &Result<SyncEnd, PassError>, exit: Exit) -> Value {
         Err(error) => json!({
             "tenant": name,
             "exit_code": exit.code(),
-            "error": crate::telemetry::redact::text(&error.to_string()),
+            "error": error.to_string(),
         }),
         Ok(end) => json!({
             "tenant": name,
@@ -151,7 +138,7 @@ fn value(name: &str, end: &Result<SyncEnd, PassError>, exit: Exit) -> Value {
 
 fn exit_of(end: &SyncEnd) -> Exit {
     let left = end.open + end.operations.dead + end.operations.held;
-    match failure::of_trouble(end.trouble) {
+    match error::of_trouble(end.trouble) {
         Some(exit) if end.open > 0 => exit,
         _ if left > 0 || end.report.incomplete => Exit::Left,
         _ => Exit::Done,

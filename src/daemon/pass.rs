@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use tracing::{Instrument, error, info, warn};
 
-use super::tenant::{Parts, list_settings};
+use super::connect::list_settings;
+use super::parts::Parts;
 use crate::config::TenantSettings;
 use crate::deliver::Vitals;
 use crate::model::{PassKind, PassResult, TenantId, Timestamp, User, UserId};
@@ -310,7 +311,7 @@ impl Passes {
     /// A pass that came to nothing is noted as such; a database that cannot even do that clears up at the
     /// next start.
     async fn fail(&self, id: i64, error: &PassError, totals: PassTotals) {
-        let reason = telemetry::redact::text(&error.to_string()).into_owned();
+        let reason = error.to_string();
         if let Err(error) = self.store.fail_pass(id, &reason, totals, self.parts.clock.now()).await {
             error!(reason = %error, "database cannot be used");
         }
@@ -351,7 +352,7 @@ impl Passes {
                 let failure = error.failure();
                 let correlation_id = failure.and_then(|failure| failure.correlation_id.as_deref());
                 let status = failure.and_then(|failure| failure.status).map(i64::from);
-                let reason = telemetry::redact::text(&error.to_string()).into_owned();
+                let reason = error.to_string();
                 finished!(error, "failed", readings.totals, { status, reason, correlation_id, });
             }
         }

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use tracing::warn;
 
 use super::cadence::{History, next_pass};
+use super::connect::{client, list_settings};
+use super::parts::Parts;
 use super::pass::PassError;
-use super::tenant::{Parts, client, list_settings};
 use crate::config::TenantSettings;
 use crate::model::{PassKind, UserId};
 use crate::plan::{self, Change, Plan};

@@ -15,9 +15,10 @@ use tracing::{debug, error, info, warn};
 
 use super::cadence::{History, next_pass};
 use super::lifecycle::{Asked, Signals};
+use super::parts::Parts;
 use super::pass::Passes;
 use super::schedule::Ticks;
-use super::tenant::{Parts, Tenant};
+use super::tenant::Tenant;
 use crate::config::{Cadence, Settings, last_run};
 use crate::deliver::Pump;
 use crate::model::{PassKind, TenantId};

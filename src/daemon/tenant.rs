@@ -2,38 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::chance::Chance;
-use crate::clock::Clock;
-use crate::config::{Cadence, Credentials, TenantSettings};
+use crate::config::{Cadence, TenantSettings};
 use crate::deliver::{Policy, Pump, PumpSettings, Vitals};
 use crate::model::TenantId;
-use crate::scim::{Auth, Client, ClientCredentials, Endpoint, Limiter, http_client};
-use crate::source::ListSettings;
+use crate::scim::Client;
 use crate::store::Store;
 
+use super::connect::client;
+use super::parts::Parts;
 use super::pass::Passes;
-use super::watch::Watch;
-
-/// What Genesys wants bodies to be labelled as.
-const CONTENT_TYPE: &str = "application/json";
-
-/// What all tenants share.
-#[derive(Clone, Debug)]
-pub struct Parts {
-    /// The wall clock and the monotonic one.
-    pub clock: Clock,
-    /// Jitter.
-    pub chance: Chance,
-    /// Where whoever watches finds the tenants that run.
-    pub watch: Watch,
-}
-
-impl Default for Parts {
-    /// The machine's clock, real chance, and nobody watching yet.
-    fn default() -> Self {
-        Self { clock: Clock::system(), chance: Chance::system(), watch: Watch::default() }
-    }
-}
 
 /// One tenant, ready to run.
 #[derive(Debug)]
@@ -52,32 +29,6 @@ pub struct Tenant {
     pub vitals: Arc<Vitals>,
     /// Told when a user has to be read again.
     pub stale: Arc<tokio::sync::Notify>,
-}
-
-/// A client for one tenant, with a limiter of its own.
-///
-/// # Errors
-/// When the machine's certificates cannot be read.
-pub fn client(settings: &TenantSettings, clock: &Clock) -> Result<Client, reqwest::Error> {
-    let http = http_client(settings.request_timeout)?;
-    let limiter = Limiter::new(settings.delivery.rate_per_second, settings.delivery.burst, clock.clone());
-    let Credentials::Client { token_url, token_auth, client_id, client_secret, scope } =
-        settings.credentials.clone();
-    let credentials = ClientCredentials { token_url, token_auth, client_id, client_secret, scope };
-    let auth = Auth::new(http.clone(), limiter.clone(), clock.clone(), credentials);
-    let endpoint = Endpoint { base_url: settings.base_url.clone(), content_type: CONTENT_TYPE };
-    Ok(Client::new(http, auth, limiter, clock.clone(), endpoint))
-}
-
-/// What a tenant's list is asked for.
-#[must_use]
-pub fn list_settings(settings: &TenantSettings) -> ListSettings {
-    let reading = &settings.reading;
-    ListSettings {
-        filter: reading.filter.clone().map(|filter| (reading.filter_parameter.clone(), filter)),
-        page_size: reading.page_size,
-        role_attribute: reading.role_attribute,
-    }
 }
 
 impl Tenant {

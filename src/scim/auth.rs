@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use url::Url;
 
-use super::client::{Answer, MAX_ANSWER, ended, receive, span};
+use super::answer::{Answer, MAX_ANSWER, ended, receive, span};
 use super::headers;
 use super::http::transport_reason;
 use super::limiter::Limiter;

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, IF_MATCH};
-use reqwest::{Method, Response};
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 use url::Url;
 
+use super::answer::{Answer, MAX_ANSWER, ended, receive, span};
 use super::auth::{Auth, Token};
 use super::headers;
 use super::http::transport_reason;
@@ -20,12 +21,9 @@ use super::verdict::{Failure, Verdict, verdict};
 use super::wire::{self, Page};
 use crate::clock::Clock;
 use crate::model::{Timestamp, UserId};
-use crate::telemetry;
 
 /// No page of a list is larger: 1,000 users of 32 KiB.
 const MAX_PAGE: usize = 32 * 1024 * 1024;
-/// No other answer is larger.
-pub(super) const MAX_ANSWER: usize = 1024 * 1024;
 /// What is accepted, on every call (RFC 7644 §3.8).
 const ACCEPTED: &str = "application/scim+json, application/json";
 
@@ -77,22 +75,6 @@ struct Call<'a> {
     if_match: Option<&'a str>,
     /// The longest body that is read of a success; without one its body does not matter.
     limit: Option<usize>,
-}
-
-/// An answer, read to its end.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) date: Option<Timestamp>,
-    pub(super) correlation_id: Option<String>,
-    pub(super) body: Vec<u8>,
-}
-
-impl Answer {
-    /// Any 2xx is success, with or without a body.
-    pub(super) const fn success(&self) -> bool {
-        matches!(self.status, 200..=299)
-    }
 }
 
 impl Client {
@@ -299,48 +281,6 @@ struct Refused {
     failure: Failure,
 }
 
-/// The span of one HTTP exchange, named by method and template.
-pub(super) fn span(method: &str, template: &'static str, url: &Url) -> Span {
-    telemetry::span::http(method, template, url.host_str().unwrap_or_default())
-}
-
-/// Notes on its span how an exchange ended.
-pub(super) fn ended(span: &Span, failure: Option<&Failure>, status: Option<u16>) {
-    match (status, failure) {
-        (Some(status), _) => telemetry::span::http_answered(span, status),
-        (None, Some(failure)) => telemetry::span::http_failed(span, failure.verdict.as_str()),
-        (None, None) => {}
-    }
-}
-
-/// Reads an answer to its end, but no further than `limit` bytes. Without a limit a success is a success
-/// even when its body breaks off.
-pub(super) async fn receive(response: Response, limit: Option<usize>) -> Result<Answer, Failure> {
-    let status = response.status().as_u16();
-    let date = headers::date(response.headers());
-    let correlation_id = correlation_id(response.headers());
-    let body = match body(response, status, limit.unwrap_or(MAX_ANSWER)).await {
-        Ok(body) => body,
-        Err(_) if limit.is_none() && matches!(status, 200..=299) => Vec::new(),
-        Err(failure) => return Err(Failure { correlation_id, ..failure }),
-    };
-    Ok(Answer { status, date, correlation_id, body })
-}
-
-async fn body(mut response: Response, status: u16, limit: usize) -> Result<Vec<u8>, Failure> {
-    let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > limit => {
-                return Err(Failure::broken(status, format!("the answer is larger than {limit} bytes")));
-            }
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Ok(body),
-            Err(error) => return Err(Failure::broken(status, transport_reason(&error))),
-        }
-    }
-}
-
 fn failure(answer: Answer, headers: &HeaderMap, now: Timestamp) -> Failure {
     let why = reason(answer.status, &answer.body);
     let wait = headers::retry_after(headers, &why.text, now);
@@ -351,11 +291,4 @@ fn failure(answer: Answer, headers: &HeaderMap, now: Timestamp) -> Failure {
         correlation_id: answer.correlation_id.or(why.context_id),
         answer: Some(excerpt(&answer.body)),
     }
-}
-
-/// The vendor's id of the call, if it is one: short and printable.
-fn correlation_id(headers: &HeaderMap) -> Option<String> {
-    const LONGEST: usize = 128;
-    let id = headers.get("inin-correlation-id")?.to_str().ok()?;
-    (!id.is_empty() && id.len() <= LONGEST).then(|| id.to_owned())
 }

@@ -3,6 +3,7 @@
 //! It paces calls, proves who we are and says what an answer means. It repeats nothing but the one call
 //! that a fresh token may save: repeating is decided by those who call.
 
+mod answer;
 mod auth;
 mod backoff;
 mod client;

@@ -61,8 +61,7 @@ impl Verdict {
 }
 
 /// A call that did not succeed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{reason}", status.map(|status| format!("{status}: ")).unwrap_or_default())]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// What it means.
     pub verdict: Verdict,

@@ -50,9 +50,10 @@ pub struct UnreadableAt {
     pub unreadable: Unreadable,
 }
 
-/// The users could not be read.
+/// The users could not be read. What the tenant said is shown redacted.
 #[derive(Debug, thiserror::Error)]
-#[error("{place}: {failure}")]
+#[error("{place}: {}{}", failure.status.map(|status| format!("{status}: ")).unwrap_or_default(),
+    telemetry::redact::text(&failure.reason))]
 pub struct ReadError {
     /// Which call.
     pub place: String,

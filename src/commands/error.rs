@@ -1,0 +1,87 @@
+//! Why a command could not do what it was asked to, and the exit code for it.
+
+use super::Exit;
+use crate::config::Faults;
+use crate::daemon::{PassError, PreviewError, RunError};
+use crate::deliver::Trouble;
+use crate::scim::{Failure, Verdict};
+use crate::store::StoreError;
+
+/// Why a command failed. `main` shows the text; nothing has been said yet.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(#[from] Faults),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The daemon cannot run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A tenant cannot be planned for.
+    #[error("{tenant}: {error}")]
+    Preview {
+        /// Its name.
+        tenant: String,
+        /// Why.
+        error: Box<PreviewError>,
+    },
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// No client could be made.
+    #[error("no HTTPS client: {0}; are the CA certificates installed?")]
+    Client(#[from] reqwest::Error),
+    /// The operating system said no.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+    /// Anything else.
+    #[error("{0:#}")]
+    Other(#[from] anyhow::Error),
+}
+
+impl CommandError {
+    /// How the command ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) => Exit::Config,
+            Self::Usage(_) => Exit::Usage,
+            Self::Preview { error, .. } => match &**error {
+                PreviewError::Pass(error) => of_pass(error),
+                PreviewError::Client(_) => Exit::Failed,
+            },
+            Self::Store(_) | Self::Run(_) | Self::Client(_) | Self::System(_) | Self::Other(_) => {
+                Exit::Failed
+            }
+        }
+    }
+}
+
+/// How a command ends whose pass came to nothing.
+pub(super) fn of_pass(error: &PassError) -> Exit {
+    error.failure().map_or(Exit::Failed, of_failure)
+}
+
+/// How a command ends that leaves a tenant in trouble with something to be sent.
+pub(super) const fn of_trouble(trouble: Option<Trouble>) -> Option<Exit> {
+    match trouble {
+        Some(Trouble::Unauthorized | Trouble::Forbidden) => Some(Exit::Refused),
+        Some(Trouble::Outage) => Some(Exit::Unavailable),
+        Some(Trouble::Rejected | Trouble::Gone) | None => None,
+    }
+}
+
+/// A tenant that answers, but not with what it should, is reached.
+fn of_failure(failure: &Failure) -> Exit {
+    match failure.verdict {
+        Verdict::Unauthorized | Verdict::Forbidden => Exit::Refused,
+        Verdict::Unavailable { .. } | Verdict::Throttled { .. }
+            if failure.status.is_none_or(|status| status >= 300) =>
+        {
+            Exit::Unavailable
+        }
+        _ => Exit::Failed,
+    }
+}
