@@ -19,6 +19,10 @@ const LEAST_PAUSE: f64 = 0.1;
 const TELLING: f64 = 1.0;
 /// A search doubles the pace in this many seconds.
 const DOUBLING: f64 = 2.0;
+/// Late calls that are made up for at once after a 429, until that proves too many.
+const CATCH_UP: f64 = 3.0;
+/// By which share the pace has risen [`PLATEAU`] seconds after the flat part.
+const PROBING: f64 = 0.4;
 /// Seconds from a 429 to the flat part of the climb.
 const PLATEAU: f64 = 15.0;
 /// Windows shorter than this are left to the even pace: their headers have whole seconds.
@@ -39,6 +43,8 @@ pub(super) struct Pacer {
     climb: Option<Climb>,
     window: Option<(f64, f64)>,
     since_pause: SincePause,
+    /// Calls at once that a tenant which has objected is asked for, so that late ones are made up for.
+    catch_up: f64,
 }
 
 /// What happened since the last pause.
@@ -64,7 +70,7 @@ impl Climb {
             Self::Search { began, from } => from * ((now - began).max(0.0) / DOUBLING).exp2(),
             Self::Settle { began, knee, depth } => {
                 let x = (now - began).max(0.0) / PLATEAU - 1.0;
-                knee + depth * x * x * x
+                if x < 0.0 { knee + depth * x * x * x } else { knee * (1.0 + PROBING * x * x) }
             }
         }
     }
@@ -87,6 +93,7 @@ impl Pacer {
             climb: None,
             window: None,
             since_pause: SincePause::default(),
+            catch_up: CATCH_UP,
         }
     }
 
@@ -118,8 +125,7 @@ impl Pacer {
     /// What has come together since it was last counted, at the rate of the moment.
     fn credit_at(&self, now: f64) -> f64 {
         let rate = self.rate(now);
-        // A tenant that has just objected is not asked for a burst.
-        let burst = if self.climb.is_some() { 1.0 } else { self.burst };
+        let burst = if self.climb.is_some() { self.burst.min(self.catch_up) } else { self.burst };
         let most = burst.max(1.0 + self.timer_slack * rate);
         (self.credit + (now - self.counted).max(0.0) * rate).min(most)
     }
@@ -130,7 +136,7 @@ impl Pacer {
             self.since_pause.accepted += 1.0;
         }
         if self.climb.is_some_and(|climb| climb.rate(now) >= self.ceiling) {
-            self.climb = None;
+            (self.climb, self.catch_up) = (None, CATCH_UP);
         }
     }
 
@@ -169,21 +175,33 @@ impl Pacer {
     /// The pace after a 429, from `resume` on. What was accepted bounds the tenant's rate from both
     /// sides: over the time since the last pause it is too much by the burst, and with the pause
     /// counted in it is too little.
-    fn lower(&self, now: f64, resume: f64) -> Climb {
+    fn lower(&mut self, now: f64, resume: f64) -> Climb {
         let too_much = self.rate(now);
         let active = (now - self.since_pause.began).max(1e-3);
         let accepted = self.since_pause.accepted.max(1.0);
         let most = (accepted / active).min(too_much);
         let least = (accepted / (active + self.since_pause.pause)).min(most);
         let between = (least * most).sqrt();
-        let searching = matches!(self.climb, Some(Climb::Search { .. }));
-        if searching && active >= TELLING / 2.0 {
-            return settle(resume, 0.78 * too_much, 0.9 * too_much);
+        match self.climb {
+            _ if active >= TELLING && most >= too_much / 2.0 && !self.searching() => {
+                settle(resume, between.min(0.95 * too_much), 0.97 * most)
+            }
+            // Not long after a pause, at a rate that was known to be right: the tenant does not take two calls
+            // at once.
+            Some(Climb::Settle { .. }) if self.catch_up > 1.0 => {
+                self.catch_up = 1.0;
+                settle(resume, 0.85 * too_much, 0.95 * too_much)
+            }
+            Some(Climb::Settle { .. }) => settle(resume, 0.8 * too_much, 0.9 * too_much),
+            Some(Climb::Search { .. }) if active >= TELLING / 2.0 => {
+                settle(resume, 0.78 * too_much, 0.9 * too_much)
+            }
+            _ => Climb::Search { began: resume, from: between.clamp(too_much / 6.0, too_much / 2.0) },
         }
-        if active < TELLING || most < too_much / 2.0 {
-            return Climb::Search { began: resume, from: between.clamp(too_much / 6.0, too_much / 2.0) };
-        }
-        settle(resume, between.min(0.95 * too_much), 0.97 * most)
+    }
+
+    const fn searching(&self) -> bool {
+        matches!(self.climb, Some(Climb::Search { .. }))
     }
 }
 
@@ -291,7 +309,7 @@ mod tests {
         // A tenant without any burst answers 429 to calls that bunch on the way, whatever their pace.
         for (least, allows) in [
             (0.70, Allows::Bucket { rate: 100.0, burst: 1.0 }),
-            (0.82, Allows::Bucket { rate: 100.0, burst: 5.0 }),
+            (0.81, Allows::Bucket { rate: 100.0, burst: 5.0 }),
             (0.82, Allows::Bucket { rate: 100.0, burst: 10.0 }),
             (0.88, Allows::Bucket { rate: 100.0, burst: 50.0 }),
             (0.95, Allows::Bucket { rate: 100.0, burst: 100.0 }),
