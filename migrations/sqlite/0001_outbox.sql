@@ -5,7 +5,8 @@ CREATE TABLE tenants (
     name           TEXT    PRIMARY KEY,
     watermark      INTEGER,          -- users changed before it have been read
     mapping_digest TEXT,             -- of the rules that the last sweep applied
-    sweep_wanted   INTEGER NOT NULL DEFAULT 0
+    sweep_wanted   INTEGER NOT NULL DEFAULT 0,
+    since          TEXT              -- what the tenant makes of the parameter: works | ignored | broken
 ) STRICT;
 
 CREATE TABLE passes (

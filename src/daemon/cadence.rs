@@ -13,16 +13,24 @@ pub struct History {
     pub sweep_asked: Option<Timestamp>,
     /// A pass found that only a sweep can be trusted.
     pub sweep_wanted: bool,
+    /// The tenant cannot say who has changed.
+    pub since_broken: bool,
     /// The rules in the configuration are not those that the last sweep applied.
     pub mapping_changed: bool,
 }
 
 /// A delta pass, unless a sweep is due: because nothing has been read yet, because the rules have changed,
-/// because a pass asked for one, or because its time has come since the last.
+/// because a pass asked for one, because the tenant cannot say who has changed, or because its time has come
+/// since the last.
 #[must_use]
 pub fn next_pass(history: &History) -> PassKind {
     let overdue = history.sweep_asked.is_some_and(|asked| history.last_sweep.is_none_or(|last| last < asked));
-    if history.watermark.is_none() || history.sweep_wanted || history.mapping_changed || overdue {
+    if history.watermark.is_none()
+        || history.sweep_wanted
+        || history.mapping_changed
+        || history.since_broken
+        || overdue
+    {
         PassKind::Sweep
     } else {
         PassKind::Delta
@@ -49,6 +57,7 @@ mod tests {
         for reason in [
             History { watermark: None, ..settled },
             History { sweep_wanted: true, ..settled },
+            History { since_broken: true, ..settled },
             History { mapping_changed: true, ..settled },
             History { sweep_asked: Some(at(60)), ..settled },
             History { last_sweep: None, ..settled },

@@ -1,7 +1,6 @@
 //! A pass: read, plan, commit. What was read is staged page by page; nothing of it counts before the end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -11,10 +10,10 @@ use super::connect::list_settings;
 use super::parts::Parts;
 use crate::config::TenantSettings;
 use crate::deliver::Vitals;
-use crate::model::{PassKind, PassResult, TenantId, Timestamp, User, UserId};
+use crate::model::{PassKind, PassResult, Since, TenantId, Timestamp, User, UserId};
 use crate::plan::{self, Mapping};
 use crate::scim::{Client, Failure, Verdict};
-use crate::source::{Batch, ListSettings, ReadError, Reading, UserList, read_by_id};
+use crate::source::{Batch, ListSettings, ReadError, Reading, UserList, probe_since, read_by_id};
 use crate::store::{Commit, Committed, Decision, PassTotals, Store, StoreError};
 use crate::telemetry;
 
@@ -38,7 +37,6 @@ pub struct Passes {
     policy: plan::Policy,
     parts: Parts,
     vitals: Arc<Vitals>,
-    ignored_since: AtomicBool,
 }
 
 /// A pass that was committed.
@@ -100,6 +98,7 @@ struct Readings {
     /// Users whose record could not be read.
     unreadable: Vec<UserId>,
     sweep_wanted: bool,
+    since: Option<Since>,
     mapping_applied: bool,
     gone: Vec<UserId>,
 }
@@ -123,7 +122,6 @@ impl Passes {
             policy: settings.policy,
             parts,
             vitals,
-            ignored_since: AtomicBool::new(false),
         }
     }
 
@@ -199,8 +197,8 @@ impl Passes {
             list.new_users(self.stage(pass, batch, readings).await?);
             readings.totals.pages = list.pages();
         }
-        if list.ignores_since() && !self.ignored_since.swap(true, Ordering::Relaxed) {
-            warn!("tenant ignores the parameter since");
+        if since.is_none() && readings.totals.users_read > 0 {
+            readings.since = self.probe_since().await;
         }
         readings.mapping_applied = since.is_none();
         readings.watermark = plan::watermark(list.date(), began, list.newest(), self.overlap);
@@ -226,6 +224,22 @@ impl Passes {
             readings.watermark = None;
         }
         Ok(())
+    }
+
+    /// What the tenant makes of `since`. An answer that cannot be had changes nothing.
+    async fn probe_since(&self) -> Option<Since> {
+        let Parts { clock, chance, .. } = &self.parts;
+        match probe_since(&self.client, &self.list, clock, *chance).await {
+            Ok(Since::Works) => Some(Since::Works),
+            Ok(since) => {
+                warn!(since = since.as_str(), "tenant does not understand the parameter since");
+                Some(since)
+            }
+            Err(error) => {
+                warn!(reason = %error, "read failed");
+                None
+            }
+        }
     }
 
     async fn reread(&self, pass: i64, readings: &mut Readings) -> Result<(), PassError> {
@@ -301,6 +315,7 @@ impl Passes {
             watermark: readings.watermark,
             mapping_digest: readings.mapping_applied.then_some(digest.as_str()),
             sweep_wanted: readings.sweep_wanted,
+            since: readings.since,
             gone: &readings.gone,
             unreadable: &readings.unreadable,
             now: self.parts.clock.now(),

@@ -9,7 +9,7 @@ use super::connect::{client, list_settings};
 use super::parts::Parts;
 use super::pass::PassError;
 use crate::config::TenantSettings;
-use crate::model::{PassKind, UserId};
+use crate::model::{PassKind, Since, UserId};
 use crate::plan::{self, Change, Plan};
 use crate::source::{Reading, UserList};
 use crate::store::TenantState;
@@ -43,6 +43,7 @@ pub async fn preview(
         last_sweep: state.last_sweep,
         sweep_asked: None,
         sweep_wanted: state.sweep_wanted,
+        since_broken: state.since == Some(Since::Broken),
         mapping_changed: state.mapping_digest.as_ref() != Some(&settings.mapping.digest()),
     };
     let kind = if full { PassKind::Sweep } else { next_pass(&history) };

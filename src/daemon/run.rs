@@ -21,7 +21,7 @@ use super::schedule::Ticks;
 use super::tenant::Tenant;
 use crate::config::{Cadence, Settings, last_run};
 use crate::deliver::Pump;
-use crate::model::{PassKind, TenantId};
+use crate::model::{PassKind, Since, TenantId};
 use crate::scim::Limiter;
 use crate::store::{Store, StoreError};
 
@@ -287,6 +287,7 @@ impl Round<'_> {
             last_sweep: state.last_sweep,
             sweep_asked: last_run(&cadence.sweep_schedule, cadence.time_zone, now),
             sweep_wanted: state.sweep_wanted,
+            since_broken: state.since == Some(Since::Broken),
             mapping_changed: state.mapping_digest != Some(self.passes.mapping_digest()),
         })
     }

@@ -10,7 +10,7 @@ use super::pass::{PassError, Report};
 use super::tenant::Tenant;
 use crate::clock::Clock;
 use crate::deliver::{Drained, Trouble};
-use crate::model::PassKind;
+use crate::model::{PassKind, Since};
 use crate::store::{OperationCounts, Store, StoreError};
 
 /// How a sync of one tenant ended.
@@ -110,6 +110,7 @@ async fn delta_or_sweep(tenant: &Tenant, store: &Store) -> Result<PassKind, Stor
         last_sweep: state.last_sweep,
         sweep_asked: None,
         sweep_wanted: state.sweep_wanted,
+        since_broken: state.since == Some(Since::Broken),
         mapping_changed: state.mapping_digest != Some(tenant.passes.mapping_digest()),
     }))
 }

@@ -25,8 +25,8 @@ pub(super) struct Outcome {
 pub(super) async fn attempt(client: Client, clock: Clock, leased: Leased, span: Span) -> Outcome {
     let began = clock.instant();
     let answered = client.answered();
-    let sending = send(&client, &leased).instrument(telemetry::span::attempt(leased.attempts + 1));
-    let result = sending.instrument(span.clone()).await;
+    let attempt = span.in_scope(|| telemetry::span::attempt(leased.attempts + 1));
+    let result = send(&client, &leased).instrument(attempt).await;
     let took = clock.instant().saturating_duration_since(began);
     let tenant_answers = match &result {
         Err(Failure { verdict: Verdict::Unavailable { .. }, .. }) => {

@@ -10,6 +10,6 @@ mod user;
 
 pub use id::{Role, TeamId, TenantId, UserId};
 pub use operation::{Cause, Kind, Operation, Payload, TeamPatch, TeamsPayload};
-pub use pass::{PassKind, PassResult};
+pub use pass::{PassKind, PassResult, Since};
 pub use time::Timestamp;
 pub use user::User;

@@ -59,3 +59,32 @@ impl fmt::Display for PassResult {
         f.write_str(self.as_str())
     }
 }
+
+/// What a tenant makes of the parameter `since`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// It returns who has changed.
+    Works,
+    /// It returns everybody.
+    Ignored,
+    /// It returns nobody, whoever has changed.
+    Broken,
+}
+
+impl Since {
+    /// The word in the database and in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Works => "works",
+            Self::Ignored => "ignored",
+            Self::Broken => "broken",
+        }
+    }
+
+    /// What a word stands for.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Works, Self::Ignored, Self::Broken].into_iter().find(|since| since.as_str() == word)
+    }
+}

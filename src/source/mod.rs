@@ -3,7 +3,9 @@
 //! It decides nothing and keeps nothing: whoever asks gets what was read and stores it.
 
 mod complete;
+mod probe;
 mod users;
 
 pub use complete::Reading;
+pub use probe::probe_since;
 pub use users::{Batch, ListSettings, ReadError, UserList, read_by_id};

@@ -75,7 +75,6 @@ pub struct UserList<'a> {
     pages: u64,
     date: Option<Timestamp>,
     newest: Option<Timestamp>,
-    older_than_since: bool,
 }
 
 impl<'a> UserList<'a> {
@@ -100,7 +99,6 @@ impl<'a> UserList<'a> {
             pages: 0,
             date: None,
             newest: None,
-            older_than_since: false,
         }
     }
 
@@ -157,12 +155,6 @@ impl<'a> UserList<'a> {
         self.newest
     }
 
-    /// The tenant returned users who have not changed since the time that was asked for.
-    #[must_use]
-    pub const fn ignores_since(&self) -> bool {
-        self.older_than_since
-    }
-
     async fn page(&self, start_index: u64) -> Result<Page, ReadError> {
         let count = self.settings.page_size;
         let query = ListQuery { since: self.since, filter: self.settings.filter.clone(), start_index, count };
@@ -179,8 +171,6 @@ impl<'a> UserList<'a> {
             match read_user(record.get().as_bytes(), self.settings.role_attribute) {
                 Ok(user) => {
                     self.newest = self.newest.max(user.last_modified);
-                    let older = |since: Timestamp| user.last_modified.is_some_and(|at| at < since);
-                    self.older_than_since |= self.since.is_some_and(older);
                     batch.users.push(user);
                 }
                 Err(unreadable) => batch.unreadable.push(UnreadableAt { position, unreadable }),
@@ -220,7 +210,7 @@ fn broken(reason: String) -> Failure {
 }
 
 /// Tries a read until it succeeds, is refused, or has failed too often.
-async fn repeat<T, F>(clock: &Clock, chance: Chance, read: impl Fn() -> F) -> Result<T, Failure>
+pub(super) async fn repeat<T, F>(clock: &Clock, chance: Chance, read: impl Fn() -> F) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, Failure>>,
 {

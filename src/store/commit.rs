@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 use super::passes::{PassTotals, finish};
 use super::staging::drop_staged;
 use super::{Store, StoreError};
-use crate::model::{PassKind, PassResult, TenantId, Timestamp, UserId};
+use crate::model::{PassKind, PassResult, Since, TenantId, Timestamp, UserId};
 
 /// How a pass ends.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub struct Commit<'a> {
     pub mapping_digest: Option<&'a str>,
     /// The next pass must read all users.
     pub sweep_wanted: bool,
+    /// What the tenant makes of the parameter `since`; `None` keeps what is known.
+    pub since: Option<Since>,
     /// Users who were asked for by id and are no more.
     pub gone: &'a [UserId],
     /// Users whose record could not be read: they are read again, by id.
@@ -213,10 +215,11 @@ async fn snapshot(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(), 
 
 async fn move_tenant(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO tenants (name, watermark, mapping_digest, sweep_wanted) VALUES ($1, $2, $3, $4)
+        "INSERT INTO tenants (name, watermark, mapping_digest, sweep_wanted, since) VALUES ($1, $2, $3, $4, $6)
          ON CONFLICT (name) DO UPDATE SET
              watermark = coalesce(excluded.watermark, watermark),
              mapping_digest = coalesce(excluded.mapping_digest, mapping_digest),
+             since = coalesce(excluded.since, since),
              sweep_wanted = CASE WHEN $5 THEN excluded.sweep_wanted
                  ELSE max(sweep_wanted, excluded.sweep_wanted) END",
     )
@@ -225,6 +228,7 @@ async fn move_tenant(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(
     .bind(commit.mapping_digest)
     .bind(commit.sweep_wanted)
     .bind(commit.kind == PassKind::Sweep)
+    .bind(commit.since.map(Since::as_str))
     .execute(tx)
     .await?;
     Ok(())

@@ -1,7 +1,7 @@
 //! `tenants`: how far each tenant has been read.
 
 use super::{Store, StoreError};
-use crate::model::{TenantId, Timestamp};
+use crate::model::{Since, TenantId, Timestamp};
 
 /// What is known of a tenant as a whole. A tenant that was never read has the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,9 +12,13 @@ pub struct TenantState {
     pub mapping_digest: Option<String>,
     /// The next pass must read all users.
     pub sweep_wanted: bool,
+    /// What it makes of the parameter `since`, once that is known.
+    pub since: Option<Since>,
     /// When the last sweep that was committed began.
     pub last_sweep: Option<Timestamp>,
 }
+
+type Row = (Option<i64>, Option<String>, bool, Option<String>);
 
 impl Store {
     /// What is known of `tenant`.
@@ -22,8 +26,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn tenant(&self, tenant: &TenantId) -> Result<TenantState, StoreError> {
-        let row: Option<(Option<i64>, Option<String>, bool)> = sqlx::query_as(
-            "SELECT watermark, mapping_digest, sweep_wanted <> 0 FROM tenants WHERE name = $1",
+        let row: Option<Row> = sqlx::query_as(
+            "SELECT watermark, mapping_digest, sweep_wanted <> 0, since FROM tenants WHERE name = $1",
         )
         .bind(tenant.as_str())
         .fetch_optional(&self.reader)
@@ -35,11 +39,12 @@ impl Store {
         .bind(tenant.as_str())
         .fetch_one(&self.reader)
         .await?;
-        let (watermark, mapping_digest, sweep_wanted) = row.unwrap_or_default();
+        let (watermark, mapping_digest, sweep_wanted, since) = row.unwrap_or_default();
         Ok(TenantState {
             watermark: watermark.map(Timestamp::from_millis),
             mapping_digest,
             sweep_wanted,
+            since: since.as_deref().and_then(Since::parse),
             last_sweep: last_sweep.map(Timestamp::from_millis),
         })
     }

@@ -79,6 +79,8 @@ fields! {
     DOWN_SINCE = "down_since";
     /// Calls a second that go from now on.
     RATE_PER_SECOND = "rate_per_second";
+    /// What a tenant makes of the parameter `since`: `ignored` or `broken`.
+    SINCE = "since";
     /// Where in a list, from 1.
     POSITION = "position";
     /// A number of spans.

@@ -1,13 +1,14 @@
 //! Takes personal data and secrets out of text that others wrote, such as a tenant's error message.
 //!
-//! It hides too much rather than too little, but it cannot see a name that is neither quoted nor marked:
-//! text from the tenant belongs into `reason` only, and ids into fields of their own.
+//! It hides too much rather than too little: whatever is quoted or capitalised and is not a word that error
+//! messages are made of. It cannot see a name in small letters: text from the tenant belongs into `reason`
+//! only, and ids into fields of their own.
 
 mod words;
 
 use std::borrow::Cow;
 
-use words::{could_be_name, is_mail, is_phone, is_plain, is_secret};
+use words::{could_be_name, is_mail, is_phone, is_plain, is_secret, looks_like_name};
 
 /// The longest result, in characters, without the mark that says that more followed.
 pub const MAX_CHARS: usize = 300;
@@ -118,7 +119,7 @@ impl<'a> Scanner<'a> {
         } else if SECRET_KEYS.iter().any(|key| lower.ends_with(key)) {
             self.expect = Expect::Separator;
         }
-        if self.quoted && could_be_name(word) {
+        if (self.quoted && could_be_name(word)) || looks_like_name(word) {
             return self.hide_name(word.len(), out);
         }
         self.copy(word.len(), out);
@@ -257,6 +258,9 @@ mod tests {
                 "{\"detail\":\"User \\\"[hidden]\\\" is gone\"}",
             ),
             ("{\"name\":\"First La", "{\"name\":\"[hidden]"),
+            ("User First Last is locked", "User [hidden] is locked"),
+            ("poisoned (user First00040 Last00040)", "poisoned (user [hidden])"),
+            ("Last, First: no license", "[hidden], [hidden]: no license"),
             ("call +49 30 1234567 now", "call [phone] now"),
             ("(555) 123-4567 is wrong", "[phone] is wrong"),
             ("tel 555.123.4567", "tel [phone]"),
@@ -278,6 +282,8 @@ mod tests {
             "error returned from 10.120.130.140:8443 at 2026-01-01T00:00:00.000Z",
             "2026-01-01 10 entries",
             "the user's record isn't valid",
+            "ServiceProviderConfig has no PatchOp",
+            "Connection refused (os error 111)",
             "token: expired",
             "operation 123456789012 of 15551234567",
             "W/\"1234\"",

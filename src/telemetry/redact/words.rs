@@ -6,17 +6,28 @@ use std::ops::RangeInclusive;
 const SECRET_CHARS: usize = 32;
 /// ITU-T E.164 numbers have up to 15 digits; below 7 it is more likely something else.
 const PHONE_DIGITS: RangeInclusive<usize> = 7..=15;
-/// Quoted words that are no name.
+/// Words that are no name, in quotes or with a capital letter.
 const PLAIN_WORDS: &str = "\
-    a active add already an and any api argument attribute attributes authentication authorization bad \
-    body by cannot client code conflict count detail details does entity error errors exceeded exist \
-    exists expected expired failed false field filter for forbidden found gateway gone group groups has \
-    header id in inactive internal invalid is it limit list many match matches members message missing \
-    must name no not null number object of one op operation or page parameter patch path permission \
-    permissions rate reason remove replace request required resource retry role roles schema schemas scope \
-    server service status string supported syntax team teams temporarily the timeout to token too true \
-    type unauthorized unavailable unique uniqueness unknown unsupported user users value values version \
-    was with";
+    a accepted access account active add address after all allowed already an and another any api are argument as at \
+    attempt attribute attributes authentication authorization authorized back bad base be because been before body \
+    broken bulk but by call calls can cannot certificate change changed client close closed code config \
+    configuration conflict connect connection content could count created custom data database date day deleted \
+    denied detail details did directory disabled do does down due duplicate each empty enabled end entity entry \
+    error errors etag exceeded execute exist existing exists expected expired external extra failed failure false \
+    field file filter for forbidden found from full gateway get given go gone grant group groups had has have \
+    header held host how html http https id if illegal in inactive index insufficient internal into invalid io is \
+    it its json key later length less license licensed limit line list lock locked long lost malformed many \
+    match matches maximum may member members message method minimum missing modified more must mutability name \
+    network new next no none not nothing null number object of off ok old on one only op open operation operations \
+    or org organization os other out over page parameter parse patch path payload peer permission permissions \
+    please policy post precondition primary provider proxy put quota rate read reason received record refused \
+    remove replace request requests required reset resource resources response retry role roles schema schemas \
+    scim scope seconds see send sensitive sent server service set should since size some stale start state status \
+    still stop string such supplied supported syntax system target team teams temporarily temporary than that the \
+    their them then there these they this time timed timeout to token too total true try type unable \
+    unauthorized unavailable unexpected unique uniqueness unknown unprocessable unsupported until update upstream \
+    url us use user users valid value values version wait was we went were what when which while will with within \
+    without write written wrong you your";
 
 /// A mail address, or what is left of one: anything around an `@`, percent-encoded or not.
 pub(super) fn is_mail(word: &str) -> bool {
@@ -35,6 +46,22 @@ pub(super) fn is_secret(word: &str) -> bool {
 pub(super) fn could_be_name(word: &str) -> bool {
     word.split(['.', '!', '\''])
         .any(|part| part.chars().any(char::is_alphabetic) && !is_plain(&part.to_lowercase()) && !is_id(part))
+}
+
+/// A word with a capital letter that is neither a known word nor put together from such: `ServiceProviderConfig`
+/// is none, a first or a last name is one, with or without a number behind it.
+pub(super) fn looks_like_name(word: &str) -> bool {
+    let mut rest = word;
+    while let Some(start) = rest.find(char::is_uppercase) {
+        let part = &rest[start..];
+        let first = part.chars().next().map_or(0, char::len_utf8);
+        let end = part[first..].find(|c: char| !c.is_lowercase()).map_or(part.len(), |end| first + end);
+        if end > first && !is_plain(&part[..end].to_lowercase()) {
+            return true;
+        }
+        rest = &part[end..];
+    }
+    false
 }
 
 /// A status word, given in lower case.
