@@ -9,7 +9,7 @@ const PHONE_DIGITS: RangeInclusive<usize> = 7..=15;
 /// Words that are no name, in quotes or with a capital letter.
 const PLAIN_WORDS: &str = "\
     a accepted access account active add address after all allowed already an and another any api are argument as at \
-    attempt attribute attributes authentication authorization authorized back bad base be because been before body \
+    attempt attribute attributes authentication authorization authorized back bad base basic be bearer because been before body \
     broken bulk but by call calls can cannot certificate change changed client close closed code config \
     configuration conflict connect connection content could count created custom data database date day deleted \
     denied detail details did directory disabled do does down due duplicate each empty enabled end entity entry \
