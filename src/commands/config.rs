@@ -3,12 +3,11 @@
 //! It talks to no tenant and opens no database.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::Exit;
+use super::{Exit, answer};
 use crate::clock::Clock;
 use crate::config::{self, Credentials, Faults, Loaded, Profile, Sources, TenantSettings};
 use crate::model::Timestamp;
@@ -61,7 +60,7 @@ pub fn show(sources: &Sources, json: bool) -> anyhow::Result<Exit> {
 }
 
 fn print((report, exit): (String, Exit)) -> anyhow::Result<Exit> {
-    io::stdout().lock().write_all(report.as_bytes())?;
+    answer(&report)?;
     Ok(exit)
 }
 
