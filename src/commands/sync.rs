@@ -21,7 +21,7 @@ pub struct SyncArgs {
     /// Read all users, not only those who have changed
     #[arg(long)]
     full: bool,
-    /// Give up after this long; what still waits is kept
+    /// How long to wait for delivery after the pass; what still waits then is kept
     #[arg(long, default_value = "10m", value_parser = humantime::parse_duration)]
     wait: Duration,
     /// Write JSON

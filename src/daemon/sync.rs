@@ -29,7 +29,7 @@ pub struct SyncEnd {
 }
 
 /// Runs one pass of `tenant` (a sweep if `full`, or if one is due), then delivers until no operation is open,
-/// for `wait` at most or until told to stop.
+/// for `wait` at most after the pass, or until told to stop.
 ///
 /// # Errors
 /// When the pass came to nothing, or the database fails.
@@ -41,7 +41,6 @@ pub async fn sync(
     wait: Duration,
     stop: &CancellationToken,
 ) -> Result<SyncEnd, PassError> {
-    let deadline = clock.instant() + wait;
     let kind = if full { PassKind::Sweep } else { delta_or_sweep(tenant, store).await? };
     let report = tokio::select! {
         report = tenant.passes.run(kind) => report?,
@@ -50,7 +49,7 @@ pub async fn sync(
             return Err(PassError::Stopped);
         }
     };
-    let trouble = deliver(tenant, store, deadline, stop).await?;
+    let trouble = deliver(tenant, store, clock.instant() + wait, stop).await?;
     Ok(SyncEnd {
         report,
         delivered: tenant.vitals.delivered.get(),
