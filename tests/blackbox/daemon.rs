@@ -1,15 +1,19 @@
 //! `run`: the daemon as an operator has it, with signals, kills, and commands beside it.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rosterd::model::{Role, TeamId, UserId};
 use rosterd::practice::{Fault, Faults, Options};
-use serde_json::Value;
+use serde_json::{Value, json};
+use wiremock::ResponseTemplate;
 
 use crate::home::{RULES, TENANT};
 use crate::process::{Daemon, until};
 use crate::rig::{Rig, users, wanted};
+use crate::scripted::{Scripted, etags, header, list, parameter, refusal, user};
 
 /// A pass each second, over a tenant whose clock runs.
 fn every_second(options: Options) -> Rig {
@@ -69,6 +73,37 @@ fn sigterm_finishes_what_is_in_flight_and_leaves_the_rest_for_later() {
     assert_eq!(operations["ready"].as_u64(), Some(misplaced - sent));
     assert_eq!(ended.said("operation delivered") as u64, sent);
 
+    rig.sync();
+    rig.assert_right();
+    assert_eq!((rig.patches(), rig.stats().patches_without_effect), (misplaced, 0));
+}
+
+#[test]
+fn sigterm_breaks_off_a_pass_and_nothing_of_it_counts() {
+    let rig = every_second(Options { latency: Duration::from_millis(100), page_cap: 5, ..users(100) });
+    let daemon = Daemon::start(&rig);
+    until("it reads", || rig.stats().users_listed >= 10);
+    let ended = daemon.stop().with(0);
+    assert_eq!((ended.said("pass broken off"), ended.said("pass finished")), (1, 0));
+    let status = rig.status();
+    assert_eq!((&status["users"], &status["watermark"], rig.patches()), (&json!(0), &Value::Null, 0));
+    assert_eq!(status["passes"][0]["result"], "failed");
+    rig.sync();
+    rig.assert_right();
+}
+
+#[test]
+fn a_sync_stops_softly_too() {
+    let rig = Rig::live(Options { latency: Duration::from_millis(100), ..users(100) });
+    let misplaced = rig.misplaced().len() as u64;
+    let sync = Daemon::spawn(rig.command(&["sync", "--json"]));
+    until("delivery is under way", || rig.patches() >= 12);
+    sync.signal("INT");
+    let ended = sync.wait().with(3);
+    let answer: Value = serde_json::from_str(&ended.out.concat()).unwrap();
+    let sent = rig.patches();
+    assert_eq!(answer["tenants"][0]["delivered"].as_u64(), Some(sent));
+    assert_eq!(answer["tenants"][0]["waiting"].as_u64(), Some(misplaced - sent));
     rig.sync();
     rig.assert_right();
     assert_eq!((rig.patches(), rig.stats().patches_without_effect), (misplaced, 0));
@@ -270,11 +305,50 @@ fn what_waits_at_the_start_is_not_sent_before_a_pass() {
     assert!(rig.teams()[&waits.id].contains(&TeamId::from("team-by-hand")));
 }
 
+/// A user has changed between our reading and our writing, and the daemon dies before it has read him again.
+#[test]
+fn a_user_who_must_be_read_again_is_not_forgotten_by_a_restart() {
+    let phase = Arc::new(AtomicUsize::new(0));
+    let tenant = Scripted::new({
+        let phase = phase.clone();
+        move |name, request| {
+            let versioned = |version: &str| {
+                let mut user = user("u-1", &["HR_SALES"], &[]);
+                user["meta"] = json!({ "version": version });
+                user
+            };
+            let restarted = phase.load(Ordering::SeqCst) > 0;
+            match name {
+                "GET /ServiceProviderConfig" => Some(etags(true)),
+                "GET /Users" if parameter(request, "since").is_none() => Some(list(&[versioned("W/\"1\"")])),
+                "GET /Users" => Some(list(&[])),
+                "GET /Users/u-1" if restarted => {
+                    Some(ResponseTemplate::new(200).set_body_json(versioned("W/\"2\"")))
+                }
+                "GET /Users/u-1" => Some(refusal(503, "come back later")),
+                "PATCH /Users/u-1" if header(request, "if-match").as_deref() == Some("W/\"2\"") => {
+                    Some(ResponseTemplate::new(204))
+                }
+                "PATCH /Users/u-1" => Some(refusal(412, "changed meanwhile")),
+                _ => None,
+            }
+        }
+    });
+    tenant.set("schedule = \"* * * * * *\"");
+    let daemon = Daemon::start(&tenant);
+    until("he is read again", || !tenant.named("GET /Users/u-1").is_empty());
+    daemon.kill();
+    phase.store(1, Ordering::SeqCst);
+    let daemon = Daemon::start(&tenant);
+    until("he is delivered", || daemon.said("operation delivered") == 1);
+    daemon.stop().with(0);
+    assert_eq!(tenant.status()["rereads"], 0);
+}
+
 /// Never two passes at once: each tick during one is skipped.
 #[test]
 fn passes_of_a_tenant_never_overlap() {
     let rig = every_second(Options { latency: Duration::from_millis(120), page_cap: 3, ..users(30) });
-    also(&rig, "delivery.workers = 1");
     rig.set("schedule = \"* * * * * *\"\noverlap = \"1day\"\ndelivery.workers = 1");
     let daemon = Daemon::start(&rig);
     until("three passes", || daemon.said("pass finished") >= 3);

@@ -388,6 +388,19 @@ fn a_due_time_that_lies_absurdly_far_ahead_is_not_waited_for() {
     assert_eq!(bench.lease_one(at(DAY)).id, leased.id);
 }
 
+/// Nor must it keep a user from being decided: what was delivered to him lies ahead of every reading now.
+#[test]
+fn a_clock_that_was_set_back_does_not_hold_up_a_user() {
+    const DAY: u64 = 24 * 3600;
+    let bench = Bench::new();
+    bench.pass(&[decision("u", &["a"]), decision("v", &["a"])], at(2 * DAY), at(2 * DAY));
+    let leased = bench.lease(at(2 * DAY + 1));
+    bench.settle(&leased[0], Step::Done, at(2 * DAY + 2));
+    bench.settle(&leased[1], Step::Stale { due: at(2 * DAY + 2) }, at(2 * DAY + 2));
+    bench.pass(&[decision("u", &["b"]), decision("v", &["b"])], at(DAY), at(DAY + 1));
+    assert_eq!((bench.counts(), bench.rereads()), (only(2, 0, 0, 1), vec![]));
+}
+
 #[test]
 fn a_user_has_one_operation_in_flight_and_different_users_go_in_parallel() {
     let bench = Bench::new();
