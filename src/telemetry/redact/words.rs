@@ -13,7 +13,7 @@ const PLAIN_WORDS: &str = "\
     exists expected expired failed false field filter for forbidden found gateway gone group groups has \
     header id in inactive internal invalid is it limit list many match matches members message missing \
     must name no not null number object of one op operation or page parameter patch path permission \
-    permissions rate reason remove replace request required resource retry role roles schema schemas scope \
+    permissions rate reason remove replace request required resource resources retry role roles schema schemas scope \
     server service status string supported syntax team teams temporarily the timeout to token too true \
     type unauthorized unavailable unique uniqueness unknown unsupported user users value values version \
     was with";
