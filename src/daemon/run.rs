@@ -233,7 +233,7 @@ impl Round<'_> {
             }
             asked = tokio::select! {
                 () = self.stop.cancelled() => None,
-                kind = self.next(&mut ticks) => kind,
+                kind = self.next(kind, &mut ticks) => kind,
             };
         }
         if let Err(error) = ticks.stop().await {
@@ -241,7 +241,12 @@ impl Round<'_> {
         }
     }
 
-    async fn next(&self, ticks: &mut Ticks) -> Option<PassKind> {
+    /// What comes after a pass of kind `last`. Users who must be read again since an earlier start, or since a
+    /// tick that came before their turn, are found after every other pass.
+    async fn next(&self, last: PassKind, ticks: &mut Ticks) -> Option<PassKind> {
+        if last != PassKind::Reread && self.is_anybody_stale().await {
+            return Some(PassKind::Reread);
+        }
         loop {
             tokio::select! {
                 tick = ticks.next() => {
@@ -258,10 +263,18 @@ impl Round<'_> {
         loop {
             self.stale.notified().await;
             sleep(BETWEEN_REREADS).await;
-            match self.store.rereads(&self.name, 1).await {
-                Ok(users) if users.is_empty() => {}
-                Ok(_) => return,
-                Err(error) => error!(tenant = %self.name, reason = %error, "rereads cannot be looked up"),
+            if self.is_anybody_stale().await {
+                return;
+            }
+        }
+    }
+
+    async fn is_anybody_stale(&self) -> bool {
+        match self.store.rereads(&self.name, 1).await {
+            Ok(users) => !users.is_empty(),
+            Err(error) => {
+                error!(tenant = %self.name, reason = %error, "rereads cannot be looked up");
+                false
             }
         }
     }
