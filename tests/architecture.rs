@@ -287,6 +287,54 @@ fn sql_stands_in_the_store_only() {
     assert_none(&offences);
 }
 
+/// What is said at which level may be looked up, whatever rarely happens.
+#[test]
+fn every_message_of_the_log_is_in_the_guide() {
+    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/LOGGING.md")).unwrap();
+    let guide = guide.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (mut offences, mut seen) = (Vec::new(), 0);
+    for source in sources().iter().filter(|source| source.room != "practice") {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&source.path);
+        let text = fs::read_to_string(path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for (offset, message) in messages(code) {
+            seen += 1;
+            if !guide.contains(&format!("**{message}**")) {
+                offences.push(format!("{}: docs/LOGGING.md has no **{message}**", source.at(offset)));
+            }
+        }
+    }
+    assert_none(&offences);
+    assert!(seen > 30, "only {seen} messages were found");
+}
+
+/// The last text in quotes of every logging macro, and where it stands.
+fn messages(code: &str) -> Vec<(usize, &str)> {
+    let macros = ["error!(", "warn!(", "info!(", "debug!(", "trace!("];
+    let mut found = Vec::new();
+    for start in macros.iter().flat_map(|word| code.match_indices(word)) {
+        let offset = start.0 + start.1.len();
+        let (mut depth, mut quote, mut last) = (1, None, None);
+        for (at, c) in code[offset..].char_indices() {
+            match (c, quote) {
+                ('"', None) => quote = Some(at + 1),
+                ('"', Some(from)) => {
+                    last = Some(&code[offset + from..offset + at]);
+                    quote = None;
+                }
+                ('(', None) => depth += 1,
+                (')', None) => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+        found.extend(last.map(|message| (start.0, message)));
+    }
+    found
+}
+
 #[test]
 fn the_core_is_pure() {
     let mut offences = Vec::new();
