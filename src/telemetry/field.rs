@@ -71,6 +71,14 @@ fields! {
     CORRELATION_ID = "correlation_id";
     /// When the next attempt is due, RFC 3339.
     RETRY_AT = "retry_at";
+    /// Place of a record in the list, from 1.
+    POSITION = "position";
+    /// What is wrong with the tenant as a whole.
+    TROUBLE = "trouble";
+    /// When the trouble began, RFC 3339.
+    DOWN_SINCE = "down_since";
+    /// Calls a second after a pause.
+    RATE_PER_SECOND = "rate_per_second";
     /// A key of the configuration, in full.
     KEY = "key";
     /// A number of spans.
