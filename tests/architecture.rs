@@ -99,11 +99,11 @@ struct Source {
 }
 
 impl Source {
-    fn read(root: &Path, path: PathBuf) -> Self {
-        let inside = path.strip_prefix(root.join("src")).unwrap();
+    fn read(house: &Path, path: &Path) -> Self {
+        let inside = path.strip_prefix(house.join("src")).unwrap();
         let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
         let room = first.trim_end_matches(".rs").to_owned();
-        Self::new(path.strip_prefix(root).unwrap().to_owned(), room, &fs::read_to_string(&path).unwrap())
+        Self::new(path.strip_prefix(house).unwrap().to_owned(), room, &fs::read_to_string(path).unwrap())
     }
 
     fn new(path: PathBuf, room: String, text: &str) -> Self {
@@ -135,8 +135,8 @@ impl Source {
         let mut uses = Vec::new();
         for root in self.roots() {
             for (offset, _) in self.code.match_indices(root) {
-                let named = self.code[..offset].ends_with(|c: char| c.is_alphanumeric() || c == '_');
-                if named {
+                let longer = self.code[..offset].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+                if longer {
                     continue;
                 }
                 let names = names_after(&self.code[offset + root.len()..]);
@@ -197,7 +197,7 @@ fn sources() -> Vec<Source> {
     let mut paths = Vec::new();
     walk(&root.join("src"), &mut paths);
     paths.sort();
-    paths.into_iter().map(|path| Source::read(root, path)).filter(|source| source.room != "lib").collect()
+    paths.into_iter().map(|path| Source::read(root, &path)).filter(|source| source.room != "lib").collect()
 }
 
 fn may_use(room: &str) -> Option<&'static [&'static str]> {

@@ -15,7 +15,7 @@ use crate::model::{PassKind, PassResult, TenantId, Timestamp, UserId};
 
 /// So far ahead lies nothing that was touched by the clock as it goes now; less is a commit that had to wait
 /// for its turn to write.
-const FUTURE: Duration = Duration::from_secs(60);
+const FUTURE: Duration = Duration::from_mins(1);
 
 /// How a pass ends.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ fn a_refused_user_becomes_a_letter_and_no_other_user_suffers() {
     let (rig, id) = with_one_refused(400);
     let wanted = rig.wanted();
     rig.run(&["sync"]).ended(3).says("0 still waiting, 1 dead letters");
-    assert_eq!(rig.misplaced(), [id.clone()]);
+    assert_eq!(rig.misplaced(), std::slice::from_ref(&id));
 
     let letters = list(&rig);
     assert_eq!(letters.len(), 1);

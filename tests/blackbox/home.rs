@@ -1,5 +1,6 @@
 //! A folder with a configuration and a database, and the binary that runs in it.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -54,7 +55,7 @@ impl Home {
             database = home.database().display(),
         );
         for (role, teams) in RULES {
-            text.push_str(&format!("{role} = {teams:?}\n"));
+            writeln!(text, "{role} = {teams:?}").unwrap();
         }
         home.write("rosterd.toml", &text);
         home

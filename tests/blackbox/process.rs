@@ -12,11 +12,11 @@ use serde_json::Value;
 use crate::home::Home;
 
 /// Whatever has to happen has happened by then, on however slow a machine.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Polls until it is so.
 #[track_caller]
-pub(crate) fn until(what: &str, so: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     let clock = Clock::system();
     let deadline = clock.instant() + DEADLINE;
     while !so() {
@@ -91,18 +91,16 @@ impl Daemon {
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn wait(mut self) -> Ended {
-        let child = &mut self.child;
-        let status = std::cell::Cell::new(None);
-        let child = std::cell::RefCell::new(child);
+        let mut status = None;
         until("the daemon has ended", || {
-            status.set(child.borrow_mut().try_wait().unwrap());
-            status.get().is_some()
+            status = self.child.try_wait().unwrap();
+            status.is_some()
         });
         for reader in std::mem::take(&mut self.readers) {
             reader.join().unwrap();
         }
         let take = |lines: &Lines| std::mem::take(&mut *lines.lock().unwrap());
-        Ended { code: status.get().unwrap().code(), out: take(&self.out), err: take(&self.err) }
+        Ended { code: status.unwrap().code(), out: take(&self.out), err: take(&self.err) }
     }
 
     #[track_caller]

@@ -70,7 +70,7 @@ fn a_full_sync_undoes_what_a_delta_cannot_see() {
     rig.tenant().set_teams(&user.id, ["team-first-aid"].map(TeamId::from)).unwrap();
     rig.advance(60);
     rig.sync();
-    assert_eq!(rig.misplaced(), [user.id.clone()]);
+    assert_eq!(rig.misplaced(), std::slice::from_ref(&user.id));
     rig.run(&["sync", "--full"])
         .ended(0)
         .says("acme: sweep pass 3 ok: 40 users read, 1 planned; 1 delivered");
