@@ -63,12 +63,13 @@ fn wrong_credentials_end_with_77() {
 /// Reads are repeated for about half a minute before they are given up, here all at once.
 #[test]
 fn a_tenant_that_is_not_there_or_talks_nonsense_is_given_up_with_the_right_code() {
-    let nowhere = Home::new(&format!("{NOBODY}/scim"), &format!("{NOBODY}/token"));
+    let [nowhere, nobody] =
+        [(); 2].map(|()| Home::new(&format!("{NOBODY}/scim"), &format!("{NOBODY}/token")));
     let [down, broken] = [(); 2].map(|()| Rig::still(users(20)));
     down.faults(Faults { outage: true, ..Faults::default() });
     broken.faults(Faults { page_without_resources: 99, ..Faults::default() });
     let runs: [(&Home, &[&str]); 4] =
-        [(&nowhere, &["sync"]), (&nowhere, &["plan"]), (&down, &["sync"]), (&broken, &["sync"])];
+        [(&nowhere, &["sync"]), (&nobody, &["plan"]), (&down, &["sync"]), (&broken, &["sync"])];
     let ran: [_; 4] = Home::run_all(&runs).try_into().unwrap();
     let [sync, plan, outage, nonsense] = ran;
     for ran in [sync, plan] {

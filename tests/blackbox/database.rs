@@ -101,6 +101,18 @@ fn an_empty_file_is_ours_to_fill() {
     rig.assert_right();
 }
 
+/// As it is while another process makes it, and after that one was killed.
+#[test]
+fn a_database_without_tables_is_not_there_yet() {
+    let rig = Rig::still(users(5));
+    execute(&rig.database(), "PRAGMA journal_mode = wal");
+    assert!(fs::metadata(rig.database()).unwrap().len() > 0);
+    rig.run(&["status"]).ended(1).complains("there is no database yet");
+    rig.run(&["plan"]).ended(2).says("5 users read");
+    rig.sync();
+    rig.assert_right();
+}
+
 #[test]
 fn a_damaged_row_is_named() {
     let rig = Rig::still(users(20));

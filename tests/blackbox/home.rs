@@ -2,11 +2,15 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Read;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::thread::{self, JoinHandle};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::process::until;
 
 /// The tenant's name in every configuration.
 pub(crate) const TENANT: &str = "acme";
@@ -93,20 +97,19 @@ impl Home {
 
     /// The binary in this folder, told nothing about its configuration.
     pub(crate) fn bare(&self, args: &[&str]) -> Ran {
-        Ran::from(bare(&self.folder).args(args).output().unwrap())
+        Started::new(bare(&self.folder).args(args)).ran()
     }
 
+    #[track_caller]
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
-        Ran::from(self.command(args).output().unwrap())
+        Started::new(&mut self.command(args)).ran()
     }
 
     /// Runs commands side by side.
     pub(crate) fn run_all(homes: &[(&Self, &[&str])]) -> Vec<Ran> {
-        let start = |(home, args): &(&Self, &[&str])| {
-            home.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-        };
-        let children: Vec<_> = homes.iter().map(start).collect();
-        children.into_iter().map(|child| Ran::from(child.wait_with_output().unwrap())).collect()
+        let started: Vec<_> =
+            homes.iter().map(|(home, args)| Started::new(&mut home.command(args))).collect();
+        started.into_iter().map(Started::ran).collect()
     }
 
     /// What `status --json` says of the tenant.
@@ -123,14 +126,46 @@ fn bare(folder: &TempDir) -> Command {
     command
 }
 
-impl From<Output> for Ran {
-    fn from(output: Output) -> Self {
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+/// A command that runs; killed when it is dropped.
+struct Started {
+    child: Child,
+    texts: Vec<JoinHandle<String>>,
+}
+
+impl Started {
+    fn new(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let texts = vec![read(child.stdout.take().unwrap()), read(child.stderr.take().unwrap())];
+        Self { child, texts }
     }
+
+    #[track_caller]
+    fn ran(mut self) -> Ran {
+        let mut status = None;
+        until("the command has ended", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        let mut texts = self.texts.drain(..).map(|text| text.join().unwrap());
+        let (stdout, stderr) = (texts.next().unwrap(), texts.next().unwrap());
+        Ran { code: status.unwrap().code().unwrap_or(-1), stdout, stderr }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // It has ended, unless its test has failed.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn read(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = String::new();
+        from.read_to_string(&mut text).unwrap();
+        text
+    })
 }
 
 impl Ran {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::home::Home;
 
 /// Whatever has to happen has happened by then, on however slow a machine.
-const DEADLINE: Duration = Duration::from_mins(1);
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// Polls until it is so.
 #[track_caller]
