@@ -4,12 +4,18 @@
 //! equal one leaves it alone with its attempts and its due time, and "nothing to do" takes it away. A user
 //! whom delivery touched since he was read gets no new operation from that reading: he is read again.
 
+use std::time::Duration;
+
 use sqlx::SqliteConnection;
 
 use super::passes::{PassTotals, finish};
 use super::staging::drop_staged;
 use super::{Store, StoreError};
 use crate::model::{PassKind, PassResult, Since, TenantId, Timestamp, UserId};
+
+/// So far ahead lies nothing that was touched by the clock as it goes now; less is a commit that had to wait
+/// for its turn to write.
+const FUTURE: Duration = Duration::from_mins(1);
 
 /// How a pass ends.
 #[derive(Debug)]
@@ -104,17 +110,19 @@ async fn forget_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Resul
 }
 
 /// Except those whom delivery touched since: what was read of them may be what was before. And those whose
-/// record could not be read.
+/// record could not be read. What was touched in the future was touched before our clock was set back, and
+/// says nothing.
 async fn want_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, StoreError> {
     let wanted = sqlx::query(
         "INSERT INTO rereads (tenant, user_id)
          SELECT DISTINCT $2, s.user_id FROM staged_operations s
          JOIN operations o ON o.tenant = $2 AND o.user_id = s.user_id
-         WHERE s.pass = $1 AND (o.state = 'leased' OR o.touched_at >= s.read_at)
+         WHERE s.pass = $1 AND (o.state = 'leased' OR o.touched_at BETWEEN s.read_at AND $3)
          ON CONFLICT DO NOTHING",
     )
     .bind(commit.pass)
     .bind(commit.tenant.as_str())
+    .bind(commit.now.plus(FUTURE).millis())
     .execute(&mut *tx)
     .await?;
     let mut rereads = wanted.rows_affected();
@@ -167,10 +175,11 @@ async fn refresh(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(), S
          WHERE s.pass = $1 AND operations.tenant = $2 AND s.user_id = operations.user_id
              AND s.kind = operations.kind AND s.target IS NOT NULL
              AND (operations.state = 'stale' OR (operations.state IN ('ready', 'held') AND s.target = operations.target))
-             AND operations.touched_at < s.read_at",
+             AND NOT operations.touched_at BETWEEN s.read_at AND $3",
     )
     .bind(commit.pass)
     .bind(commit.tenant.as_str())
+    .bind(commit.now.plus(FUTURE).millis())
     .execute(tx)
     .await?;
     Ok(())

@@ -117,6 +117,8 @@ pub(super) async fn migrate(path: &Path, pool: &SqlitePool) -> Result<(), StoreE
 pub(super) async fn check_schema(path: &Path, pool: &SqlitePool) -> Result<(), StoreError> {
     let path = path.to_owned();
     match (schema(pool).await?, known()) {
+        // Somebody is making it at this moment, or was killed while he did.
+        (0, _) => Err(StoreError::NotThere { path }),
         (found, known) if found > known => Err(StoreError::Newer { path, found, known }),
         (found, known) if found < known => Err(StoreError::Older { path, found, known }),
         _ => Ok(()),

@@ -121,7 +121,7 @@ impl Store {
         sqlx::query(
             "UPDATE operations SET state = CASE superseded WHEN 1 THEN 'superseded' ELSE 'ready' END,
                  finished_at = CASE superseded WHEN 1 THEN $1 END,
-                 lease = NULL, superseded = 0, due_at = $1, touched_at = $1
+                 superseded = 0, due_at = $1, touched_at = $1
              WHERE state = 'leased'",
         )
         .bind(now.millis())

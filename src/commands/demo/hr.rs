@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-use rand::rngs::SmallRng;
-use rand::seq::{IndexedRandom, IteratorRandom};
-use rand::{Rng, SeedableRng};
-
+use crate::chance::Chance;
 use crate::model::{Role, UserId};
 use crate::practice::{self, Tenant};
 
 /// Somebody's record changes this often.
 pub(super) const BETWEEN_CHANGES: Duration = Duration::from_millis(150);
 /// One change in so many is somebody who leaves or comes back.
-const ONE_LEAVES_IN: u32 = 10;
+const ONE_LEAVES_IN: f64 = 10.0;
 
 /// Somebody in HR.
 #[derive(Debug)]
@@ -20,26 +17,26 @@ pub(super) struct Hr {
     tenant: Tenant,
     users: Vec<UserId>,
     roles: Vec<Role>,
-    rng: SmallRng,
+    chance: Chance,
     changes: u64,
 }
 
 impl Hr {
-    /// Always the same person: the same changes in the same order.
-    pub(super) fn new(tenant: Tenant) -> Self {
+    /// Begins with nobody.
+    pub(super) fn new(tenant: Tenant, chance: Chance) -> Self {
         let users = tenant.users().into_iter().map(|user| user.id).collect();
-        Self { tenant, users, roles: practice::roles(), rng: SmallRng::seed_from_u64(1), changes: 0 }
+        Self { tenant, users, roles: practice::roles(), chance, changes: 0 }
     }
 
     /// Changes somebody's record.
     pub(super) fn change_one(&mut self) {
-        let Some(id) = self.users.choose(&mut self.rng).cloned() else { return };
+        let Some(id) = pick(&self.users, self.chance.draw()).cloned() else { return };
         let Some(user) = self.tenant.user(&id) else { return };
-        let changed = if self.rng.random_ratio(1, ONE_LEAVES_IN) {
+        let changed = if self.chance.draw() * ONE_LEAVES_IN < 1.0 {
             self.tenant.set_active(&id, !user.active)
         } else {
-            let count = self.rng.random_range(1..=2);
-            self.tenant.set_roles(&id, self.roles.iter().cloned().choose_multiple(&mut self.rng, count))
+            let roles = [self.chance.draw(), self.chance.draw()].map(|draw| pick(&self.roles, draw).cloned());
+            self.tenant.set_roles(&id, roles.into_iter().flatten())
         };
         self.changes += u64::from(changed.is_ok());
     }
@@ -48,4 +45,15 @@ impl Hr {
     pub(super) const fn changes(&self) -> u64 {
         self.changes
     }
+}
+
+/// The thing that a draw from 0 up to 1 falls on.
+fn pick<T>(things: &[T], draw: f64) -> Option<&T> {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index"
+    )]
+    things.get((draw * things.len() as f64) as usize)
 }

@@ -104,7 +104,7 @@ async fn show(
     let began = parts.clock.instant();
     let whole = Duration::from_secs(args.seconds);
     let mut progress = Progress::new(args.seconds, parts.clock.clone());
-    let mut hr = Hr::new(practice.tenant().clone());
+    let mut hr = Hr::new(practice.tenant().clone(), parts.chance);
     let working = async {
         let changing = async {
             loop {

@@ -1,0 +1,93 @@
+//! `status`, `config`, and what is said to wrong usage.
+
+use serde_json::json;
+
+use crate::home::{CLIENT_ID, CLIENT_SECRET};
+use crate::rig::{Rig, users};
+
+#[test]
+fn status_tells_how_far_a_tenant_is() {
+    let rig = Rig::still(users(30));
+    rig.run(&["status"])
+        .ended(1)
+        .complains("there is no database yet; `rosterd run` or `rosterd sync` makes it");
+    let misplaced = rig.misplaced().len();
+    rig.sync();
+    let status = rig.status();
+    let operations =
+        json!({ "ready": 0, "in_flight": 0, "stale": 0, "held": 0, "dead": 0, "done": misplaced });
+    assert_eq!(
+        (&status["users"], &status["rereads"], &status["operations"]),
+        (&json!(30), &json!(0), &operations)
+    );
+    let newest = rig.tenant().users().iter().filter_map(|user| user.last_modified).max().unwrap();
+    assert_eq!(status["watermark"], json!(newest.to_string()), "the tenant's clock stands still");
+    let pass = &status["passes"][0];
+    assert_eq!(
+        (&pass["kind"], &pass["result"], &pass["users_read"]),
+        (&json!("sweep"), &json!("ok"), &json!(30))
+    );
+
+    let text = rig.run(&["status"]).ended(0);
+    let text = text.says("tenant acme").says("users known    30").says("dead letters   0");
+    text.says(&format!("delivered      {misplaced} in the last 7 days"))
+        .says("pass 1         sweep ok, began ");
+    rig.run(&["status", "--tenant", "nobody"]).ended(64).complains("no tenant \"nobody\"");
+}
+
+#[test]
+fn config_check_shows_tenant_and_schedules() {
+    let rig = Rig::still(users(1));
+    let check = rig.run(&["config", "check"]).ended(0).says("tenant acme").says(&rig.practice().base_url());
+    assert_eq!(check.stdout.matches("next 2").count(), 6, "{}", check.stdout);
+    assert_eq!(rig.stats().requests.len(), 0);
+    assert!(!rig.database().exists());
+}
+
+#[test]
+fn config_check_names_every_fault_at_once() {
+    let rig = Rig::still(users(1));
+    rig.set("pagesize = 5\nschedule = \"0 0 0 31 2 *\"\nmapping.HR_SALES = \"\"\ndelivery.workers = \"ten\"");
+    let check = rig.run(&["config", "check"]).ended(78).says("4 faults in the configuration");
+    for key in ["pagesize", "schedule", "mapping.HR_SALES", "delivery.workers"] {
+        let line = check.stdout.lines().find(|line| line.contains(&format!("tenants.acme.{key}")));
+        assert!(line.is_some_and(|line| line.contains("more.toml")), "{key}\n{}", check.stdout);
+    }
+    for command in ["run", "sync", "plan", "status"] {
+        rig.run(&[command]).ended(78).complains("tenants.acme.pagesize");
+    }
+    assert!(!rig.database().exists());
+}
+
+#[test]
+fn config_show_masks_secrets() {
+    let rig = Rig::still(users(1));
+    for args in [&["config", "show"][..], &["config", "show", "--json"]] {
+        let shown = rig.run(args).ended(0).says("client_secret").says("HR_SUPPORT");
+        assert!(
+            !shown.stdout.contains(CLIENT_SECRET) && !shown.stdout.contains(CLIENT_ID),
+            "{}",
+            shown.stdout
+        );
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_64_and_help_with_0() {
+    let rig = Rig::still(users(1));
+    for args in
+        [&["synch"][..], &[], &["sync", "--fast"], &["dead-letters", "replay"], &["sync", "--wait", "long"]]
+    {
+        rig.run(args).ended(64).complains("--help");
+    }
+    rig.bare(&["--help"]).ended(0).says("dead-letters").says("Exit codes");
+    rig.bare(&["--version"]).ended(0).says(env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn without_a_configuration_there_is_78_and_a_way_out() {
+    let rig = Rig::still(users(1));
+    std::fs::remove_file(rig.path("rosterd.toml")).unwrap();
+    rig.bare(&["sync"]).ended(78).complains("rosterd.toml");
+    rig.bare(&["--config", "missing.toml", "run"]).ended(78).complains("missing.toml");
+}

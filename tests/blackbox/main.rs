@@ -1,0 +1,24 @@
+//! rosterd as others see it: through the binary, against tenants on loopback; and the outbox through its
+//! public door.
+//!
+//! Every test has a folder, a tenant and a database of its own. Nothing waits for a fixed time: what has to
+//! happen is polled for, and only what must never happen is given time to.
+
+#![allow(clippy::unwrap_used, reason = "what a test sets up must be there")]
+
+mod answers;
+mod bad_day;
+mod bad_input;
+mod daemon;
+mod database;
+mod dead_letters;
+mod documents;
+mod home;
+mod logs;
+mod plan;
+mod process;
+mod rig;
+mod scripted;
+mod store;
+mod sync;
+mod wire;
