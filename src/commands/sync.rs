@@ -11,6 +11,7 @@ use super::select::Selected;
 use super::{CommandError, Exit, answer, complain, error};
 use crate::config::{self, Sources, TenantSettings};
 use crate::daemon::{self, Parts, PassError, StopOnSignal, SyncEnd, Tenant};
+use crate::model::PassResult;
 use crate::store::Store;
 
 /// Run one pass, deliver until no operation is open, and exit
@@ -140,7 +141,7 @@ fn exit_of(end: &SyncEnd) -> Exit {
     let left = end.open + end.operations.dead + end.operations.held;
     match error::of_trouble(end.trouble) {
         Some(exit) if end.open > 0 => exit,
-        _ if left > 0 || end.report.incomplete => Exit::Left,
+        _ if left > 0 || end.report.result != PassResult::Ok => Exit::Left,
         _ => Exit::Done,
     }
 }

@@ -50,8 +50,6 @@ pub struct Report {
     pub result: PassResult,
     /// What it did.
     pub totals: PassTotals,
-    /// Users may have been missed, and the next pass reads them again.
-    pub incomplete: bool,
     /// What became of its decisions.
     pub committed: Committed,
 }
@@ -179,8 +177,8 @@ impl Passes {
         if let Some(watermark) = readings.watermark {
             self.vitals.set_watermark(watermark);
         }
-        let (result, incomplete) = (readings.result(), readings.incomplete.is_some());
-        Ok(Report { id, kind, result, totals: readings.totals, incomplete, committed })
+        let result = readings.result();
+        Ok(Report { id, kind, result, totals: readings.totals, committed })
     }
 
     async fn read_list(

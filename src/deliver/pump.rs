@@ -270,7 +270,9 @@ impl Pump {
             return;
         };
         let status = failure.status.map(i64::from);
-        let reason = telemetry::redact::text(&failure.reason);
+        let teams = teams.teams.union(&teams.removed).map(TeamId::as_str);
+        let ids: Vec<&str> = teams.chain([operation.user.as_str()]).collect();
+        let reason = telemetry::redact::text_about(&failure.reason, &ids);
         let correlation_id = failure.correlation_id.as_deref();
         match step {
             Step::Released => return,

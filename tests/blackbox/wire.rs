@@ -187,7 +187,7 @@ fn a_wrong_configuration_is_noticed_before_all_users_are_dead_letters() {
         _ => None,
     });
     tenant.set("delivery.workers = 1");
-    tenant.run(&["sync"]).ended(3).says("(operations rejected)").complains("delivery stops but for a probe");
+    tenant.run(&["sync"]).ended(3).says("(operations rejected)").complains("tenant quarantined");
     let operations = &tenant.status()["operations"];
     assert_eq!(tenant.writes(), 10);
     assert_eq!(

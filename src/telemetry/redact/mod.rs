@@ -29,9 +29,15 @@ const SCHEMES: [&str; 2] = ["bearer", "basic"];
 /// most [`MAX_CHARS`] long.
 #[must_use]
 pub fn text(input: &str) -> Cow<'_, str> {
+    text_about(input, &[])
+}
+
+/// The same for a text about things whose ids are known and may be shown.
+#[must_use]
+pub fn text_about<'a>(input: &'a str, ids: &[&str]) -> Cow<'a, str> {
     let start = beginning(input);
     let mut masked = String::with_capacity(start.len());
-    Scanner { rest: start, before: None, expect: Expect::Anything, quoted: false }.run(&mut masked);
+    Scanner { rest: start, before: None, expect: Expect::Anything, quoted: false, ids }.run(&mut masked);
     if masked == input && masked.chars().nth(MAX_CHARS).is_none() {
         return Cow::Borrowed(input);
     }
@@ -70,6 +76,8 @@ struct Scanner<'a> {
     expect: Expect,
     /// Inside quotes: a word that is not known to be harmless could be a name.
     quoted: bool,
+    /// Words that may be shown.
+    ids: &'a [&'a str],
 }
 
 impl<'a> Scanner<'a> {
@@ -107,6 +115,9 @@ impl<'a> Scanner<'a> {
             // Standard base64 has `/` and `=`, which end a word elsewhere.
             let secret = self.prefix(|c| !is_delimiter(c) || matches!(c, '/' | '=' | ':' | '|'));
             return self.hide(secret.len().max(word.len()), TOKEN, out);
+        }
+        if self.ids.contains(&word) {
+            return self.copy(word.len(), out);
         }
         if is_mail(word) {
             return self.hide(word.len(), MAIL, out);
@@ -161,7 +172,7 @@ impl<'a> Scanner<'a> {
             out.push_str(TOKEN);
             Expect::Anything
         } else {
-            Scanner { rest: content, before: None, expect: self.expect, quoted: true }.run(out)
+            Scanner { rest: content, before: None, expect: self.expect, quoted: true, ids: self.ids }.run(out)
         };
         self.skip(open.len_utf8() + content.len());
         if end.is_some() {
@@ -282,7 +293,7 @@ mod tests {
             "error returned from 10.120.130.140:8443 at 2026-01-01T00:00:00.000Z",
             "2026-01-01 10 entries",
             "the user's record isn't valid",
-            "ServiceProviderConfig has no PatchOp",
+            "ServiceProviderConfig has no PatchOp, though totalResults is 3",
             "Connection refused (os error 111)",
             "token: expired",
             "operation 123456789012 of 15551234567",
@@ -295,6 +306,12 @@ mod tests {
                 text(input)
             );
         }
+    }
+
+    #[test]
+    fn ids_that_are_known_stay() {
+        let about = text_about("team 'Sales' of Ann does not exist", &["Sales"]);
+        assert_eq!(about, "team 'Sales' of [hidden] does not exist");
     }
 
     #[test]

@@ -48,15 +48,16 @@ pub(super) fn could_be_name(word: &str) -> bool {
         .any(|part| part.chars().any(char::is_alphabetic) && !is_plain(&part.to_lowercase()) && !is_id(part))
 }
 
-/// A word with a capital letter that is neither a known word nor put together from such: `ServiceProviderConfig`
-/// is none, a first or a last name is one, with or without a number behind it.
+/// A word with a capital letter that is neither a known word nor put together from such: `totalResults` and
+/// `ServiceProviderConfig` are none, a first or a last name is one, with or without a number behind it.
 pub(super) fn looks_like_name(word: &str) -> bool {
     let mut rest = word;
     while let Some(start) = rest.find(char::is_uppercase) {
         let part = &rest[start..];
         let first = part.chars().next().map_or(0, char::len_utf8);
         let end = part[first..].find(|c: char| !c.is_lowercase()).map_or(part.len(), |end| first + end);
-        if end > first && !is_plain(&part[..end].to_lowercase()) {
+        let hump = word[..word.len() - part.len()].ends_with(char::is_lowercase);
+        if end > first && !hump && !is_plain(&part[..end].to_lowercase()) {
             return true;
         }
         rest = &part[end..];
