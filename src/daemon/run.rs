@@ -3,6 +3,7 @@
 //! A reload stops the tenants softly and starts them anew with the new settings, in the same process and with
 //! the same database. There is no second way to change a running part.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,8 +120,8 @@ impl Running {
     }
 
     async fn until(mut self, signals: &mut Signals, reload: &Reload<'_>, grace: Duration) -> Next {
-        let mut watchdog = interval(watchdog_interval());
-        watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let watchdog = feed_watchdog();
+        tokio::pin!(watchdog);
         loop {
             tokio::select! {
                 asked = signals.next() => match asked {
@@ -151,7 +152,7 @@ impl Running {
                     self.finish(signals, grace).await;
                     return Next::End(Ended::Died);
                 }
-                _ = watchdog.tick() => tell_systemd(&[sd_notify::NotifyState::Watchdog]),
+                never = &mut watchdog => match never {},
             }
         }
     }
@@ -166,6 +167,7 @@ impl Running {
         let ended = tokio::select! {
             finished = timeout(grace, all) => if finished.is_ok() { Ended::Stopped } else { Ended::Cut },
             () = second_stop(signals) => Ended::Cut,
+            never = feed_watchdog() => match never {},
         };
         if ended == Ended::Cut {
             warn!("stopped with operations in flight");
@@ -324,8 +326,13 @@ fn reloading() -> Vec<sd_notify::NotifyState<'static>> {
     [Some(sd_notify::NotifyState::Reloading), since.ok()].into_iter().flatten().collect()
 }
 
-/// Twice as often as systemd asks for; without a watchdog now and then.
-fn watchdog_interval() -> Duration {
-    const IDLE: Duration = Duration::from_hours(1);
-    sd_notify::watchdog_enabled().map_or(IDLE, |asked| asked / 2).max(Duration::from_millis(1))
+/// Tells systemd that we are alive, twice as often as it asks for.
+async fn feed_watchdog() -> Infallible {
+    let Some(asked) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
+    let mut every = interval((asked / 2).max(Duration::from_millis(1)));
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        tell_systemd(&[sd_notify::NotifyState::Watchdog]);
+    }
 }
