@@ -1,5 +1,6 @@
 //! A pass: read, plan, commit. What was read is staged page by page; nothing of it counts before the end.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,8 +94,10 @@ struct Readings {
     watermark: Option<Timestamp>,
     /// Why users may have been missed.
     incomplete: Option<&'static str>,
-    /// Users whose record could not be read.
-    unreadable: Vec<UserId>,
+    /// Users whose record could not be read, as far as they are known and few enough to be read one by one.
+    unreadable: BTreeSet<UserId>,
+    /// There are more.
+    unreadable_lost: bool,
     sweep_wanted: bool,
     since: Option<Since>,
     mapping_applied: bool,
@@ -217,9 +220,11 @@ impl Passes {
                 readings.sweep_wanted |= since.is_none();
             }
         }
-        if usize::try_from(readings.totals.unreadable).is_ok_and(|all| all > readings.unreadable.len()) {
+        if readings.unreadable_lost {
             readings.incomplete = Some("records could not be read");
             readings.watermark = None;
+            readings.mapping_applied = false;
+            readings.sweep_wanted |= since.is_none();
         }
         Ok(())
     }
@@ -247,6 +252,7 @@ impl Passes {
             let read_at = clock.now();
             (read_by_id(&self.client, &id, self.list.role_attribute, clock, *chance).await, id, read_at)
         };
+        let mut answered = self.client.answered();
         let mut users = stream::iter(ids).map(read).buffer_unordered(REREADS_AT_ONCE);
         while let Some((user, id, read_at)) = users.next().await {
             readings.totals.pages += 1;
@@ -262,10 +268,13 @@ impl Passes {
                 Err(error) if matches!(error.failure.verdict, Verdict::NotSent | Verdict::Unauthorized) => {
                     return Err(error.into());
                 }
+                // Nobody is answered: the tenant is away, and the others would not be read either.
+                Err(error) if self.client.answered() == answered => return Err(error.into()),
                 Err(error) => {
+                    answered = self.client.answered();
                     warn!(user = %id, reason = %telemetry::redact::text(&error.failure.reason), "record cannot be read");
                     readings.totals.unreadable += 1;
-                    readings.unreadable.push(id);
+                    readings.unreadable.insert(id);
                 }
             }
         }
@@ -275,12 +284,19 @@ impl Passes {
     /// Plans for a page of users and stages it; returns how many of them are new to the pass.
     async fn stage(&self, pass: i64, batch: Batch, readings: &mut Readings) -> Result<u64, StoreError> {
         for at in &batch.unreadable {
+            let id = at.unreadable.id.clone();
+            if id.as_ref().is_some_and(|id| readings.unreadable.contains(id)) {
+                continue; // in an earlier run through the list
+            }
             readings.totals.unreadable += 1;
             if readings.totals.unreadable <= MOST_UNREADABLE {
-                readings.unreadable.extend(at.unreadable.id.clone());
+                readings.unreadable_lost |= id.is_none();
+                readings.unreadable.extend(id);
                 let user = at.unreadable.id.as_ref().map(tracing::field::display);
                 let position = i64::try_from(at.position).unwrap_or(i64::MAX);
                 warn!(user, position, reason = %at.unreadable.reason, "record cannot be read");
+            } else {
+                readings.unreadable_lost = true;
             }
         }
         let read_at = batch.read_at;

@@ -226,7 +226,10 @@ impl Round<'_> {
             let kind = if kind == PassKind::Delta { self.delta_or_sweep().await } else { kind };
             tokio::select! {
                 ended = self.passes.run(kind) => if ended.is_ok() {
-                    committed.cancel();
+                    // Single users who were read again say nothing about all the others who wait.
+                    if kind != PassKind::Reread {
+                        committed.cancel();
+                    }
                     wake.notify_one();
                 },
                 () = self.stop.cancelled() => self.break_off().await,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::cadence::{History, next_pass};
@@ -12,6 +12,9 @@ use crate::clock::Clock;
 use crate::deliver::{Drained, Trouble};
 use crate::model::{PassKind, Since};
 use crate::store::{OperationCounts, Store, StoreError};
+
+/// What is in flight gets this long when time is up.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// How a sync of one tenant ended.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ pub async fn sync(
             return Err(PassError::Stopped);
         }
     };
-    let trouble = deliver(tenant, store, clock.instant() + wait, stop).await?;
+    let trouble = deliver(tenant, store, clock, clock.instant() + wait, stop).await?;
     Ok(SyncEnd {
         report,
         delivered: tenant.vitals.delivered.get(),
@@ -59,25 +62,28 @@ pub async fn sync(
     })
 }
 
-/// Delivers, and reads again whoever has to be, until neither is left to do.
+/// Delivers, and reads again whoever has to be, until neither is left to do, it is late, or we are told to stop.
 async fn deliver(
     tenant: &mut Tenant,
     store: &Store,
+    clock: &Clock,
     deadline: Instant,
     stop: &CancellationToken,
 ) -> Result<Option<Trouble>, PassError> {
+    let over = async || drop(timeout_at(deadline, stop.cancelled()).await);
     loop {
         let late = CancellationToken::new();
+        let limiter = tenant.client.limiter().clone();
         let drained = {
-            let limiter = tenant.client.limiter().clone();
             let drain = tenant.pump.drain(&late);
             tokio::pin!(drain);
             tokio::select! {
                 drained = &mut drain => drained,
-                () = async { drop(timeout_at(deadline, stop.cancelled()).await) } => {
+                () = over() => {
                     late.cancel();
                     limiter.close();
-                    drain.await
+                    // What is in flight and cannot be finished is sent again by the next owner.
+                    timeout(GRACE, drain).await.unwrap_or(Drained::Stopped)
                 }
             }
         };
@@ -88,7 +94,14 @@ async fn deliver(
         if before == 0 {
             return Ok(None);
         }
-        tenant.passes.run(PassKind::Reread).await?;
+        tokio::select! {
+            report = tenant.passes.run(PassKind::Reread) => drop(report?),
+            () = over() => {
+                limiter.close();
+                store.break_off(&tenant.name, clock.now()).await?;
+                return Ok(None);
+            }
+        }
         let after = store.rereads(&tenant.name, u32::MAX).await?.len();
         if after >= before && store.operation_counts(&tenant.name).await?.ready == 0 {
             return Ok(None);

@@ -14,8 +14,8 @@ use crate::telemetry;
 pub(super) struct Outcome {
     pub(super) leased: Leased,
     pub(super) result: Result<(), Failure>,
-    /// The tenant answered another call meanwhile, so that a failure is the operation's own.
-    pub(super) tenant_answers: bool,
+    /// Whether the tenant answers other calls, so that a failure is the operation's own; `None` if nobody knows.
+    pub(super) tenant_answers: Option<bool>,
     pub(super) took: Duration,
     /// The operation's span: what is logged about its end belongs in it.
     pub(super) span: Span,
@@ -30,9 +30,13 @@ pub(super) async fn attempt(client: Client, clock: Clock, leased: Leased, span: 
     let took = clock.instant().saturating_duration_since(began);
     let tenant_answers = match &result {
         Err(Failure { verdict: Verdict::Unavailable { .. }, .. }) => {
-            client.answered() > answered || answers_a_read(&client, &leased).instrument(span.clone()).await
+            if client.answered() > answered {
+                Some(true)
+            } else {
+                answers_a_read(&client, &leased).instrument(span.clone()).await
+            }
         }
-        _ => true,
+        _ => Some(true),
     };
     Outcome { leased, result, tenant_answers, took, span }
 }
@@ -47,9 +51,13 @@ async fn send(client: &Client, leased: &Leased) -> Result<(), Failure> {
 }
 
 /// A failure that stands alone: does the tenant answer when the same user is only read?
-async fn answers_a_read(client: &Client, leased: &Leased) -> bool {
+async fn answers_a_read(client: &Client, leased: &Leased) -> Option<bool> {
     match client.get_user(&leased.operation.user).await {
-        Ok(_) => true,
-        Err(failure) => failure.verdict.answered(),
+        Ok(_) => Some(true),
+        Err(failure) => match failure.verdict {
+            Verdict::NotSent => None,
+            Verdict::Throttled { .. } => Some(true),
+            verdict => Some(verdict.answered()),
+        },
     }
 }

@@ -225,8 +225,9 @@ impl Pump {
         let verdict = failure.map(|failure| &failure.verdict);
         let user = outcome.leased.operation.user.clone();
         let probing = self.health.trouble().is_some();
-        let change = self.health.observe(&user, failure, !outcome.tenant_answers, now);
-        let counted = outcome.tenant_answers && !probing && self.health.trouble().is_none();
+        let alone = outcome.tenant_answers == Some(false);
+        let change = self.health.observe(&user, failure, alone, now);
+        let counted = outcome.tenant_answers == Some(true) && !probing && self.health.trouble().is_none();
         let mut step = next_step(
             outcome.leased.attempts,
             verdict,
@@ -236,8 +237,9 @@ impl Pump {
             self.chance.draw(),
         );
         // While the tenant is in trouble, what it says about one user says nothing about that user.
-        if let (Step::Dead, true, Change::Down { probe_at, .. }) = (&step, probing, change) {
-            step = Step::Later { due: probe_at, counted: false };
+        if probing && matches!(step, Step::Dead | Step::Gone) && self.health.trouble().is_some() {
+            let due = self.health.allowance(1, now).err().unwrap_or(now);
+            step = Step::Later { due, counted: false };
         }
         outcome.span.in_scope(|| {
             self.report(outcome, failure, &step);

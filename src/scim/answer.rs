@@ -14,6 +14,9 @@ use crate::telemetry;
 /// No other answer is larger.
 pub(super) const MAX_ANSWER: usize = 1024 * 1024;
 
+/// Of an error no more is read.
+const MAX_ERROR: usize = 64 * 1024;
+
 /// An answer, read to its end.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -45,17 +48,35 @@ pub(super) fn ended(span: &Span, failure: Option<&Failure>, status: Option<u16>)
 }
 
 /// Reads an answer to its end, but no further than `limit` bytes. Without a limit a success is a success
-/// even when its body breaks off.
+/// even when its body breaks off, and an error is what its status says.
 pub(super) async fn receive(response: Response, limit: Option<usize>) -> Result<Answer, Failure> {
     let status = response.status().as_u16();
     let date = headers::date(response.headers());
     let correlation_id = correlation_id(response.headers());
-    let body = match body(response, status, limit.unwrap_or(MAX_ANSWER)).await {
-        Ok(body) => body,
-        Err(_) if limit.is_none() && matches!(status, 200..=299) => Vec::new(),
-        Err(failure) => return Err(Failure { correlation_id, ..failure }),
+    let success = matches!(status, 200..=299);
+    let body = if success {
+        match body(response, status, limit.unwrap_or(MAX_ANSWER)).await {
+            Ok(body) => body,
+            Err(_) if limit.is_none() => Vec::new(),
+            Err(failure) => return Err(Failure { correlation_id, ..failure }),
+        }
+    } else {
+        start(response).await
     };
     Ok(Answer { status, date, correlation_id, body })
+}
+
+/// The start of an error's body. One that is cut off or far too long does not change what the status means.
+async fn start(mut response: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while body.len() < MAX_ERROR {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    body.truncate(MAX_ERROR);
+    body
 }
 
 async fn body(mut response: Response, status: u16, limit: usize) -> Result<Vec<u8>, Failure> {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -22,6 +22,8 @@ use crate::clock::Clock;
 const EARLY: Duration = Duration::from_mins(1);
 /// The life of a token whose answer does not tell it (RFC 6749 §5.1 only recommends to).
 const DEFAULT_LIFE: Duration = Duration::from_mins(5);
+/// And none is taken to live shorter, or each call would need one of its own.
+const LEAST_LIFE: Duration = Duration::from_secs(1);
 /// When a refresh fails while the old token still holds, the next one waits this long.
 const REFRESH_AGAIN: Duration = Duration::from_secs(5);
 
@@ -78,7 +80,18 @@ pub(super) struct Token {
 #[derive(Deserialize)]
 struct TokenAnswer {
     access_token: SecretString,
-    expires_in: Option<u64>,
+    #[serde(default, deserialize_with = "seconds")]
+    expires_in: Option<Duration>,
+}
+
+/// A number of seconds, also as text; what is neither is as good as missing.
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let seconds = match serde_json::Value::deserialize(deserializer)? {
+        serde_json::Value::Number(number) => number.as_f64(),
+        serde_json::Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    Ok(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
 }
 
 impl Auth {
@@ -138,9 +151,13 @@ impl Auth {
         );
         let answer = answer?;
         let body: TokenAnswer = serde_json::from_slice(&answer.body).map_err(|_| {
-            Failure::broken(answer.status, "the token endpoint's answer holds no access_token")
+            Failure::broken(answer.status, "token endpoint: the answer holds no access_token")
         })?;
-        let life = body.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs).min(Duration::from_hours(24));
+        let token = body.access_token.expose_secret();
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Failure::broken(answer.status, "token endpoint: the access_token is none"));
+        }
+        let life = body.expires_in.unwrap_or(DEFAULT_LIFE).max(LEAST_LIFE).min(Duration::from_hours(24));
         let now = self.clock.instant();
         Ok(Token {
             value: body.access_token,
@@ -167,7 +184,7 @@ impl Auth {
         Err(Failure {
             verdict,
             status: Some(answer.status),
-            reason: format!("no token: {}", why.text),
+            reason: format!("token endpoint: {}", why.text),
             correlation_id: answer.correlation_id.or(why.context_id),
             answer: None,
         })
@@ -201,5 +218,8 @@ fn keep_old(state: &mut State, failure: Failure, now: Instant) -> Result<Token, 
 }
 
 fn unreachable_tenant(error: &reqwest::Error) -> Failure {
-    Failure::local(Verdict::Unavailable { wait: None }, format!("no token: {}", transport_reason(error)))
+    Failure::local(
+        Verdict::Unavailable { wait: None },
+        format!("token endpoint: {}", transport_reason(error)),
+    )
 }

@@ -1,7 +1,7 @@
 //! Why a tenant said no, out of the five shapes that errors come in: SCIM (RFC 7644 §3.12), the
 //! platform's, OAuth's (RFC 6749 §5.2), the documents' `errors` list, and a gateway's page. Pure.
 
-use serde::Deserialize;
+use serde_json::Value;
 
 /// Text that a tenant sends is kept up to this many bytes.
 const KEPT: usize = 2048;
@@ -15,56 +15,43 @@ pub(super) struct Reason {
     pub(super) code: Option<String>,
     /// The platform's `contextId`.
     pub(super) context_id: Option<String>,
-    /// The answer was a SCIM error: its `schemas` say so, or it has SCIM's fields.
+    /// The answer was a SCIM error: its `schemas` say so, or it has the form of the documents.
     pub(super) scim: bool,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Shape {
-    schemas: Vec<String>,
-    detail: Option<String>,
-    #[serde(rename = "scimType")]
-    scim_type: Option<String>,
-    message: Option<String>,
-    code: Option<String>,
-    #[serde(rename = "contextId")]
-    context_id: Option<String>,
-    error: Option<String>,
-    error_description: Option<String>,
-    description: Option<String>,
-    errors: Vec<Inner>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Inner {
-    detail: Option<String>,
-    message: Option<String>,
 }
 
 const SCIM_ERROR: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
 
 /// Reads an error answer of any shape.
 pub(super) fn reason(status: u16, body: &[u8]) -> Reason {
-    match serde_json::from_slice::<Shape>(body) {
-        Ok(shape) => from_shape(status, shape),
-        Err(_) => Reason { text: plain(status, body), ..Reason::default() },
+    match serde_json::from_slice::<Value>(body) {
+        Ok(value) if value.is_object() => from_object(status, &value),
+        _ => Reason { text: plain(status, body), ..Reason::default() },
     }
 }
 
-fn from_shape(status: u16, shape: Shape) -> Reason {
-    let scim = shape.schemas.iter().any(|schema| schema == SCIM_ERROR)
-        || (shape.detail.is_some() && shape.message.is_none())
-        || shape.errors.iter().any(|error| error.detail.is_some());
-    let first = shape.errors.into_iter().find_map(|error| error.detail.or(error.message));
-    let code = shape.scim_type.or(shape.code).or(shape.error);
-    let text = [shape.detail, shape.message, shape.error_description, shape.description, first, code.clone()]
-        .into_iter()
-        .flatten()
-        .find(|text| !text.trim().is_empty())
-        .unwrap_or_else(|| nothing_said(status));
-    Reason { text: cut(&text), code, context_id: shape.context_id, scim }
+fn from_object(status: u16, error: &Value) -> Reason {
+    let list = |key: &str| error[key].as_array().into_iter().flatten();
+    // The documents' own form: a list whose elements have SCIM's two fields.
+    let documents = list("errors").any(|error| error["detail"].is_string() && !error["status"].is_null());
+    let first = list("errors").find_map(|error| text(error, "detail").or_else(|| text(error, "message")));
+    let code = text(error, "scimType").or_else(|| text(error, "code")).or_else(|| text(error, "error"));
+    let said =
+        ["detail", "message", "error_description", "description"].iter().find_map(|key| text(error, key));
+    Reason {
+        text: cut(&said.or(first).or_else(|| code.clone()).unwrap_or_else(|| nothing_said(status))),
+        code,
+        context_id: text(error, "contextId"),
+        scim: documents || list("schemas").any(|schema| schema == SCIM_ERROR),
+    }
+}
+
+/// What stands under a key, if it says something.
+fn text(error: &Value, key: &str) -> Option<String> {
+    match &error[key] {
+        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
 }
 
 /// An answer that is no JSON: a gateway's page, or nothing.
@@ -155,6 +142,9 @@ mod tests {
             ("<html><body><h1>502 Bad\nGateway</h1></body></html>", "502 Bad Gateway", None, false),
             ("", "409 Conflict, without a reason", None, false),
             ("{}", "409 Conflict, without a reason", None, false),
+            // A web framework's answer for an unknown address is no SCIM error.
+            (r#"{"detail":"Not Found"}"#, "Not Found", None, false),
+            (r#"{"message":"no","code":17,"errors":null}"#, "no", code("17"), false),
         ] {
             assert_eq!(read(body), (text.to_owned(), expected_code, scim), "{body}");
         }

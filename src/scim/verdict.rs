@@ -112,14 +112,15 @@ pub(super) fn verdict(status: u16, reason: &Reason, wait: Option<Duration>) -> V
     }
 }
 
-/// The same for the token endpoint (RFC 6749 §5.2), which reports its own rate limit as a 400.
+/// The same for the token endpoint (RFC 6749 §5.2), which reports its own rate limit as a 400. What it says is
+/// about us or about itself, never about what the token was wanted for.
 pub(super) fn token_verdict(status: u16, reason: &Reason, wait: Option<Duration>) -> Verdict {
     let throttled = reason.text.to_ascii_lowercase().contains("rate limit exceeded");
     match status {
         400 if throttled => Verdict::Throttled { wait: wait.unwrap_or(DEFAULT_PAUSE) },
-        400 | 401 => Verdict::Unauthorized,
-        404 | 410 => Verdict::Rejected,
-        _ => verdict(status, reason, wait),
+        429 => verdict(status, reason, wait),
+        400 | 401 | 403 => Verdict::Unauthorized,
+        _ => Verdict::Unavailable { wait },
     }
 }
 
@@ -174,10 +175,12 @@ mod tests {
     fn the_token_endpoint_has_rules_of_its_own() {
         let limited = reason("invalid_request", "Client rate limit exceeded", false);
         assert_eq!(token_verdict(400, &limited, None), PAUSE);
-        for status in [400, 401] {
+        for status in [400, 401, 403] {
             let refused = reason("invalid_client", "unknown client", false);
             assert_eq!(token_verdict(status, &refused, None), Verdict::Unauthorized);
         }
-        assert_eq!(token_verdict(503, &reason("", "", false), None), LATER);
+        for status in [302, 404, 410, 501, 503] {
+            assert_eq!(token_verdict(status, &reason("", "", true), None), LATER, "{status}");
+        }
     }
 }

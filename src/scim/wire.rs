@@ -4,8 +4,10 @@
 //! decided from him. No text of a record goes into a message, because it may be personal.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::model::{Role, TeamId, Timestamp, User, UserId};
@@ -43,8 +45,41 @@ pub struct Unreadable {
 struct WirePage {
     #[serde(rename = "totalResults")]
     total_results: Option<u64>,
-    #[serde(rename = "Resources")]
-    resources: Option<Vec<Box<RawValue>>>,
+    #[serde(rename = "Resources", default)]
+    resources: Option<Records>,
+}
+
+/// No page holds more records, whatever was asked for.
+const MOST_RECORDS: usize = 10_000;
+
+/// The records of a page, read no further than [`MOST_RECORDS`].
+struct Records(Vec<Box<RawValue>>);
+
+impl<'de> Deserialize<'de> for Records {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(RecordsVisitor)
+    }
+}
+
+struct RecordsVisitor;
+
+impl<'de> Visitor<'de> for RecordsVisitor {
+    type Value = Records;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of at most {MOST_RECORDS} records")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<Records, A::Error> {
+        let mut read = Vec::new();
+        while let Some(record) = records.next_element()? {
+            if read.len() == MOST_RECORDS {
+                return Err(serde::de::Error::invalid_length(MOST_RECORDS + 1, &self));
+            }
+            read.push(record);
+        }
+        Ok(Records(read))
+    }
 }
 
 /// Reads a page. A list without `Resources` is only a list when it says that it is empty.
@@ -52,7 +87,7 @@ pub(super) fn page(body: &[u8], date: Option<Timestamp>) -> Result<Page, String>
     let page: WirePage = parse(body).map_err(|why| format!("the answer is no SCIM list: {why}"))?;
     let total = page.total_results.ok_or("the answer is no SCIM list: totalResults is missing")?;
     let resources = match page.resources {
-        Some(resources) => resources,
+        Some(Records(records)) => records,
         None if total == 0 => Vec::new(),
         None => return Err(format!("the list has no Resources, though totalResults is {total}")),
     };
@@ -100,8 +135,11 @@ struct Meta {
 /// With the place, when the record has no `id` or an attribute that we need is not of its type.
 pub fn read_user(record: &[u8], role_attribute: RoleAttribute) -> Result<User, Unreadable> {
     let wire: WireUser = parse(record).map_err(|reason| Unreadable { id: id_of(record), reason })?;
-    if wire.id.trim().is_empty() {
-        return Err(Unreadable { id: None, reason: "id is empty".to_owned() });
+    if !addressable(&wire.id) {
+        return Err(Unreadable {
+            id: None,
+            reason: "id is empty, too long, or cannot stand in an address".to_owned(),
+        });
     }
     let values = |elements: &Option<Vec<Element>>| -> Vec<String> {
         elements.iter().flatten().map(|element| element.value.clone()).collect()
@@ -122,15 +160,24 @@ pub fn read_user(record: &[u8], role_attribute: RoleAttribute) -> Result<User, U
     })
 }
 
+/// Whether an id can be the last part of an address. Dots alone and control characters are dropped or resolved
+/// there, and would make it the address of somebody else.
+fn addressable(id: &str) -> bool {
+    /// Far above any id that was ever seen.
+    const LONGEST: usize = 512;
+    let bare = id.trim();
+    !bare.is_empty()
+        && id.len() <= LONGEST
+        && !matches!(bare, "." | "..")
+        && !id.chars().any(char::is_control)
+}
+
 fn id_of(record: &[u8]) -> Option<UserId> {
     #[derive(Deserialize)]
     struct Id {
         id: String,
     }
-    serde_json::from_slice::<Id>(record)
-        .ok()
-        .filter(|it| !it.id.trim().is_empty())
-        .map(|it| UserId::from(it.id))
+    serde_json::from_slice::<Id>(record).ok().filter(|it| addressable(&it.id)).map(|it| UserId::from(it.id))
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, String> {
@@ -185,7 +232,9 @@ mod tests {
     fn what_is_wrong_is_named_with_its_place_and_without_its_value() {
         for (record, id, reason) in [
             (r#"{"userName":"secret@example.com"}"#, None, "missing field id at line 1 column 33"),
-            (r#"{"id":""}"#, None, "id is empty"),
+            (r#"{"id":""}"#, None, "id is empty, too long, or cannot stand in an address"),
+            (r#"{"id":".."}"#, None, "id is empty, too long, or cannot stand in an address"),
+            (r#"{"id":"x\ty"}"#, None, "id is empty, too long, or cannot stand in an address"),
             (r#"{"id":7}"#, None, "id: found integer, expected a string at line 1 column 7"),
             (
                 r#"{"id":"u1","roles":[{"value":"a"},{"value":5}]}"#,
@@ -202,6 +251,14 @@ mod tests {
             let expected = Unreadable { id: id.map(UserId::from), reason: reason.to_owned() };
             assert_eq!(user(record), Err(expected), "{record}");
         }
+    }
+
+    #[test]
+    fn a_page_with_too_many_records_is_refused() {
+        let list =
+            |records: usize| format!(r#"{{"totalResults":1,"Resources":[{}1]}}"#, "1,".repeat(records - 1));
+        assert!(page(list(MOST_RECORDS).as_bytes(), None).is_ok());
+        assert!(page(list(MOST_RECORDS + 1).as_bytes(), None).is_err());
     }
 
     #[test]

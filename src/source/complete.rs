@@ -42,7 +42,9 @@ impl Tally {
     pub(super) fn page(&mut self, records: u64, unreadable: u64, total: u64) {
         self.run.records += records;
         self.run.unreadable += unreadable;
-        self.run.total = total;
+        // A list that shrinks moves users to pages that have been read: who was seen before it shrank does not
+        // make up for them.
+        self.run.total = self.run.total.max(total);
     }
 
     /// So many of its users had not been read before.
@@ -54,6 +56,11 @@ impl Tally {
     /// Records in this run so far.
     pub(super) const fn records(&self) -> u64 {
         self.run.records
+    }
+
+    /// The run has shown far more records than there are users: its total cannot be believed.
+    pub(super) const fn endless(&self, page_size: u64) -> bool {
+        self.run.records > 2 * self.distinct + 10 * page_size
     }
 
     /// The run is over.
@@ -95,6 +102,28 @@ mod tests {
         assert_eq!(end(&[(10, 10, 10)]), Reading::Complete);
         assert_eq!(end(&[(0, 0, 0)]), Reading::Complete);
         assert_eq!(end(&[(10, 9, 9)]), Reading::Complete, "one came twice");
+    }
+
+    #[test]
+    fn a_list_that_shrank_while_it_was_read_is_read_again() {
+        let mut tally = Tally::default();
+        tally.page(100, 0, 200);
+        tally.page(99, 0, 199);
+        tally.new_users(199);
+        assert_eq!(tally.end_run(), Reading::Again);
+        tally.page(199, 0, 199);
+        tally.new_users(1);
+        assert_eq!(tally.end_run(), Reading::Complete);
+    }
+
+    #[test]
+    fn a_list_without_end_ends() {
+        let mut tally = Tally::default();
+        tally.page(5, 0, 1_000_000);
+        tally.new_users(5);
+        assert!(!tally.endless(5));
+        (0..12).for_each(|_| tally.page(5, 0, 1_000_000));
+        assert!(tally.endless(5));
     }
 
     #[test]

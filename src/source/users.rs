@@ -116,7 +116,8 @@ impl<'a> UserList<'a> {
         let batch = self.read(&page, start_index, read_at);
         let records = u64::try_from(page.resources.len()).unwrap_or(u64::MAX);
         self.tally.page(records, u64::try_from(batch.unreadable.len()).unwrap_or(u64::MAX), page.total);
-        let last = records == 0 || self.tally.records() >= page.total;
+        let page_size = u64::from(self.settings.page_size);
+        let last = records == 0 || self.tally.records() >= page.total || self.tally.endless(page_size);
         self.next = (!last).then(|| self.tally.records() + 1);
         Ok(Some(batch))
     }

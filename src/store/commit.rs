@@ -4,6 +4,7 @@
 //! equal one leaves it alone with its attempts and its due time, and "nothing to do" takes it away. A user
 //! whom delivery touched since he was read gets no new operation from that reading: he is read again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sqlx::SqliteConnection;
@@ -43,7 +44,7 @@ pub struct Commit<'a> {
     /// Users who were asked for by id and are no more.
     pub gone: &'a [UserId],
     /// Users whose record could not be read: they are read again, by id.
-    pub unreadable: &'a [UserId],
+    pub unreadable: &'a BTreeSet<UserId>,
     /// Our clock.
     pub now: Timestamp,
 }

@@ -103,8 +103,17 @@ impl Store {
 
     /// A transaction that writes: it takes the write lock at once, because one that reads first and
     /// writes later fails whenever another process wrote in between.
+    ///
+    /// When the disk is full, SQLite rolls back by itself, and the connection is left believing that it is
+    /// still inside a transaction: it is replaced.
     async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+        match self.writer.begin_with("BEGIN IMMEDIATE").await {
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                self.writer.acquire().await?.close().await?;
+                Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+            }
+            other => Ok(other?),
+        }
     }
 
     /// Staged rows of a pass that did not end, and leases of a process that is no more.

@@ -53,7 +53,8 @@ fn wrong_credentials_end_with_77() {
     let rig = Rig::still(users(5));
     rig.faults(Faults { reject_token_credentials: true, ..Faults::default() });
     for command in ["sync", "plan"] {
-        let ran = rig.run(&[command]).ended(77).complains("no token: ").complains("credentials are wrong");
+        let ran =
+            rig.run(&[command]).ended(77).complains("token endpoint: ").complains("credentials are wrong");
         assert!(!ran.stderr.contains(CLIENT_SECRET));
     }
     assert_eq!(rig.stats().count("POST /oauth/token"), 2, "wrong credentials are not tried again");
@@ -74,7 +75,7 @@ fn a_tenant_that_is_not_there_or_talks_nonsense_is_given_up_with_the_right_code(
     let [sync, plan, outage, nonsense] = ran;
     for ran in [sync, plan] {
         ran.ended(69).complains(
-            "rosterd: acme: users could not be read: users from position 1 on: no token: no connection",
+            "rosterd: acme: users could not be read: users from position 1 on: token endpoint: no connection",
         );
     }
     outage.ended(69).complains("users from position 1 on").complains("503");
