@@ -30,6 +30,20 @@ impl Exit {
     pub const fn code(self) -> u8 {
         self as u8
     }
+
+    /// Of the ends of two tenants the worse: refused, unreachable, failed, something left, changes, done.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        let rank = |exit: Self| match exit {
+            Self::Done => 0,
+            Self::Changes => 1,
+            Self::Left => 2,
+            Self::Failed => 3,
+            Self::Unavailable => 4,
+            Self::Refused | Self::Usage | Self::Config => 5,
+        };
+        if rank(other) > rank(self) { other } else { self }
+    }
 }
 
 impl From<Exit> for ExitCode {

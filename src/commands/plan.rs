@@ -4,9 +4,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::select::Selected;
-use super::{CommandError, Exit, answer};
+use super::{CommandError, Exit, answer, complain};
 use crate::config::{self, Sources};
 use crate::daemon::{self, Parts};
+use crate::plan::Plan;
 use crate::store::{Store, StoreError, TenantState};
 
 /// Show what sync would do, and change nothing; exit code 2 when there are changes
@@ -35,26 +36,39 @@ pub async fn run(args: PlanArgs, sources: &Sources) -> Result<Exit, CommandError
     };
     let tenants = args.selected.of(settings)?;
     let parts = Parts::default();
-    let mut plans = Vec::new();
+    let (mut exit, mut text, mut values) = (Exit::Done, String::new(), Vec::new());
     for tenant in tenants {
         let state = match &store {
             Some(store) => store.tenant(&tenant.name).await?,
             None => TenantState::default(),
         };
-        let plan = daemon::preview(&tenant, &state, args.full, &parts).await;
-        plans.push(plan.map_err(|error| CommandError::Preview {
-            tenant: tenant.name.to_string(),
-            error: Box::new(error),
-        })?);
+        let own = match daemon::preview(&tenant, &state, args.full, &parts).await {
+            Ok(plan) => {
+                text.push_str(&plan.to_text());
+                values.push(json!(plan));
+                exit_of(&plan)
+            }
+            Err(error) => {
+                let error = CommandError::Preview { tenant: tenant.name.to_string(), error: Box::new(error) };
+                complain(&error.to_string());
+                values.push(json!({
+                    "tenant": tenant.name,
+                    "error": error.to_string(),
+                    "exit_code": error.exit().code(),
+                }));
+                error.exit()
+            }
+        };
+        exit = exit.worse(own);
     }
-    if args.json {
-        answer(&format!("{:#}\n", json!({ "plans": plans })))?;
-    } else {
-        answer(&plans.iter().map(crate::plan::Plan::to_text).collect::<String>())?;
-    }
-    Ok(match plans {
-        plans if plans.iter().any(|plan| !plan.changes.is_empty()) => Exit::Changes,
-        plans if plans.iter().any(|plan| plan.unreadable > 0 || !plan.complete) => Exit::Left,
+    answer(&if args.json { format!("{:#}\n", json!({ "tenants": values })) } else { text })?;
+    Ok(exit)
+}
+
+fn exit_of(plan: &Plan) -> Exit {
+    match plan {
+        plan if !plan.changes.is_empty() => Exit::Changes,
+        plan if plan.unreadable > 0 || !plan.complete => Exit::Left,
         _ => Exit::Done,
-    })
+    }
 }

@@ -12,11 +12,9 @@ pub async fn run(sources: &Sources) -> Result<Exit, CommandError> {
     let settings = config::load(sources)?;
     let reload = || config::load(sources).map_err(|faults| faults.to_string().replace('\n', "; "));
     let ended = daemon::run(settings, &reload, Signals::listen()?, &Parts::default()).await?;
+    tracing::info!("stopped");
     Ok(match ended {
-        Ended::Stopped => {
-            tracing::info!("stopped");
-            Exit::Done
-        }
+        Ended::Stopped => Exit::Done,
         Ended::Cut | Ended::Died => Exit::Failed,
     })
 }

@@ -109,8 +109,8 @@ fn to_json(name: &str, status: &TenantStatus) -> Value {
             "in_flight": operations.in_flight,
             "stale": operations.stale,
             "held": operations.held,
-            "dead": operations.dead,
-            "done": operations.done,
+            "dead_letters": operations.dead,
+            "delivered": operations.done,
         },
         "passes": status.passes.iter().map(pass_json).collect::<Vec<_>>(),
     })

@@ -82,7 +82,7 @@ fn report(ends: &[Result<End, CommandError>], as_json: bool) -> Result<Exit, Com
             }
         };
         values.push(value(name, end, own));
-        exit = worse(exit, own);
+        exit = exit.worse(own);
     }
     answer(&if as_json { format!("{:#}\n", json!({ "tenants": values })) } else { text })?;
     Ok(exit)
@@ -144,16 +144,4 @@ fn exit_of(end: &SyncEnd) -> Exit {
         _ if left > 0 || end.report.result != PassResult::Ok => Exit::Left,
         _ => Exit::Done,
     }
-}
-
-/// Of several tenants the worst end counts: refused, unreachable, failed, something left, done.
-fn worse(one: Exit, other: Exit) -> Exit {
-    let rank = |exit: Exit| match exit {
-        Exit::Done => 0,
-        Exit::Left => 1,
-        Exit::Failed => 2,
-        Exit::Unavailable => 3,
-        _ => 4,
-    };
-    if rank(other) > rank(one) { other } else { one }
 }

@@ -48,6 +48,11 @@ impl Signals {
         Self { system: None, stop }
     }
 
+    /// The next one, whatever it asks.
+    pub async fn any(&mut self) {
+        self.next().await;
+    }
+
     /// The next one.
     pub(super) async fn next(&mut self) -> Asked {
         if let Some(system) = &mut self.system {

@@ -252,7 +252,7 @@ impl Passes {
             let read_at = clock.now();
             (read_by_id(&self.client, &id, self.list.role_attribute, clock, *chance).await, id, read_at)
         };
-        let mut answered = self.client.answered();
+        let (mut answered, mut in_a_row) = (self.client.answered(), 0);
         let mut users = stream::iter(ids).map(read).buffer_unordered(REREADS_AT_ONCE);
         while let Some((user, id, read_at)) = users.next().await {
             readings.totals.pages += 1;
@@ -268,10 +268,13 @@ impl Passes {
                 Err(error) if matches!(error.failure.verdict, Verdict::NotSent | Verdict::Unauthorized) => {
                     return Err(error.into());
                 }
-                // Nobody is answered: the tenant is away, and the others would not be read either.
-                Err(error) if self.client.answered() == answered => return Err(error.into()),
                 Err(error) => {
+                    in_a_row = if self.client.answered() == answered { in_a_row + 1 } else { 1 };
                     answered = self.client.answered();
+                    // Nobody is answered: the tenant is away, and the others would not be read either.
+                    if in_a_row >= REREADS_AT_ONCE {
+                        return Err(error.into());
+                    }
                     warn!(user = %id, reason = %telemetry::redact::text(&error.failure.reason), "record cannot be read");
                     readings.totals.unreadable += 1;
                     readings.unreadable.insert(id);

@@ -1,6 +1,6 @@
 //! What a pass would do, without a store: the same reading and the same decisions, rendered.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap};
 
 use tracing::warn;
 
@@ -9,7 +9,7 @@ use super::connect::{client, list_settings};
 use super::parts::Parts;
 use super::pass::PassError;
 use crate::config::TenantSettings;
-use crate::model::{PassKind, Since, UserId};
+use crate::model::{PassKind, Since, Timestamp, UserId};
 use crate::plan::{self, Change, Plan};
 use crate::source::{Reading, UserList};
 use crate::store::TenantState;
@@ -49,7 +49,8 @@ pub async fn preview(
     let kind = if full { PassKind::Sweep } else { next_pass(&history) };
     let since = state.watermark.filter(|_| kind == PassKind::Delta);
     let mut users = UserList::new(&client, &list, since, &parts.clock, parts.chance);
-    let mut seen: HashSet<UserId> = HashSet::new();
+    let mut seen: HashMap<UserId, Option<Timestamp>> = HashMap::new();
+    let mut changes = BTreeMap::new();
     let mut plan = Plan {
         tenant: settings.name.to_string(),
         kind: kind.as_str(),
@@ -68,17 +69,22 @@ pub async fn preview(
         }
         let mut new = 0;
         for user in batch.users {
-            if seen.insert(user.id.clone()) {
-                new += 1;
-                plan.changes.extend(
-                    plan::decide(&user, &settings.mapping, settings.policy).as_ref().map(Change::from),
-                );
+            let before = seen.insert(user.id.clone(), user.last_modified);
+            new += u64::from(before.is_none());
+            // Of a user who is read twice the later record counts, as in a pass.
+            if before.flatten().is_some_and(|before| user.last_modified.is_some_and(|now| now < before)) {
+                seen.insert(user.id, before.flatten());
+                continue;
             }
+            match plan::decide(&user, &settings.mapping, settings.policy) {
+                Some(operation) => changes.insert(user.id, Change::from(&operation)),
+                None => changes.remove(&user.id),
+            };
         }
         plan.users_read += new;
         users.new_users(new);
     }
+    plan.changes = changes.into_values().collect();
     plan.complete = users.reading() == Reading::Complete;
-    plan.changes.sort_unstable_by(|a, b| a.user.cmp(&b.user));
     Ok(plan)
 }

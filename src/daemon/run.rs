@@ -34,9 +34,9 @@ const PRUNE_EVERY: Duration = Duration::from_hours(1);
 /// How the daemon ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// A signal, and everything in flight was finished.
+    /// A signal, and what was in flight had its time to finish.
     Stopped,
-    /// A signal, and something in flight was not finished in time; it is sent again after the next start.
+    /// A second signal; what was in flight is sent again after the next start.
     Cut,
     /// A part of the daemon died.
     Died,
@@ -72,6 +72,7 @@ pub async fn run(
     let ended = loop {
         warn_of_keys(&settings);
         let grace = settings.shutdown_grace;
+        store.clear(parts.clock.now()).await?;
         let running = Running::start(settings, &store, parts)?;
         tell_systemd(&[sd_notify::NotifyState::Ready]);
         match running.until(&mut signals, reload, grace).await {
@@ -125,20 +126,11 @@ impl Running {
         loop {
             tokio::select! {
                 asked = signals.next() => match asked {
-                    Asked::Stop(signal) => {
-                        info!(reason = signal, "stopping");
-                        tell_systemd(&[sd_notify::NotifyState::Stopping]);
-                        return Next::End(self.finish(signals, grace).await);
-                    }
+                    Asked::Stop(signal) => return Next::End(self.stop(signal, signals, grace).await),
                     Asked::Reload => {
                         tell_systemd(&reloading());
                         match reload() {
-                            Ok(settings) => {
-                                return match self.finish(signals, grace).await {
-                                    Ended::Stopped => Next::Start(Box::new(settings)),
-                                    other => Next::End(other),
-                                };
-                            }
+                            Ok(settings) => return self.make_way(settings, signals, grace).await,
                             Err(reason) => {
                                 error!(reason, "configuration refused");
                                 tell_systemd(&[sd_notify::NotifyState::Ready]);
@@ -157,28 +149,68 @@ impl Running {
         }
     }
 
-    /// Stops leasing and reading, and waits for what is in flight; a second signal cuts it short.
-    async fn finish(&mut self, signals: &mut Signals, grace: Duration) -> Ended {
+    /// Ends the tenants for a new configuration. What takes longer than the grace is cut and sent again after
+    /// the start; a stop meanwhile is a first stop.
+    async fn make_way(mut self, settings: Settings, signals: &mut Signals, grace: Duration) -> Next {
+        self.close();
+        tokio::select! {
+            finished = timeout(grace, rest(&mut self.tasks)) => {
+                if finished.is_err() {
+                    warn!("stopped with operations in flight");
+                }
+                self.tasks.shutdown().await;
+                Next::Start(Box::new(settings))
+            }
+            signal = stop_asked(signals) => Next::End(self.stop(signal, signals, grace).await),
+            never = feed_watchdog() => match never {},
+        }
+    }
+
+    async fn stop(&mut self, signal: &'static str, signals: &mut Signals, grace: Duration) -> Ended {
+        info!(reason = signal, "stopping");
+        tell_systemd(&[sd_notify::NotifyState::Stopping]);
+        self.finish(signals, grace).await
+    }
+
+    /// Stops leasing and reading.
+    fn close(&self) {
         self.stop.cancel();
         for limiter in &self.limiters {
             limiter.close();
         }
-        let all = async { while self.tasks.join_next().await.is_some() {} };
+    }
+
+    /// Stops leasing and reading, and waits for what is in flight; a second signal cuts it short.
+    async fn finish(&mut self, signals: &mut Signals, grace: Duration) -> Ended {
+        self.close();
         let ended = tokio::select! {
-            finished = timeout(grace, all) => if finished.is_ok() { Ended::Stopped } else { Ended::Cut },
-            () = second_stop(signals) => Ended::Cut,
+            finished = timeout(grace, rest(&mut self.tasks)) => {
+                if finished.is_err() {
+                    warn!("stopped with operations in flight");
+                }
+                Ended::Stopped
+            }
+            _ = stop_asked(signals) => {
+                warn!("stopped with operations in flight");
+                Ended::Cut
+            }
             never = feed_watchdog() => match never {},
         };
-        if ended == Ended::Cut {
-            warn!("stopped with operations in flight");
-        }
         self.tasks.shutdown().await;
         ended
     }
 }
 
-async fn second_stop(signals: &mut Signals) {
-    while signals.next().await == Asked::Reload {}
+async fn rest(tasks: &mut JoinSet<()>) {
+    while tasks.join_next().await.is_some() {}
+}
+
+async fn stop_asked(signals: &mut Signals) -> &'static str {
+    loop {
+        if let Asked::Stop(signal) = signals.next().await {
+            return signal;
+        }
+    }
 }
 
 /// One tenant: passes by its schedules, and delivery beside them.
@@ -192,7 +224,13 @@ async fn tend(tenant: Tenant, store: Store, parts: Parts, stop: CancellationToke
     };
     let round =
         Round { name, passes: &passes, store: &store, parts: &parts, cadence: &cadence, stale, stop: &stop };
-    tokio::join!(round.pass(ticks, &wake, &committed), deliver(&mut pump, &wake, &committed, &stop));
+    // Passes that end before their time end the tenant, and whoever watches it is told by that.
+    let own = stop.child_token();
+    let passing = async {
+        round.pass(ticks, &wake, &committed).await;
+        own.cancel();
+    };
+    tokio::join!(passing, deliver(&mut pump, &wake, &committed, &own));
 }
 
 fn scheduler_failed(tenant: &TenantId, error: &JobSchedulerError) {

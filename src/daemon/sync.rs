@@ -95,7 +95,9 @@ async fn deliver(
             return Ok(None);
         }
         tokio::select! {
-            report = tenant.passes.run(PassKind::Reread) => drop(report?),
+            report = tenant.passes.run(PassKind::Reread) => {
+                report?;
+            }
             () = over() => {
                 limiter.close();
                 store.break_off(&tenant.name, clock.now()).await?;

@@ -168,30 +168,34 @@ impl Client {
         self.call(call).await.map(drop)
     }
 
-    /// Whether the tenant says that it honours `If-Match` (RFC 7643 §5). Asked once, when first needed; a
-    /// tenant without a `ServiceProviderConfig` does not.
+    /// Whether the tenant says that it honours `If-Match` (RFC 7643 §5). Asked when first needed, and again
+    /// until there is an answer: a tenant that cannot say, after some tries, does not for the time being.
     ///
     /// # Errors
-    /// When the tenant cannot be asked now.
+    /// When no call can be made now.
     pub async fn honours_if_match(&self) -> Result<bool, Failure> {
-        let ask = async {
-            let url = self.url(&["ServiceProviderConfig"]);
-            let template = "/ServiceProviderConfig";
-            let call = Call {
-                method: Method::GET,
-                template,
-                url,
-                body: None,
-                if_match: None,
-                limit: Some(MAX_ANSWER),
-            };
-            match self.call(call).await {
-                Ok(answer) => Ok(wire::etag_supported(&answer.body)),
-                Err(failure) if failure.verdict.answered() || failure.status == Some(404) => Ok(false),
-                Err(failure) => Err(failure),
+        const TRIES: u32 = 3;
+        for _ in 0..TRIES {
+            let asked = self.0.etags.get_or_try_init(|| self.asks_for_etags()).await;
+            match asked {
+                Ok(honours) => return Ok(*honours),
+                Err(failure) if matches!(failure.verdict, Verdict::Unavailable { .. }) => {}
+                Err(failure) => return Err(failure),
             }
-        };
-        self.0.etags.get_or_try_init(|| ask).await.copied()
+        }
+        Ok(false)
+    }
+
+    async fn asks_for_etags(&self) -> Result<bool, Failure> {
+        let url = self.url(&["ServiceProviderConfig"]);
+        let template = "/ServiceProviderConfig";
+        let limit = Some(MAX_ANSWER);
+        match self.call(Call { method: Method::GET, template, url, body: None, if_match: None, limit }).await
+        {
+            Ok(answer) => Ok(wire::etag_supported(&answer.body)),
+            Err(failure) if failure.verdict.answered() || failure.status == Some(404) => Ok(false),
+            Err(failure) => Err(failure),
+        }
     }
 
     fn on_user(&self, method: Method, id: &UserId) -> Call<'static> {
@@ -236,10 +240,12 @@ impl Client {
         let permit = inner.limiter.permit().await?;
         let token = inner.auth.token().await?;
         inner.calls.fetch_add(1, Ordering::Relaxed);
-        let response =
-            self.request(call, &token).send().await.map_err(|error| {
-                Failure::local(Verdict::Unavailable { wait: None }, transport_reason(&error))
-            })?;
+        let response = self.request(call, &token).send().await.map_err(|error| {
+            // What cannot even be written down as a request is the operation's fault, not the tenant's.
+            let verdict =
+                if error.is_builder() { Verdict::Rejected } else { Verdict::Unavailable { wait: None } };
+            Failure::local(verdict, transport_reason(&error))
+        })?;
         let headers = response.headers().clone();
         let answer = receive(response, call.limit).await?;
         if answer.success() {

@@ -122,7 +122,7 @@ impl Limiter {
         if let Some(pause) = pause {
             self.0.changed.notify_waiters();
             let retry_at = self.0.clock.now().plus(pause);
-            warn!(%retry_at, rate_per_second = self.rate(), "tenant paused");
+            warn!(%retry_at, rate_per_second = (self.rate() * 100.0).round() / 100.0, "tenant paused");
         }
     }
 

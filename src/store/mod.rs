@@ -104,7 +104,7 @@ impl Store {
     /// A transaction that writes: it takes the write lock at once, because one that reads first and
     /// writes later fails whenever another process wrote in between.
     ///
-    /// When the disk is full, SQLite rolls back by itself, and the connection is left believing that it is
+    /// When the disk is full, `SQLite` rolls back by itself, and the connection is left believing that it is
     /// still inside a transaction: it is replaced.
     async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         match self.writer.begin_with("BEGIN IMMEDIATE").await {
@@ -116,8 +116,12 @@ impl Store {
         }
     }
 
-    /// Staged rows of a pass that did not end, and leases of a process that is no more.
-    async fn clear(&self, now: Timestamp) -> Result<(), StoreError> {
+    /// Clears away what is half done: staged rows of a pass that did not end, and leases of whoever is no more.
+    /// Nothing may be reading or delivering.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn clear(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         sqlx::query("DELETE FROM staged_users").execute(&mut *tx).await?;
         sqlx::query("DELETE FROM staged_operations").execute(&mut *tx).await?;

@@ -15,7 +15,7 @@ fn status_tells_how_far_a_tenant_is() {
     rig.sync();
     let status = rig.status();
     let operations =
-        json!({ "ready": 0, "in_flight": 0, "stale": 0, "held": 0, "dead": 0, "done": misplaced });
+        json!({ "ready": 0, "in_flight": 0, "stale": 0, "held": 0, "dead_letters": 0, "delivered": misplaced });
     assert_eq!(
         (&status["users"], &status["rereads"], &status["operations"]),
         (&json!(30), &json!(0), &operations)

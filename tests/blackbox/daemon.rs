@@ -69,7 +69,7 @@ fn sigterm_finishes_what_is_in_flight_and_leaves_the_rest_for_later() {
     assert!(sent < misplaced, "it was stopped in the middle: {sent} of {misplaced}");
     assert_eq!(rig.stats().in_flight, 0);
     let operations = rig.status()["operations"].take();
-    assert_eq!((operations["done"].as_u64(), operations["in_flight"].as_u64()), (Some(sent), Some(0)));
+    assert_eq!((operations["delivered"].as_u64(), operations["in_flight"].as_u64()), (Some(sent), Some(0)));
     assert_eq!(operations["ready"].as_u64(), Some(misplaced - sent));
     assert_eq!(ended.said("operation delivered") as u64, sent);
 
@@ -139,7 +139,9 @@ fn a_stop_waits_no_longer_than_its_grace() {
     until("delivery is under way", || rig.patches() >= 4);
     rig.faults(Faults { timeout_rate: 1.0, ..Faults::default() });
     until("calls hang", || rig.stats().faults.contains_key(&Fault::Timeout));
-    daemon.stop().with(1);
+    let ended = daemon.stop().with(0);
+    assert_eq!(ended.said("stopped with operations in flight"), 1);
+    assert_eq!(ended.said("stopped"), 1);
     rig.faults(Faults::default());
     rig.sync();
     rig.assert_right();
@@ -275,7 +277,7 @@ fn an_outage_is_survived_without_a_dead_letter() {
     until_right(&rig);
     daemon.until_said("tenant answers again");
     daemon.stop().with(0);
-    assert_eq!(rig.status()["operations"]["dead"], 0);
+    assert_eq!(rig.status()["operations"]["dead_letters"], 0);
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn a_plan_names_every_change_and_makes_none() {
     let plan = rig.run(&["plan", "--json"]).ended(2).json();
     assert_eq!(
         plan,
-        json!({ "plans": [{
+        json!({ "tenants": [{
             "tenant": TENANT, "kind": "sweep", "since": null, "users_read": 80, "unreadable": 0, "complete": true,
             "changes": expected,
         }]})
@@ -71,7 +71,7 @@ fn a_plan_with_nothing_in_it_ends_with_0_and_moves_nothing() {
     rig.set_roles(&user.id, &["HR_FINANCE"]);
     for _ in 0..2 {
         let plan = rig.run(&["plan", "--json"]).ended(2).json();
-        assert_eq!(plan["plans"][0]["changes"], json!(expected(&rig)));
+        assert_eq!(plan["tenants"][0]["changes"], json!(expected(&rig)));
     }
     assert_eq!((rig.status(), rig.patches()), (status, patches));
 }

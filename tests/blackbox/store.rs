@@ -109,7 +109,7 @@ impl Bench {
             mapping_digest: None,
             sweep_wanted: false,
             since: None,
-            unreadable: &std::collections::BTreeSet::new(),
+            unreadable: &BTreeSet::new(),
             gone: &[],
             now,
         }))

@@ -159,7 +159,7 @@ fn several_tenants_are_kept_apart() {
     assert_eq!(other.teams(), before);
     rig.run(&["sync", "--tenant", "nobody"]).ended(64).complains("there is acme, other");
 
-    rig.run(&["sync"]).ended(0).says("other: sweep pass 3 ok: 60 users read");
+    rig.run(&["sync"]).ended(0).says("other: sweep pass ").says(" ok: 60 users read");
     for user in other.tenant().users() {
         assert_eq!(user.teams, wanted(&user, &[("HR_SALES", &["team-sales"])]));
     }

@@ -191,11 +191,11 @@ fn a_wrong_configuration_is_noticed_before_all_users_are_dead_letters() {
     let operations = &tenant.status()["operations"];
     assert_eq!(tenant.writes(), 10);
     assert_eq!(
-        operations["dead"].as_u64().unwrap() + operations["ready"].as_u64().unwrap(),
+        operations["dead_letters"].as_u64().unwrap() + operations["ready"].as_u64().unwrap(),
         40,
         "{operations}"
     );
-    assert!(operations["dead"].as_u64().unwrap() <= 10, "{operations}");
+    assert!(operations["dead_letters"].as_u64().unwrap() <= 10, "{operations}");
 }
 
 #[test]

@@ -7,11 +7,12 @@ mod hr;
 mod progress;
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use tokio::sync::OnceCell;
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -68,18 +69,21 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<Exit> {
     let stop = CancellationToken::new();
     let reload = || Err("the demo has no file to reload".to_owned());
     let daemon = daemon::run(settings, &reload, Signals::only(stop.clone()), &parts);
+    let signals = Signals::listen().context("signals cannot be received")?;
+    let board = Board { database, store: OnceCell::new(), watch: parts.watch.clone() };
     let show = async {
-        let shown = show(args, &practice, &parts, &database).await;
+        let shown = show(args, &practice, &parts, &board, signals).await;
+        board.close().await;
         stop.cancel();
         shown
     };
     let (ended, shown) = tokio::join!(daemon, show);
-    let (mut summary, changes) = shown?;
     let verified = check::verify(practice.tenant(), &practice::mapping(), &before);
     let stats = practice.tenant().stats();
     practice.stop().await;
     folder.close().context("the temporary folder cannot be removed")?;
     let ended = ended?;
+    let (mut summary, changes) = shown?;
     let _ = writeln!(
         summary,
         "{changes} role changes in HR; the tenant saw {} calls, {} of them one too many (429), and {} PATCHes that changed nothing",
@@ -99,7 +103,8 @@ async fn show(
     args: DemoArgs,
     practice: &Practice,
     parts: &Parts,
-    database: &Path,
+    board: &Board,
+    mut signals: Signals,
 ) -> anyhow::Result<(String, u64)> {
     let began = parts.clock.instant();
     let whole = Duration::from_secs(args.seconds);
@@ -115,16 +120,16 @@ async fn show(
         drop(timeout(whole.mul_f64(0.8), changing).await);
         sleep_until(began + whole).await;
     };
-    let watching = watch(&mut progress, &parts.watch, database);
+    let watching = watch(&mut progress, board);
     tokio::select! {
         () = working => {}
-        pressed = tokio::signal::ctrl_c() => pressed.context("cannot listen for Ctrl-C")?,
+        () = signals.any() => complain("ending: the daemon finishes first; once more breaks it off"),
         failed = watching => return Err(failed),
     }
-    let settling = settled(&mut progress, &parts.watch, database);
+    let settling = settled(&mut progress, board);
     let last = tokio::select! {
         last = timeout(SETTLE, settling) => last.unwrap_or_else(|_| Err(anyhow::anyhow!("changes are still waiting after {} s", SETTLE.as_secs()))),
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("broken off")),
+        () = signals.any() => Err(anyhow::anyhow!("broken off")),
     };
     progress.finish();
     let summary = last?.summary(parts.clock.instant().saturating_duration_since(began));
@@ -132,9 +137,9 @@ async fn show(
 }
 
 /// Shows progress for as long as it is let; comes back only when it fails.
-async fn watch(progress: &mut Progress, watch: &Watch, database: &Path) -> anyhow::Error {
+async fn watch(progress: &mut Progress, board: &Board) -> anyhow::Error {
     loop {
-        match snapshot(watch, database).await {
+        match board.snapshot().await {
             Ok(Some(snapshot)) => progress.show(&snapshot),
             Ok(None) => {}
             Err(error) => return error,
@@ -144,10 +149,10 @@ async fn watch(progress: &mut Progress, watch: &Watch, database: &Path) -> anyho
 }
 
 /// Waits until two passes after another found nothing to do and nothing waits.
-async fn settled(progress: &mut Progress, watch: &Watch, database: &Path) -> anyhow::Result<Snapshot> {
+async fn settled(progress: &mut Progress, board: &Board) -> anyhow::Result<Snapshot> {
     let mut since: Option<Snapshot> = None;
     loop {
-        if let Some(now) = snapshot(watch, database).await? {
+        if let Some(now) = board.snapshot().await? {
             progress.show(&now);
             let quiet = since.as_ref().is_some_and(|since| since.planned == now.planned) && now.waiting == 0;
             match &since {
@@ -160,14 +165,29 @@ async fn settled(progress: &mut Progress, watch: &Watch, database: &Path) -> any
     }
 }
 
-/// The numbers of the moment; `None` before the daemon has made its database.
-async fn snapshot(watch: &Watch, database: &Path) -> anyhow::Result<Option<Snapshot>> {
-    let tenant = TenantId::from(TENANT);
-    let Some(watched) = watch.tenant(&tenant) else { return Ok(None) };
-    let store = Store::beside(database).await?;
-    let (operations, waiting) = (store.operation_counts(&tenant).await?, store.open_work(&tenant).await?);
-    store.close().await;
-    Ok(Some(Snapshot::new(&watched, waiting, operations.dead)))
+/// Where the numbers stand: in the daemon, and in its database once there is one.
+struct Board {
+    database: PathBuf,
+    store: OnceCell<Store>,
+    watch: Watch,
+}
+
+impl Board {
+    /// The numbers of the moment; `None` before the daemon has made its database.
+    async fn snapshot(&self) -> anyhow::Result<Option<Snapshot>> {
+        let tenant = TenantId::from(TENANT);
+        let Some(watched) = self.watch.tenant(&tenant) else { return Ok(None) };
+        let store = self.store.get_or_try_init(|| Store::beside(&self.database)).await?;
+        let (operations, waiting) = (store.operation_counts(&tenant).await?, store.open_work(&tenant).await?);
+        Ok(Some(Snapshot::new(&watched, waiting, operations.dead)))
+    }
+
+    /// Closes the database, so that its folder can go.
+    async fn close(&self) {
+        if let Some(store) = self.store.get() {
+            store.close().await;
+        }
+    }
 }
 
 fn settings(practice: &Practice, folder: &Path, rate: f64) -> anyhow::Result<Settings> {
