@@ -14,8 +14,7 @@ fn status_tells_how_far_a_tenant_is() {
     let misplaced = rig.misplaced().len();
     rig.sync();
     let status = rig.status();
-    let operations =
-        json!({ "ready": 0, "in_flight": 0, "stale": 0, "held": 0, "dead_letters": 0, "delivered": misplaced });
+    let operations = json!({ "ready": 0, "in_flight": 0, "stale": 0, "held": 0, "dead_letters": 0, "delivered": misplaced });
     assert_eq!(
         (&status["users"], &status["rereads"], &status["operations"]),
         (&json!(30), &json!(0), &operations)

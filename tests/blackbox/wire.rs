@@ -1,12 +1,14 @@
 //! What goes over the wire, byte for byte, and what answers lead to.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rosterd::model::Timestamp;
 use serde_json::{Value, json};
 use wiremock::ResponseTemplate;
 
+use crate::database::execute;
+use crate::process::{Daemon, until};
 use crate::scripted::{Scripted, etags, header, list, parameter, refusal, user};
 
 /// A tenant with these users that takes every PATCH.
@@ -174,28 +176,61 @@ fn a_gateways_404_is_tried_again() {
     assert_eq!(tenant.named("PATCH /Users/u-1").len(), 2);
 }
 
-/// Ten users in a row with the same refusal: the configuration is wrong, and the rest is left alone.
+/// Ten users in a row with the same refusal: the configuration is wrong, and the rest is left alone, what was in
+/// flight at that moment included.
 #[test]
 fn a_wrong_configuration_is_noticed_before_all_users_are_dead_letters() {
-    let tenant = Scripted::new(move |name, _| match name {
-        "GET /Users" => {
-            let users: Vec<Value> =
-                (0..40).map(|number| user(&format!("u-{number}"), &["HR_SALES"], &[])).collect();
-            Some(list(&users))
+    for workers in [1, 10] {
+        let tenant = Scripted::new(move |name, _| match name {
+            "GET /Users" => {
+                let users: Vec<Value> =
+                    (0..40).map(|number| user(&format!("u-{number}"), &["HR_SALES"], &[])).collect();
+                Some(list(&users))
+            }
+            _ if name.starts_with("PATCH") => Some(refusal(400, "team 'team-sales' does not exist")),
+            _ => None,
+        });
+        tenant.set(&format!("delivery.workers = {workers}"));
+        tenant.run(&["sync"]).ended(3).says("(operations rejected)").complains("tenant quarantined");
+        let operations = &tenant.status()["operations"];
+        assert!(tenant.writes() < 10 + workers, "{workers} workers");
+        assert_eq!(operations["dead_letters"], 10, "{workers} workers: {operations}");
+        assert_eq!(operations["ready"], 30, "{workers} workers: {operations}");
+    }
+}
+
+/// What waits is sent once a list has been read, not once a single user has: the others' lists may be old.
+#[test]
+fn users_who_are_read_again_do_not_let_old_operations_go() {
+    let refuses = Arc::new(AtomicBool::new(false));
+    let tenant = Scripted::new({
+        let refuses = refuses.clone();
+        move |name, _| match name {
+            "GET /Users" if refuses.load(Ordering::SeqCst) => Some(refusal(403, "not now")),
+            "GET /Users" => {
+                let users: Vec<Value> =
+                    (0..5).map(|number| user(&format!("u-{number}"), &["HR_SALES"], &[])).collect();
+                Some(list(&users))
+            }
+            "GET /Users/u-0" => Some(ResponseTemplate::new(200).set_body_json(user("u-0", &[], &[]))),
+            _ if name.starts_with("PATCH") => Some(ResponseTemplate::new(204)),
+            _ => None,
         }
-        _ if name.starts_with("PATCH") => Some(refusal(400, "team 'team-sales' does not exist")),
-        _ => None,
     });
-    tenant.set("delivery.workers = 1");
-    tenant.run(&["sync"]).ended(3).says("(operations rejected)").complains("tenant quarantined");
-    let operations = &tenant.status()["operations"];
-    assert_eq!(tenant.writes(), 10);
-    assert_eq!(
-        operations["dead_letters"].as_u64().unwrap() + operations["ready"].as_u64().unwrap(),
-        40,
-        "{operations}"
-    );
-    assert!(operations["dead_letters"].as_u64().unwrap() <= 10, "{operations}");
+    tenant.set("schedule = \"* * * * * *\"");
+    tenant.run(&["sync", "--wait", "0s"]).ended(3);
+    let before = tenant.writes();
+    refuses.store(true, Ordering::SeqCst);
+    execute(&tenant.database(), "INSERT INTO rereads (tenant, user_id) VALUES ('acme', 'u-0')");
+    let daemon = Daemon::start(&tenant);
+    until("a pass has read him again", || {
+        daemon.lines().iter().any(|line| line["kind"] == "reread" && line["result"] == "ok")
+    });
+    // Two more passes that fail: time enough for whoever delivers too early.
+    let lists = tenant.named("GET /Users").len();
+    until("lists are refused again", || tenant.named("GET /Users").len() > lists + 1);
+    daemon.stop().with(0);
+    assert_eq!(tenant.writes(), before, "lists that may be old were sent");
 }
 
 #[test]
