@@ -1,6 +1,7 @@
 //! Which pass comes next. Pure.
 
-use crate::model::{PassKind, Timestamp};
+use crate::model::{PassKind, Since, Timestamp};
+use crate::store::TenantState;
 
 /// What decides it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,6 +18,22 @@ pub struct History {
     pub since_broken: bool,
     /// The rules in the configuration are not those that the last sweep applied.
     pub mapping_changed: bool,
+}
+
+impl History {
+    /// What the database knows of a tenant, beside the digest of the rules in the configuration and the last
+    /// moment at which its schedule asked for a sweep.
+    #[must_use]
+    pub fn of(state: &TenantState, mapping_digest: &str, sweep_asked: Option<Timestamp>) -> Self {
+        Self {
+            watermark: state.watermark,
+            last_sweep: state.last_sweep,
+            sweep_asked,
+            sweep_wanted: state.sweep_wanted,
+            since_broken: state.since == Some(Since::Broken),
+            mapping_changed: state.mapping_digest.as_deref() != Some(mapping_digest),
+        }
+    }
 }
 
 /// A delta pass, unless a sweep is due: because nothing has been read yet, because the rules have changed,

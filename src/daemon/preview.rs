@@ -9,7 +9,7 @@ use super::connect::{client, list_settings};
 use super::parts::Parts;
 use super::pass::PassError;
 use crate::config::TenantSettings;
-use crate::model::{PassKind, Since, Timestamp, UserId};
+use crate::model::{PassKind, Timestamp, UserId};
 use crate::plan::{self, Change, Plan};
 use crate::source::{Reading, UserList};
 use crate::store::TenantState;
@@ -38,14 +38,7 @@ pub async fn preview(
 ) -> Result<Plan, PreviewError> {
     let client = client(settings, &parts.clock)?;
     let list = list_settings(settings);
-    let history = History {
-        watermark: state.watermark,
-        last_sweep: state.last_sweep,
-        sweep_asked: None,
-        sweep_wanted: state.sweep_wanted,
-        since_broken: state.since == Some(Since::Broken),
-        mapping_changed: state.mapping_digest.as_ref() != Some(&settings.mapping.digest()),
-    };
+    let history = History::of(state, &settings.mapping.digest(), None);
     let kind = if full { PassKind::Sweep } else { next_pass(&history) };
     let since = state.watermark.filter(|_| kind == PassKind::Delta);
     let mut users = UserList::new(&client, &list, since, &parts.clock, parts.chance);

@@ -22,7 +22,7 @@ use super::schedule::Ticks;
 use super::tenant::Tenant;
 use crate::config::{Cadence, Settings, last_run};
 use crate::deliver::Pump;
-use crate::model::{PassKind, Since, TenantId};
+use crate::model::{PassKind, TenantId};
 use crate::scim::Limiter;
 use crate::store::{Store, StoreError};
 
@@ -323,16 +323,16 @@ impl Round<'_> {
     }
 
     async fn delta_or_sweep(&self) -> PassKind {
-        let state = self.store.tenant(&self.name).await.unwrap_or_default();
-        let (cadence, now) = (self.cadence, self.parts.clock.now());
-        next_pass(&History {
-            watermark: state.watermark,
-            last_sweep: state.last_sweep,
-            sweep_asked: last_run(&cadence.sweep_schedule, cadence.time_zone, now),
-            sweep_wanted: state.sweep_wanted,
-            since_broken: state.since == Some(Since::Broken),
-            mapping_changed: state.mapping_digest != Some(self.passes.mapping_digest()),
-        })
+        let state = match self.store.tenant(&self.name).await {
+            Ok(state) => state,
+            Err(error) => {
+                // The pass will fail by the same fault, and be noted as such.
+                error!(tenant = %self.name, reason = %error, "database cannot be used");
+                return PassKind::Delta;
+            }
+        };
+        let asked = last_run(&self.cadence.sweep_schedule, self.cadence.time_zone, self.parts.clock.now());
+        next_pass(&History::of(&state, &self.passes.mapping_digest(), asked))
     }
 
     async fn break_off(&self) {

@@ -10,7 +10,7 @@ use super::pass::{PassError, Report};
 use super::tenant::Tenant;
 use crate::clock::Clock;
 use crate::deliver::{Drained, Trouble};
-use crate::model::{PassKind, Since};
+use crate::model::PassKind;
 use crate::store::{OperationCounts, Store, StoreError};
 
 /// What is in flight gets this long when time is up.
@@ -119,12 +119,5 @@ async fn stopped(tenant: &Tenant, stop: &CancellationToken) {
 
 async fn delta_or_sweep(tenant: &Tenant, store: &Store) -> Result<PassKind, StoreError> {
     let state = store.tenant(&tenant.name).await?;
-    Ok(next_pass(&History {
-        watermark: state.watermark,
-        last_sweep: state.last_sweep,
-        sweep_asked: None,
-        sweep_wanted: state.sweep_wanted,
-        since_broken: state.since == Some(Since::Broken),
-        mapping_changed: state.mapping_digest != Some(tenant.passes.mapping_digest()),
-    }))
+    Ok(next_pass(&History::of(&state, &tenant.passes.mapping_digest(), None)))
 }
