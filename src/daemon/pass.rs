@@ -35,6 +35,7 @@ pub struct Passes {
     list: ListSettings,
     overlap: Duration,
     mapping: Mapping,
+    mapping_digest: String,
     policy: plan::Policy,
     parts: Parts,
     vitals: Arc<Vitals>,
@@ -120,6 +121,7 @@ impl Passes {
             list: list_settings(settings),
             overlap: settings.reading.overlap,
             mapping: settings.mapping.clone(),
+            mapping_digest: settings.mapping.digest(),
             policy: settings.policy,
             parts,
             vitals,
@@ -128,8 +130,8 @@ impl Passes {
 
     /// The digest of the rules that these passes apply.
     #[must_use]
-    pub fn mapping_digest(&self) -> String {
-        self.mapping.digest()
+    pub fn mapping_digest(&self) -> &str {
+        &self.mapping_digest
     }
 
     /// Runs one pass and logs how it ended.
@@ -321,7 +323,6 @@ impl Passes {
     }
 
     async fn commit(&self, id: i64, kind: PassKind, readings: &Readings) -> Result<Committed, StoreError> {
-        let digest = self.mapping.digest();
         let commit = Commit {
             pass: id,
             tenant: &self.tenant,
@@ -330,7 +331,7 @@ impl Passes {
             reason: readings.reason(),
             totals: readings.totals,
             watermark: readings.watermark,
-            mapping_digest: readings.mapping_applied.then_some(digest.as_str()),
+            mapping_digest: readings.mapping_applied.then_some(self.mapping_digest.as_str()),
             sweep_wanted: readings.sweep_wanted,
             since: readings.since,
             gone: &readings.gone,

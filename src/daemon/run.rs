@@ -332,7 +332,7 @@ impl Round<'_> {
             }
         };
         let asked = last_run(&self.cadence.sweep_schedule, self.cadence.time_zone, self.parts.clock.now());
-        next_pass(&History::of(&state, &self.passes.mapping_digest(), asked))
+        next_pass(&History::of(&state, self.passes.mapping_digest(), asked))
     }
 
     async fn break_off(&self) {

@@ -119,5 +119,5 @@ async fn stopped(tenant: &Tenant, stop: &CancellationToken) {
 
 async fn delta_or_sweep(tenant: &Tenant, store: &Store) -> Result<PassKind, StoreError> {
     let state = store.tenant(&tenant.name).await?;
-    Ok(next_pass(&History::of(&state, &tenant.passes.mapping_digest(), None)))
+    Ok(next_pass(&History::of(&state, tenant.passes.mapping_digest(), None)))
 }
