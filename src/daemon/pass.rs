@@ -13,7 +13,7 @@ use crate::config::TenantSettings;
 use crate::deliver::Vitals;
 use crate::model::{PassKind, PassResult, Since, TenantId, Timestamp, User, UserId};
 use crate::plan::{self, Mapping};
-use crate::scim::{Client, Failure, Verdict};
+use crate::scim::{Client, Failure, ServiceProvider, Verdict};
 use crate::source::{Batch, ListSettings, ReadError, Reading, UserList, probe_since, read_by_id};
 use crate::store::{Commit, Committed, Decision, PassTotals, Store, StoreError};
 use crate::telemetry;
@@ -28,10 +28,10 @@ const MOST_UNREADABLE: u64 = 20;
 
 /// Runs the passes of one tenant, one at a time.
 #[derive(Debug)]
-pub struct Passes {
+pub struct Passes<P = Client> {
     tenant: TenantId,
     store: Store,
-    client: Client,
+    provider: P,
     list: ListSettings,
     overlap: Duration,
     mapping: Mapping,
@@ -105,19 +105,19 @@ struct Readings {
     gone: Vec<UserId>,
 }
 
-impl Passes {
+impl<P: ServiceProvider> Passes<P> {
     /// Reads nothing yet.
     pub(super) fn new(
         settings: &TenantSettings,
         store: Store,
-        client: Client,
+        provider: P,
         parts: Parts,
         vitals: Arc<Vitals>,
     ) -> Self {
         Self {
             tenant: settings.name.clone(),
             store,
-            client,
+            provider,
             list: list_settings(settings),
             overlap: settings.reading.overlap,
             mapping: settings.mapping.clone(),
@@ -173,6 +173,7 @@ impl Passes {
             PassKind::Reread => self.reread(id, readings).await?,
             PassKind::Sweep => self.read_list(id, None, began, before, readings).await?,
             PassKind::Delta => self.read_list(id, before, began, before, readings).await?,
+            PassKind::Remap | PassKind::Apply => {}
         }
         let committed = self.commit(id, kind, readings).instrument(telemetry::span::commit()).await?;
         readings.totals.planned = committed.ready;
@@ -195,7 +196,7 @@ impl Passes {
         readings: &mut Readings,
     ) -> Result<(), PassError> {
         let Parts { clock, chance, .. } = &self.parts;
-        let mut list = UserList::new(&self.client, &self.list, since, clock, *chance);
+        let mut list = UserList::new(&self.provider, &self.list, since, clock, *chance);
         while let Some(batch) = list.next().await? {
             list.new_users(self.stage(pass, batch, readings).await?);
             readings.totals.pages = list.pages();
@@ -234,7 +235,7 @@ impl Passes {
     /// What the tenant makes of `since`. An answer that cannot be had changes nothing.
     async fn probe_since(&self) -> Option<Since> {
         let Parts { clock, chance, .. } = &self.parts;
-        match probe_since(&self.client, &self.list, clock, *chance).await {
+        match probe_since(&self.provider, &self.list, clock, *chance).await {
             Ok(Since::Works) => Some(Since::Works),
             Ok(since) => {
                 warn!(since = since.as_str(), "tenant does not understand the parameter since");
@@ -252,9 +253,9 @@ impl Passes {
         let Parts { clock, chance, .. } = &self.parts;
         let read = |id: UserId| async move {
             let read_at = clock.now();
-            (read_by_id(&self.client, &id, self.list.role_attribute, clock, *chance).await, id, read_at)
+            (read_by_id(&self.provider, &id, self.list.role_attribute, clock, *chance).await, id, read_at)
         };
-        let (mut answered, mut in_a_row) = (self.client.answered(), 0);
+        let (mut answered, mut in_a_row) = (self.provider.answered(), 0);
         let mut users = stream::iter(ids).map(read).buffer_unordered(REREADS_AT_ONCE);
         while let Some((user, id, read_at)) = users.next().await {
             readings.totals.pages += 1;
@@ -271,8 +272,8 @@ impl Passes {
                     return Err(error.into());
                 }
                 Err(error) => {
-                    in_a_row = if self.client.answered() == answered { in_a_row + 1 } else { 1 };
-                    answered = self.client.answered();
+                    in_a_row = if self.provider.answered() == answered { in_a_row + 1 } else { 1 };
+                    answered = self.provider.answered();
                     // Nobody is answered: the tenant is away, and the others would not be read either.
                     if in_a_row >= REREADS_AT_ONCE {
                         return Err(error.into());

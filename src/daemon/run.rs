@@ -23,7 +23,7 @@ use super::tenant::Tenant;
 use crate::config::{Cadence, Settings, last_run};
 use crate::deliver::Pump;
 use crate::model::{PassKind, TenantId};
-use crate::scim::Limiter;
+use crate::scim::{Client, Limiter};
 use crate::store::{Store, StoreError};
 
 /// Users who must be read again are read in passes at least this far apart.
@@ -238,7 +238,12 @@ fn scheduler_failed(tenant: &TenantId, error: &JobSchedulerError) {
 }
 
 /// What waits from an earlier run is sent only after a pass has committed: its lists may be old.
-async fn deliver(pump: &mut Pump, wake: &Notify, committed: &CancellationToken, stop: &CancellationToken) {
+async fn deliver(
+    pump: &mut Pump<Client>,
+    wake: &Notify,
+    committed: &CancellationToken,
+    stop: &CancellationToken,
+) {
     tokio::select! {
         () = committed.cancelled() => pump.run(wake, stop).await,
         () = stop.cancelled() => {}

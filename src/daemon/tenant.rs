@@ -20,7 +20,7 @@ pub struct Tenant {
     /// Reads and plans.
     pub passes: Passes,
     /// Delivers.
-    pub pump: Pump,
+    pub pump: Pump<Client>,
     /// Calls; to be closed when it stops.
     pub client: Client,
     /// When passes run.

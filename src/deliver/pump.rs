@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -21,7 +20,7 @@ use super::vitals::Vitals;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::{Payload, TeamId, TenantId};
-use crate::scim::{Client, Failure, Verdict};
+use crate::scim::{Failure, ServiceProvider, Verdict};
 use crate::store::{Leased, Note, Settlement, Step, Store};
 use crate::telemetry;
 
@@ -53,10 +52,10 @@ pub enum Drained {
 
 /// Delivers the operations of one tenant.
 #[derive(Debug)]
-pub struct Pump {
+pub struct Pump<P> {
     tenant: TenantId,
     store: Store,
-    client: Client,
+    provider: P,
     settings: PumpSettings,
     clock: Clock,
     chance: Chance,
@@ -69,13 +68,13 @@ pub struct Pump {
     stale: Arc<Notify>,
 }
 
-impl Pump {
+impl<P: ServiceProvider> Pump<P> {
     /// Sends nothing yet. `stale` is told whenever a user has to be read again.
     #[must_use]
     pub fn new(
         tenant: TenantId,
         store: Store,
-        client: Client,
+        provider: P,
         settings: PumpSettings,
         (clock, chance): (Clock, Chance),
         vitals: Arc<Vitals>,
@@ -84,7 +83,7 @@ impl Pump {
         Self {
             tenant,
             store,
-            client,
+            provider,
             settings,
             clock,
             chance,
@@ -168,7 +167,8 @@ impl Pump {
         let (kind, cause) = (operation.payload.kind(), operation.cause.as_str());
         let parent = leased.traceparent.as_deref();
         let span = telemetry::span::operation(&self.tenant, &operation.user, leased.id, kind, cause, parent);
-        let task = self.flying.spawn(attempt(self.client.clone(), self.clock.clone(), leased.clone(), span));
+        let task =
+            self.flying.spawn(attempt(self.provider.clone(), self.clock.clone(), leased.clone(), span));
         self.leased.insert(task.id(), leased);
     }
 
@@ -183,7 +183,7 @@ impl Pump {
             }
             () = wake.notified(), if !stop.is_cancelled() => {}
             () = stop.cancelled(), if !stop.is_cancelled() => {}
-            () = sleep(look_in) => {}
+            () = self.clock.sleep(look_in) => {}
         }
     }
 

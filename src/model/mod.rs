@@ -2,12 +2,14 @@
 //!
 //! Nothing here decides, reads a clock or does I/O. Every other room imports this one; it imports none.
 
+mod guard;
 mod id;
 mod operation;
 mod pass;
 mod time;
 mod user;
 
+pub use guard::{Finding, Tally, TeamTally};
 pub use id::{Role, TeamId, TenantId, UserId};
 pub use operation::{Cause, Kind, Operation, Payload, TeamPatch, TeamsPayload};
 pub use pass::{PassKind, PassResult, Since};

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{TeamId, UserId};
+use super::{Role, TeamId, UserId};
 
 /// What an operation is about. A user has at most one waiting and one in flight of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -55,6 +55,9 @@ pub struct TeamsPayload {
     pub removed: BTreeSet<TeamId>,
     /// How it is spelled on the wire.
     pub patch: TeamPatch,
+    /// HR roles whose rules ask for the managed teams among them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub roles: BTreeSet<Role>,
 }
 
 /// What is to be done, by kind.

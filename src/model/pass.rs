@@ -11,6 +11,10 @@ pub enum PassKind {
     Sweep,
     /// Single users by id: those whose record has to be read again.
     Reread,
+    /// Nobody: a changed mapping is applied to all users as they were last read.
+    Remap,
+    /// The users of a reviewed plan, by id.
+    Apply,
 }
 
 impl PassKind {
@@ -21,6 +25,8 @@ impl PassKind {
             Self::Delta => "delta",
             Self::Sweep => "sweep",
             Self::Reread => "reread",
+            Self::Remap => "remap",
+            Self::Apply => "apply",
         }
     }
 }

@@ -46,7 +46,13 @@ pub fn decide(user: &User, mapping: &Mapping, policy: Policy) -> Option<Operatio
     let teams = user.teams.difference(managed).cloned().chain(desired).collect();
     Some(Operation {
         user: user.id.clone(),
-        payload: Payload::Teams(TeamsPayload { teams, added, removed, patch: policy.team_patch }),
+        payload: Payload::Teams(TeamsPayload {
+            teams,
+            added,
+            removed,
+            patch: policy.team_patch,
+            roles: BTreeSet::new(),
+        }),
         cause,
         version: user.version.clone(),
     })

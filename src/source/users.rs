@@ -11,7 +11,9 @@ use super::complete::{Reading, Tally};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::{Timestamp, User, UserId};
-use crate::scim::{Client, Failure, ListQuery, Page, RoleAttribute, Unreadable, Verdict, backoff, read_user};
+use crate::scim::{
+    Failure, ListQuery, Page, RoleAttribute, ServiceProvider, Unreadable, Verdict, backoff, read_user,
+};
 use crate::telemetry;
 
 /// A call that fails this often in a row is given up; with the waits between, after about half a minute.
@@ -63,8 +65,8 @@ pub struct ReadError {
 
 /// A list of users being read.
 #[derive(Debug)]
-pub struct UserList<'a> {
-    client: &'a Client,
+pub struct UserList<'a, P> {
+    provider: &'a P,
     settings: &'a ListSettings,
     since: Option<Timestamp>,
     clock: &'a Clock,
@@ -77,18 +79,18 @@ pub struct UserList<'a> {
     newest: Option<Timestamp>,
 }
 
-impl<'a> UserList<'a> {
+impl<'a, P: ServiceProvider> UserList<'a, P> {
     /// All users, or those changed `since`.
     #[must_use]
     pub fn new(
-        client: &'a Client,
+        provider: &'a P,
         settings: &'a ListSettings,
         since: Option<Timestamp>,
         clock: &'a Clock,
         chance: Chance,
     ) -> Self {
         Self {
-            client,
+            provider,
             settings,
             since,
             clock,
@@ -160,7 +162,7 @@ impl<'a> UserList<'a> {
         let count = self.settings.page_size;
         let query = ListQuery { since: self.since, filter: self.settings.filter.clone(), start_index, count };
         let span = telemetry::span::page(start_index, count);
-        let tries = repeat(self.clock, self.chance, || self.client.list_users(&query));
+        let tries = repeat(self.clock, self.chance, || self.provider.list_users(&query));
         let place = || format!("users from position {start_index} on");
         tries.instrument(span).await.map_err(|failure| ReadError { place: place(), failure })
     }
@@ -186,14 +188,14 @@ impl<'a> UserList<'a> {
 /// # Errors
 /// When he cannot be read, after several tries, or his record is broken.
 pub async fn read_by_id(
-    client: &Client,
+    provider: &impl ServiceProvider,
     id: &UserId,
     role_attribute: RoleAttribute,
     clock: &Clock,
     chance: Chance,
 ) -> Result<Option<User>, ReadError> {
     let error = |failure| ReadError { place: format!("user {id}"), failure };
-    let record = match repeat(clock, chance, || client.get_user(id)).await {
+    let record = match repeat(clock, chance, || provider.get_user(id)).await {
         Ok(record) => record,
         Err(Failure { verdict: Verdict::Gone, .. }) => return Ok(None),
         Err(failure) => return Err(error(failure)),
@@ -240,6 +242,6 @@ where
             retry_at = %clock.now().plus(wait),
             "read failed"
         );
-        tokio::time::sleep(wait).await;
+        clock.sleep(wait).await;
     }
 }

@@ -43,6 +43,7 @@ fn decision(id: &str, target: &[&str]) -> Decision {
         added: teams(target),
         removed: BTreeSet::new(),
         patch: TeamPatch::Replace,
+        roles: BTreeSet::new(),
     };
     let operation = (!target.is_empty()).then(|| Operation {
         user: user.id.clone(),

@@ -40,7 +40,7 @@ fn the_smallest_configuration_gets_the_documented_defaults() {
     let delivery = tenant.delivery;
     assert_eq!((delivery.burst, delivery.workers, delivery.max_attempts), (10, 10, 8));
     assert!((delivery.rate_per_second - 50.0).abs() < f64::EPSILON);
-    assert_eq!((tenant.guard.window, tenant.guard.min_users), (Duration::from_hours(1), 50));
+    assert_eq!((tenant.guard.window, tenant.guard.limits.min_users), (Duration::from_hours(1), 50));
 }
 
 const EVERY_KEY: &str = r#"
@@ -131,7 +131,7 @@ fn every_key_reaches_its_setting() {
 #[case::workers("delivery.workers = 1001", "delivery.workers", "out of range: 1 to 1000")]
 #[case::attempts("delivery.max_attempts = 0", "delivery.max_attempts", "out of range: 1 to 100")]
 #[case::percent("guard.max_removals_percent = 101", "guard.max_removals_percent", "range: 0 to 100")]
-#[case::window("guard.window = '1s'", "guard.window", "out of range: 1m to 30days")]
+#[case::window("guard.window = '1s'", "guard.window", "out of range: 1m to 7days")]
 #[case::bare_number("overlap = 120", "overlap", "120 has no unit: write \"30s\"")]
 #[case::bare_text("overlap = '120'", "overlap", "\"120\" has no unit")]
 #[case::no_duration("overlap = 'soon'", "overlap", "\"soon\" is no duration such as")]
