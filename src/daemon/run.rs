@@ -264,11 +264,16 @@ struct Round<'a> {
 impl Round<'_> {
     /// One pass at the start, then one for each tick, and in between for users who must be read again.
     async fn pass(&self, mut ticks: Ticks, wake: &Notify, committed: &CancellationToken) {
+        if let Err(error) = self.passes.see_mapping().await {
+            error!(tenant = %self.name, reason = %error, "database cannot be used");
+        }
         let mut asked = Some(PassKind::Delta);
         while let Some(kind) = asked {
             let kind = if kind == PassKind::Delta { self.delta_or_sweep().await } else { kind };
+            let mut done = None;
             tokio::select! {
                 ended = self.passes.run(kind) => if ended.is_ok() {
+                    done = Some(kind);
                     // Single users who were read again say nothing about all the others who wait.
                     if kind != PassKind::Reread {
                         committed.cancel();
@@ -283,7 +288,7 @@ impl Round<'_> {
             }
             asked = tokio::select! {
                 () = self.stop.cancelled() => None,
-                kind = self.next(&mut ticks, kind) => kind,
+                kind = self.next(&mut ticks, kind, done) => kind,
             };
         }
         if let Err(error) = ticks.stop().await {
@@ -291,9 +296,12 @@ impl Round<'_> {
         }
     }
 
-    /// What to do after a pass of the kind `last`: read again whoever has to be, but after a pass that did
+    /// What to do after a pass of the kind `last`: apply a changed mapping after a list was read; read again whoever has to be, but after a pass that did
     /// just that wait until there is a reason.
-    async fn next(&self, ticks: &mut Ticks, last: PassKind) -> Option<PassKind> {
+    async fn next(&self, ticks: &mut Ticks, last: PassKind, done: Option<PassKind>) -> Option<PassKind> {
+        if matches!(done, Some(PassKind::Delta | PassKind::Sweep)) && self.remap_due().await {
+            return Some(PassKind::Remap);
+        }
         if last != PassKind::Reread && self.anybody_stale().await {
             return Some(PassKind::Reread);
         }
@@ -317,8 +325,18 @@ impl Round<'_> {
         }
     }
 
+    async fn remap_due(&self) -> bool {
+        match self.passes.remap_due().await {
+            Ok(due) => due,
+            Err(error) => {
+                error!(tenant = %self.name, reason = %error, "database cannot be used");
+                false
+            }
+        }
+    }
+
     async fn anybody_stale(&self) -> bool {
-        match self.store.rereads(&self.name, 1).await {
+        match self.store.rereads(&self.name, 1, self.parts.clock.now()).await {
             Ok(users) => !users.is_empty(),
             Err(error) => {
                 error!(tenant = %self.name, reason = %error, "database cannot be used");
@@ -337,7 +355,7 @@ impl Round<'_> {
             }
         };
         let asked = last_run(&self.cadence.sweep_schedule, self.cadence.time_zone, self.parts.clock.now());
-        next_pass(&History::of(&state, self.passes.mapping_digest(), asked))
+        next_pass(&History::of(&state, asked))
     }
 
     async fn break_off(&self) {

@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::cadence::{History, next_pass};
-use super::pass::{PassError, Report};
+use super::report::{PassError, Report};
 use super::tenant::Tenant;
 use crate::clock::Clock;
 use crate::deliver::{Drained, Trouble};
@@ -21,6 +21,8 @@ const GRACE: Duration = Duration::from_secs(30);
 pub struct SyncEnd {
     /// The pass.
     pub report: Report,
+    /// The remap after it, if the mapping has changed.
+    pub remap: Option<Report>,
     /// Operations delivered.
     pub delivered: u64,
     /// What is in the outbox now.
@@ -44,22 +46,40 @@ pub async fn sync(
     wait: Duration,
     stop: &CancellationToken,
 ) -> Result<SyncEnd, PassError> {
+    tenant.passes.see_mapping().await?;
     let kind = if full { PassKind::Sweep } else { delta_or_sweep(tenant, store).await? };
-    let report = tokio::select! {
-        report = tenant.passes.run(kind) => report?,
-        () = stopped(tenant, stop) => {
-            store.break_off(&tenant.name, clock.now()).await?;
-            return Err(PassError::Stopped);
-        }
+    let report = run(tenant, kind, store, clock, stop).await?;
+    let remap = if tenant.passes.remap_due().await? {
+        Some(run(tenant, PassKind::Remap, store, clock, stop).await?)
+    } else {
+        None
     };
     let trouble = deliver(tenant, store, clock, clock.instant() + wait, stop).await?;
     Ok(SyncEnd {
         report,
+        remap,
         delivered: tenant.vitals.delivered.get(),
         operations: store.operation_counts(&tenant.name).await?,
         open: store.open_work(&tenant.name).await?,
         trouble,
     })
+}
+
+/// Runs one pass, until told to stop.
+async fn run(
+    tenant: &Tenant,
+    kind: PassKind,
+    store: &Store,
+    clock: &Clock,
+    stop: &CancellationToken,
+) -> Result<Report, PassError> {
+    tokio::select! {
+        report = tenant.passes.run(kind) => report,
+        () = stopped(tenant, stop) => {
+            store.break_off(&tenant.name, clock.now()).await?;
+            Err(PassError::Stopped)
+        }
+    }
 }
 
 /// Delivers, and reads again whoever has to be, until neither is left to do, it is late, or we are told to stop.
@@ -90,8 +110,7 @@ async fn deliver(
         if drained != Drained::Empty {
             return Ok(tenant.pump.trouble());
         }
-        let before = store.rereads(&tenant.name, u32::MAX).await?.len();
-        if before == 0 {
+        if store.rereads(&tenant.name, 1, clock.now()).await?.is_empty() {
             return Ok(None);
         }
         tokio::select! {
@@ -104,10 +123,6 @@ async fn deliver(
                 return Ok(None);
             }
         }
-        let after = store.rereads(&tenant.name, u32::MAX).await?.len();
-        if after >= before && store.operation_counts(&tenant.name).await?.ready == 0 {
-            return Ok(None);
-        }
     }
 }
 
@@ -119,5 +134,5 @@ async fn stopped(tenant: &Tenant, stop: &CancellationToken) {
 
 async fn delta_or_sweep(tenant: &Tenant, store: &Store) -> Result<PassKind, StoreError> {
     let state = store.tenant(&tenant.name).await?;
-    Ok(next_pass(&History::of(&state, tenant.passes.mapping_digest(), None)))
+    Ok(next_pass(&History::of(&state, None)))
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use sqlx::SqliteConnection;
 
 use super::commit::forget;
-use super::{Store, StoreError};
-use crate::model::{Cause, Operation, TenantId, Timestamp, UserId};
+use super::{Store, StoreError, grants};
+use crate::model::{Cause, Operation, Payload, TenantId, Timestamp, UserId};
 
 /// Nothing is put off for longer: a due time further ahead was written before our clock was set back.
 const LONGEST_DELAY: Duration = Duration::from_hours(2);
@@ -164,10 +164,15 @@ async fn lease(
     .bind(now.millis())
     .bind(now.plus(LONGEST_DELAY).millis())
     .bind(room)
-    .fetch_all(tx)
+    .fetch_all(&mut *tx)
     .await?;
     rows.sort_unstable_by_key(|row| row.0);
-    rows.into_iter().map(leased).collect()
+    let leased: Vec<Leased> = rows.into_iter().map(leased).collect::<Result<_, _>>()?;
+    for Leased { id, operation, .. } in &leased {
+        let Payload::Teams(teams) = &operation.payload;
+        grants::grant(tx, tenant, &operation.user, &teams.added, *id, now).await?;
+    }
+    Ok(leased)
 }
 
 fn leased(row: Row) -> Result<Leased, StoreError> {
@@ -204,6 +209,9 @@ async fn settle(
         Step::Released => return put_back(tx, settlement, None, false, now).await,
         Step::Stale { due } => return stale(tx, tenant, settlement, *due, now).await,
     };
+    if settlement.step == Step::Done && ours(tx, settlement).await? {
+        grants::settle(tx, settlement.id).await?;
+    }
     // A dead letter that was decided otherwise while it was in flight is nobody's letter any more.
     sqlx::query(
         "UPDATE operations SET touched_at = $4,

@@ -54,6 +54,8 @@ impl Home {
             overlap = "0s"
             delivery.rate_per_second = 2000
             delivery.burst = 200
+            guard.max_removals_percent = 100
+            guard.max_changes_percent = 100
             [tenants.{TENANT}.mapping]
             "#,
             database = home.database().display(),
