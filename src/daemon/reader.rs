@@ -102,7 +102,7 @@ impl<P: ServiceProvider> Reader<'_, P> {
         // A record that could not be read is in the list, and is read again anyway.
         let ask = |user| {
             if !readings.unreadable.contains(&user) {
-                ids.push(user)
+                ids.push(user);
             }
         };
         self.store.each_missing(self.tenant, self.pass, ask).await?;

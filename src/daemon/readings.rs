@@ -7,6 +7,7 @@ use crate::store::PassTotals;
 
 /// What a pass has read.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is found or not, independently of the others")]
 pub(super) struct Readings {
     pub(super) totals: PassTotals,
     /// A list was read completely.

@@ -20,5 +20,6 @@ mod process;
 mod rig;
 mod scripted;
 mod store;
+mod sweep;
 mod sync;
 mod wire;
