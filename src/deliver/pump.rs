@@ -21,7 +21,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::{Payload, TeamId, TenantId};
 use crate::scim::{Failure, ServiceProvider, Verdict};
-use crate::store::{Leased, Note, Settlement, Step, Store};
+use crate::store::{Damaged, Leased, Note, Settlement, Step, Store};
 use crate::telemetry;
 
 /// The queue is looked at this often even when nobody says that it has changed: another process may have
@@ -155,6 +155,10 @@ impl<P: ServiceProvider> Pump<P> {
         self.settled();
         let nothing_waits = turn.leased.is_empty() && turn.next_due.is_none();
         let next = if room > 0 { turn.next_due } else { allowance.err() };
+        for Damaged { id, user, reason } in turn.damaged {
+            self.vitals.dead.add(1);
+            error!(tenant = %self.tenant, %user, operation = id, reason, "operation is a dead letter");
+        }
         for leased in turn.leased {
             self.send(leased);
         }

@@ -25,7 +25,7 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 pub use commit::{Commit, Committed};
 pub use dead_letters::{DeadLetter, Selection};
 pub use error::StoreError;
-pub use outbox::{Leased, Note, Settlement, Step, Turn};
+pub use outbox::{Damaged, Leased, Note, Settlement, Step, Turn};
 pub use passes::{PassRow, PassTotals};
 pub use staging::Decision;
 pub use status::{OperationCounts, TenantStatus};
