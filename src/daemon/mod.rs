@@ -6,6 +6,7 @@ mod lifecycle;
 mod parts;
 mod pass;
 mod preview;
+mod reading;
 mod run;
 mod schedule;
 mod sync;

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cadence::{History, next_pass};
 use super::pass::{PassError, Report};
+use super::reading::pass;
 use super::tenant::Tenant;
 use crate::clock::Clock;
 use crate::deliver::{Drained, Trouble};
@@ -44,9 +45,22 @@ pub async fn sync(
     wait: Duration,
     stop: &CancellationToken,
 ) -> Result<SyncEnd, PassError> {
+    let ended = pass_and_deliver(tenant, store, clock, full, wait, stop).await;
+    tenant.condition.end().await;
+    ended
+}
+
+async fn pass_and_deliver(
+    tenant: &mut Tenant,
+    store: &Store,
+    clock: &Clock,
+    full: bool,
+    wait: Duration,
+    stop: &CancellationToken,
+) -> Result<SyncEnd, PassError> {
     let kind = if full { PassKind::Sweep } else { delta_or_sweep(tenant, store).await? };
     let report = tokio::select! {
-        report = tenant.passes.run(kind) => report?,
+        report = pass(&tenant.passes, &tenant.condition, kind) => report?,
         () = stopped(tenant, stop) => {
             store.break_off(&tenant.name, clock.now()).await?;
             return Err(PassError::Stopped);
@@ -62,7 +76,8 @@ pub async fn sync(
     })
 }
 
-/// Delivers, and reads again whoever has to be, until neither is left to do, it is late, or we are told to stop.
+/// Delivers, reads a list when what waits may be old, and reads again whoever has to be, until nothing of it is
+/// left to do, it is late, or we are told to stop.
 async fn deliver(
     tenant: &mut Tenant,
     store: &Store,
@@ -87,15 +102,19 @@ async fn deliver(
                 }
             }
         };
-        if drained != Drained::Empty {
-            return Ok(tenant.pump.trouble());
-        }
-        let before = store.rereads(&tenant.name, u32::MAX).await?.len();
-        if before == 0 {
-            return Ok(None);
-        }
+        let (kind, before) = match drained {
+            Drained::Unlisted => (delta_or_sweep(tenant, store).await?, None),
+            Drained::Empty => {
+                let before = store.rereads(&tenant.name, u32::MAX).await?.len();
+                if before == 0 {
+                    return Ok(None);
+                }
+                (PassKind::Reread, Some(before))
+            }
+            Drained::Refused(_) | Drained::Stopped => return Ok(tenant.pump.trouble()),
+        };
         tokio::select! {
-            report = tenant.passes.run(PassKind::Reread) => {
+            report = pass(&tenant.passes, &tenant.condition, kind) => {
                 report?;
             }
             () = over() => {
@@ -104,6 +123,7 @@ async fn deliver(
                 return Ok(None);
             }
         }
+        let Some(before) = before else { continue };
         let after = store.rereads(&tenant.name, u32::MAX).await?.len();
         if after >= before && store.operation_counts(&tenant.name).await?.ready == 0 {
             return Ok(None);

@@ -15,6 +15,7 @@ mod passes;
 mod staging;
 mod status;
 mod tenants;
+mod troubles;
 
 use std::path::Path;
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub use passes::{PassRow, PassTotals};
 pub use staging::Decision;
 pub use status::{OperationCounts, TenantStatus};
 pub use tenants::TenantState;
+pub use troubles::{Part, TroubleRow};
 
 use crate::model::Timestamp;
 
@@ -116,7 +118,8 @@ impl Store {
         }
     }
 
-    /// Clears away what is half done: staged rows of a pass that did not end, and leases of whoever is no more.
+    /// Clears away what is half done: staged rows of a pass that did not end, leases of whoever is no more, and what
+    /// was wrong with tenants then.
     /// Nothing may be reading or delivering.
     ///
     /// # Errors
@@ -125,6 +128,7 @@ impl Store {
         let mut tx = self.write().await?;
         sqlx::query("DELETE FROM staged_users").execute(&mut *tx).await?;
         sqlx::query("DELETE FROM staged_operations").execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM troubles").execute(&mut *tx).await?;
         sqlx::query(
             "UPDATE passes SET finished_at = $1, result = 'failed', reason = 'interrupted' WHERE result IS NULL",
         )

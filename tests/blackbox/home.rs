@@ -54,6 +54,7 @@ impl Home {
             overlap = "0s"
             delivery.rate_per_second = 2000
             delivery.burst = 200
+            delivery.verify_percent = 0
             [tenants.{TENANT}.mapping]
             "#,
             database = home.database().display(),
