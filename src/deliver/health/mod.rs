@@ -137,10 +137,13 @@ impl Health {
         self.list_wanted
     }
 
-    /// Something waits that may not be sent before a list has been read; returns whether that is news.
+    /// Something waits that may not be sent before a list has been read; returns whether that is news. Whoever asks
+    /// may have found that out before the last list was read.
     pub fn want_list(&mut self, now: Timestamp) -> bool {
-        let news = self.list_wanted.is_none();
-        self.list_wanted.get_or_insert(now);
+        let news = self.list_wanted.is_none() && self.allowance(1, now) == Allowance::Unlisted;
+        if news {
+            self.list_wanted = Some(now);
+        }
         news
     }
 

@@ -207,6 +207,11 @@ fn at_the_start_nothing_is_sent_before_a_list_was_read() {
     assert_eq!((health.allowance(10, at(62)), health.want_list(at(62))), (Allowance::Unlisted, false));
     health.list_read(at(63));
     assert_eq!((health.allowance(10, at(63)), health.list_due()), (Allowance::Write(10), None));
+    assert_eq!(
+        (health.want_list(at(63)), health.list_due()),
+        (false, None),
+        "who asks too late gets no second one"
+    );
 }
 
 #[test]
