@@ -76,7 +76,7 @@ pub(super) const fn of_trouble(trouble: Option<Trouble>) -> Option<Exit> {
     match trouble {
         Some(Trouble::Unauthorized | Trouble::Forbidden) => Some(Exit::Refused),
         Some(Trouble::Outage) => Some(Exit::Unavailable),
-        Some(Trouble::Rejected | Trouble::Gone) | None => None,
+        Some(Trouble::Rejected | Trouble::Gone | Trouble::Ignored) | None => None,
     }
 }
 

@@ -3,6 +3,7 @@
 mod cadence;
 mod connect;
 mod lifecycle;
+mod observed;
 mod parts;
 mod pass;
 mod preview;

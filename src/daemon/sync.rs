@@ -6,6 +6,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::cadence::{History, next_pass};
+use super::observed::observed_pass;
 use super::report::{PassError, Report};
 use super::tenant::Tenant;
 use crate::clock::Clock;
@@ -46,6 +47,19 @@ pub async fn sync(
     wait: Duration,
     stop: &CancellationToken,
 ) -> Result<SyncEnd, PassError> {
+    let ended = pass_and_deliver(tenant, store, clock, full, wait, stop).await;
+    tenant.condition.end().await;
+    ended
+}
+
+async fn pass_and_deliver(
+    tenant: &mut Tenant,
+    store: &Store,
+    clock: &Clock,
+    full: bool,
+    wait: Duration,
+    stop: &CancellationToken,
+) -> Result<SyncEnd, PassError> {
     tenant.passes.see_mapping().await?;
     let kind = if full { PassKind::Sweep } else { delta_or_sweep(tenant, store).await? };
     let report = run(tenant, kind, store, clock, stop).await?;
@@ -74,7 +88,7 @@ async fn run(
     stop: &CancellationToken,
 ) -> Result<Report, PassError> {
     tokio::select! {
-        report = tenant.passes.run(kind) => report,
+        report = observed_pass(&tenant.passes, &tenant.condition, kind) => report,
         () = stopped(tenant, stop) => {
             store.break_off(&tenant.name, clock.now()).await?;
             Err(PassError::Stopped)
@@ -82,7 +96,8 @@ async fn run(
     }
 }
 
-/// Delivers, and reads again whoever has to be, until neither is left to do, it is late, or we are told to stop.
+/// Delivers, reads a list when what waits may be old, and reads again whoever has to be, until nothing of it is
+/// left to do, it is late, or we are told to stop.
 async fn deliver(
     tenant: &mut Tenant,
     store: &Store,
@@ -107,14 +122,16 @@ async fn deliver(
                 }
             }
         };
-        if drained != Drained::Empty {
-            return Ok(tenant.pump.trouble());
-        }
-        if store.rereads(&tenant.name, 1, clock.now()).await?.is_empty() {
-            return Ok(None);
-        }
+        let kind = match drained {
+            Drained::Unlisted => delta_or_sweep(tenant, store).await?,
+            Drained::Empty if store.rereads(&tenant.name, 1, clock.now()).await?.is_empty() => {
+                return Ok(None);
+            }
+            Drained::Empty => PassKind::Reread,
+            Drained::Refused(_) | Drained::Stopped => return Ok(tenant.pump.trouble()),
+        };
         tokio::select! {
-            report = tenant.passes.run(PassKind::Reread) => {
+            report = observed_pass(&tenant.passes, &tenant.condition, kind) => {
                 report?;
             }
             () = over() => {

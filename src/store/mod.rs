@@ -22,6 +22,7 @@ mod staging;
 mod status;
 mod tally;
 mod tenants;
+mod troubles;
 
 use std::path::Path;
 use std::time::Duration;
@@ -34,12 +35,13 @@ pub use dead_letters::{DeadLetter, Selection};
 pub use drift::Drift;
 pub use error::StoreError;
 pub use holds::{Hold, HoldDecision, NewHold, Released};
-pub use outbox::{Leased, Note, Settlement, Step, Turn};
+pub use outbox::{Damaged, Leased, Note, Settlement, Step, Turn};
 pub use passes::{PassRow, PassTotals};
 pub use snapshot::Known;
 pub use staging::{Decision, Staged};
 pub use status::{OperationCounts, TenantStatus};
 pub use tenants::TenantState;
+pub use troubles::{Part, TroubleRow};
 
 use crate::model::Timestamp;
 
@@ -126,7 +128,8 @@ impl Store {
         }
     }
 
-    /// Clears away what is half done: staged rows of a pass that did not end, and leases of whoever is no more.
+    /// Clears away what is half done: staged rows of a pass that did not end, leases of whoever is no more, and what
+    /// was wrong with tenants then.
     /// Nothing may be reading or delivering.
     ///
     /// # Errors
@@ -135,6 +138,7 @@ impl Store {
         let mut tx = self.write().await?;
         sqlx::query("DELETE FROM staged_users").execute(&mut *tx).await?;
         sqlx::query("DELETE FROM staged_operations").execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM troubles").execute(&mut *tx).await?;
         sqlx::query(
             "UPDATE passes SET finished_at = $1, result = 'failed', reason = 'interrupted' WHERE result IS NULL",
         )

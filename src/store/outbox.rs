@@ -83,11 +83,24 @@ pub struct Settlement {
     pub note: Option<Note>,
 }
 
+/// A row that could not be read, and is a dead letter now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damaged {
+    /// Its row.
+    pub id: i64,
+    /// Whom it was for.
+    pub user: UserId,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
 /// What a turn brought.
 #[derive(Debug, Default)]
 pub struct Turn {
     /// Now in our hands.
     pub leased: Vec<Leased>,
+    /// Given up, because nobody can tell what was to be done.
+    pub damaged: Vec<Damaged>,
     /// When the next operation is due, if one waits that was not due yet, or for which there was no room at all.
     pub next_due: Option<Timestamp>,
 }
@@ -109,11 +122,11 @@ impl Store {
         for settlement in settlements {
             settle(&mut tx, tenant, settlement, now).await?;
         }
-        let leased = if room > 0 { lease(&mut tx, tenant, room, now).await? } else { Vec::new() };
-        let all_taken = u32::try_from(leased.len()).is_ok_and(|taken| taken < room) || room == 0;
-        let next_due = if all_taken { next_due(&mut tx, tenant).await? } else { None };
+        let mut turn = if room > 0 { lease(&mut tx, tenant, room, now).await? } else { Turn::default() };
+        let all_taken = u32::try_from(turn.leased.len()).is_ok_and(|taken| taken < room) || room == 0;
+        turn.next_due = if all_taken { next_due(&mut tx, tenant).await? } else { None };
         tx.commit().await?;
-        Ok(Turn { leased, next_due })
+        Ok(turn)
     }
 
     /// Operations of `tenant` that still have to be sent, in flight or stale ones included, and users who
@@ -149,7 +162,7 @@ async fn lease(
     tenant: &TenantId,
     room: u32,
     now: Timestamp,
-) -> Result<Vec<Leased>, StoreError> {
+) -> Result<Turn, StoreError> {
     // The number of a lease is one more than the last, so that no two leases of a row are alike.
     let mut rows: Vec<Row> = sqlx::query_as(
         "UPDATE operations SET state = 'leased', lease = coalesce(lease, 0) + 1, touched_at = $2
@@ -167,20 +180,31 @@ async fn lease(
     .fetch_all(&mut *tx)
     .await?;
     rows.sort_unstable_by_key(|row| row.0);
-    let leased: Vec<Leased> = rows.into_iter().map(leased).collect::<Result<_, _>>()?;
-    for Leased { id, operation, .. } in &leased {
-        let Payload::Teams(teams) = &operation.payload;
-        grants::grant(tx, tenant, &operation.user, &teams.added, *id, now).await?;
+    let mut turn = Turn::default();
+    for row in rows {
+        match leased(row) {
+            Ok(leased) => {
+                let Payload::Teams(teams) = &leased.operation.payload;
+                grants::grant(tx, tenant, &leased.operation.user, &teams.added, leased.id, now).await?;
+                turn.leased.push(leased);
+            }
+            Err(damaged) => {
+                give_up(tx, &damaged, now).await?;
+                turn.damaged.push(damaged);
+            }
+        }
     }
-    Ok(leased)
+    Ok(turn)
 }
 
-fn leased(row: Row) -> Result<Leased, StoreError> {
+fn leased(row: Row) -> Result<Leased, Damaged> {
     let (id, lease, user, payload, cause, version, attempts, traceparent, pass) = row;
-    let damaged = |what: &str| StoreError::damaged(format!("operation {id} has {what}"));
+    let user = UserId::from(user);
+    let damaged =
+        |what: &str| Damaged { id, user: user.clone(), reason: format!("the row is damaged: it has {what}") };
     let payload = serde_json::from_str(&payload).map_err(|_| damaged("a payload that cannot be read"))?;
     let cause = Cause::parse(&cause).ok_or_else(|| damaged("an unknown cause"))?;
-    let operation = Operation { user: UserId::from(user), payload, cause, version };
+    let operation = Operation { user, payload, cause, version };
     Ok(Leased {
         id,
         lease,
@@ -189,6 +213,21 @@ fn leased(row: Row) -> Result<Leased, StoreError> {
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
         traceparent,
     })
+}
+
+/// A dead letter that is equal to no decision, so that the next one for its user takes its place.
+async fn give_up(tx: &mut SqliteConnection, damaged: &Damaged, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE operations SET state = 'dead', touched_at = $2, target = '', status = NULL, reason = $3,
+             correlation_id = NULL, answer = NULL
+         WHERE id = $1",
+    )
+    .bind(damaged.id)
+    .bind(now.millis())
+    .bind(&damaged.reason)
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 async fn settle(
