@@ -29,6 +29,8 @@ use crate::store::{Store, StoreError};
 
 /// Users who must be read again are read in passes at least this far apart.
 const BETWEEN_REREADS: Duration = Duration::from_secs(1);
+/// A database that cannot be used is tried again after this long.
+const BETWEEN_TRIES: Duration = Duration::from_secs(2);
 /// Finished rows are looked through this often.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
 
@@ -262,10 +264,7 @@ impl Round<'_> {
     /// One pass at the start, then one for each tick, and in between for users who must be read again, for
     /// delivery that waits for a list, and to find out whether a tenant that could not be read can be now.
     async fn pass(&self, mut ticks: Ticks, wake: &Notify) {
-        if let Err(error) = self.passes.see_mapping().await {
-            error!(tenant = %self.name, reason = %error, "database cannot be used");
-        }
-        let mut asked = Some(PassKind::Delta);
+        let mut asked = self.see_mapping().await.then_some(PassKind::Delta);
         while let Some(kind) = asked {
             let kind = if kind == PassKind::Delta { self.delta_or_sweep().await } else { kind };
             let mut done = None;
@@ -288,6 +287,18 @@ impl Round<'_> {
         if let Err(error) = ticks.stop().await {
             scheduler_failed(&self.name, &error);
         }
+    }
+
+    /// No pass runs before the mapping is noted that it decides by; false when we are stopped before that.
+    async fn see_mapping(&self) -> bool {
+        while let Err(error) = self.passes.see_mapping().await {
+            error!(tenant = %self.name, reason = %error, "database cannot be used");
+            tokio::select! {
+                () = self.parts.clock.sleep(BETWEEN_TRIES) => {}
+                () = self.stop.cancelled() => return false,
+            }
+        }
+        true
     }
 
     /// What to do after a pass of the kind `last`: after a list was read, apply a changed mapping; read again
