@@ -119,7 +119,7 @@ fn to_json(name: &str, status: &TenantStatus) -> Value {
 fn pass_json(pass: &PassRow) -> Value {
     json!({
         "id": pass.id,
-        "kind": pass.kind,
+        "kind": pass.kind.as_str(),
         "started_at": pass.started_at.to_string(),
         "finished_at": pass.finished_at.map(|at| at.to_string()),
         "result": pass.result,
