@@ -47,7 +47,11 @@ pub async fn apply(
         }
     };
     tenant.pump.only(applied.report.id);
+    // Whom it changes was read just now, one by one.
+    tenant.condition.list_read().await;
     drain(tenant, clock.instant() + wait, stop).await;
     let operations = store.operations_of_pass(applied.report.id).await?;
-    Ok(ApplyEnd { applied, operations, trouble: tenant.pump.trouble() })
+    let trouble = tenant.pump.trouble();
+    tenant.condition.end().await;
+    Ok(ApplyEnd { applied, operations, trouble })
 }
