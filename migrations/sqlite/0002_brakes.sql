@@ -5,8 +5,11 @@ ALTER TABLE tenants ADD COLUMN last_sweep_at INTEGER;      -- when the last comp
 ALTER TABLE tenants ADD COLUMN last_read_at INTEGER;       -- when the last pass began that read a list completely
 ALTER TABLE tenants ADD COLUMN mapping_settled TEXT;       -- digest of the mapping whose remap is held or was discarded
 ALTER TABLE tenants ADD COLUMN remap_wanted INTEGER NOT NULL DEFAULT 0;
-UPDATE tenants SET last_sweep_at = (SELECT max(started_at) FROM passes
-    WHERE tenant = tenants.name AND kind = 'sweep' AND result = 'ok');
+UPDATE tenants SET
+    last_sweep_at = (SELECT max(started_at) FROM passes
+        WHERE tenant = tenants.name AND kind = 'sweep' AND result IN ('ok', 'degraded')),
+    last_read_at = (SELECT max(started_at) FROM passes
+        WHERE tenant = tenants.name AND kind IN ('delta', 'sweep') AND result = 'ok');
 
 -- Every mapping that a configuration has named; tenants.mapping_digest says which one is in force.
 CREATE TABLE mappings (

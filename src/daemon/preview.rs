@@ -1,13 +1,13 @@
 //! What a pass would do, without a store: the same reading and the same decisions, rendered.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tracing::warn;
 
-use super::cadence::{History, next_pass};
+use super::cadence::{History, next_pass, remap_due};
 use super::connect::{client, list_settings};
 use super::parts::Parts;
-use super::pass::PassError;
+use super::report::PassError;
 use crate::config::TenantSettings;
 use crate::model::{PassKind, Timestamp, UserId};
 use crate::plan::{self, Change, Plan};
@@ -38,8 +38,8 @@ pub async fn preview(
 ) -> Result<Plan, PreviewError> {
     let client = client(settings, &parts.clock)?;
     let list = list_settings(settings);
-    let history = History::of(state, &settings.mapping.digest(), None);
-    let kind = if full { PassKind::Sweep } else { next_pass(&history) };
+    let all = full || remap_due(state, &settings.mapping.digest());
+    let kind = if all { PassKind::Sweep } else { next_pass(&History::of(state, None)) };
     let since = state.watermark.filter(|_| kind == PassKind::Delta);
     let mut users = UserList::new(&client, &list, since, &parts.clock, parts.chance);
     let mut seen: HashMap<UserId, Option<Timestamp>> = HashMap::new();
@@ -69,7 +69,7 @@ pub async fn preview(
                 seen.insert(user.id, before.flatten());
                 continue;
             }
-            match plan::decide(&user, &settings.mapping, settings.policy) {
+            match plan::decide(&user, &settings.mapping, settings.policy, &BTreeSet::new()) {
                 Some(operation) => changes.insert(user.id, Change::from(&operation)),
                 None => changes.remove(&user.id),
             };

@@ -18,7 +18,7 @@ use super::cadence::{History, next_pass};
 use super::lifecycle::{Asked, Signals};
 use super::parts::Parts;
 use super::pass::Passes;
-use super::reading;
+use super::passing::pass;
 use super::schedule::Ticks;
 use super::tenant::Tenant;
 use crate::config::{Cadence, Settings, last_run};
@@ -262,11 +262,16 @@ impl Round<'_> {
     /// One pass at the start, then one for each tick, and in between for users who must be read again, for
     /// delivery that waits for a list, and to find out whether a tenant that could not be read can be now.
     async fn pass(&self, mut ticks: Ticks, wake: &Notify) {
+        if let Err(error) = self.passes.see_mapping().await {
+            error!(tenant = %self.name, reason = %error, "database cannot be used");
+        }
         let mut asked = Some(PassKind::Delta);
         while let Some(kind) = asked {
             let kind = if kind == PassKind::Delta { self.delta_or_sweep().await } else { kind };
+            let mut done = None;
             tokio::select! {
-                ended = reading::pass(self.passes, self.condition, kind) => if ended.is_ok() {
+                ended = pass(self.passes, self.condition, kind) => if ended.is_ok() {
+                    done = Some(kind);
                     wake.notify_one();
                 },
                 () = self.stop.cancelled() => self.break_off().await,
@@ -277,7 +282,7 @@ impl Round<'_> {
             }
             asked = tokio::select! {
                 () = self.stop.cancelled() => None,
-                kind = self.next(&mut ticks, kind) => kind,
+                kind = self.next(&mut ticks, kind, done) => kind,
             };
         }
         if let Err(error) = ticks.stop().await {
@@ -285,9 +290,13 @@ impl Round<'_> {
         }
     }
 
-    /// What to do after a pass of the kind `last`: read again whoever has to be, but after a pass that did
-    /// just that wait until there is a reason. A tenant that cannot be read is left alone for its time.
-    async fn next(&self, ticks: &mut Ticks, last: PassKind) -> Option<PassKind> {
+    /// What to do after a pass of the kind `last`: apply a changed mapping after a list was read; read again
+    /// whoever has to be, but after a pass that did just that wait until there is a reason. A tenant that cannot be
+    /// read is left alone for its time.
+    async fn next(&self, ticks: &mut Ticks, last: PassKind, done: Option<PassKind>) -> Option<PassKind> {
+        if matches!(done, Some(PassKind::Delta | PassKind::Sweep)) && self.remap_due().await {
+            return Some(PassKind::Remap);
+        }
         let mut skipped = 0_u64;
         let somebody_stale = self.somebody_stale();
         tokio::pin!(somebody_stale);
@@ -342,8 +351,18 @@ impl Round<'_> {
         }
     }
 
+    async fn remap_due(&self) -> bool {
+        match self.passes.remap_due().await {
+            Ok(due) => due,
+            Err(error) => {
+                error!(tenant = %self.name, reason = %error, "database cannot be used");
+                false
+            }
+        }
+    }
+
     async fn anybody_stale(&self) -> bool {
-        match self.store.rereads(&self.name, 1).await {
+        match self.store.rereads(&self.name, 1, self.parts.clock.now()).await {
             Ok(users) => !users.is_empty(),
             Err(error) => {
                 error!(tenant = %self.name, reason = %error, "database cannot be used");
@@ -362,7 +381,7 @@ impl Round<'_> {
             }
         };
         let asked = last_run(&self.cadence.sweep_schedule, self.cadence.time_zone, self.parts.clock.now());
-        next_pass(&History::of(&state, self.passes.mapping_digest(), asked))
+        next_pass(&History::of(&state, asked))
     }
 
     async fn break_off(&self) {

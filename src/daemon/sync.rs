@@ -6,8 +6,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::cadence::{History, next_pass};
-use super::pass::{PassError, Report};
-use super::reading::pass;
+use super::passing::pass;
+use super::report::{PassError, Report};
 use super::tenant::Tenant;
 use crate::clock::Clock;
 use crate::deliver::{Drained, Trouble};
@@ -22,6 +22,8 @@ const GRACE: Duration = Duration::from_secs(30);
 pub struct SyncEnd {
     /// The pass.
     pub report: Report,
+    /// The remap after it, if the mapping has changed.
+    pub remap: Option<Report>,
     /// Operations delivered.
     pub delivered: u64,
     /// What is in the outbox now.
@@ -58,22 +60,40 @@ async fn pass_and_deliver(
     wait: Duration,
     stop: &CancellationToken,
 ) -> Result<SyncEnd, PassError> {
+    tenant.passes.see_mapping().await?;
     let kind = if full { PassKind::Sweep } else { delta_or_sweep(tenant, store).await? };
-    let report = tokio::select! {
-        report = pass(&tenant.passes, &tenant.condition, kind) => report?,
-        () = stopped(tenant, stop) => {
-            store.break_off(&tenant.name, clock.now()).await?;
-            return Err(PassError::Stopped);
-        }
+    let report = run(tenant, kind, store, clock, stop).await?;
+    let remap = if tenant.passes.remap_due().await? {
+        Some(run(tenant, PassKind::Remap, store, clock, stop).await?)
+    } else {
+        None
     };
     let trouble = deliver(tenant, store, clock, clock.instant() + wait, stop).await?;
     Ok(SyncEnd {
         report,
+        remap,
         delivered: tenant.vitals.delivered.get(),
         operations: store.operation_counts(&tenant.name).await?,
         open: store.open_work(&tenant.name).await?,
         trouble,
     })
+}
+
+/// Runs one pass, until told to stop.
+async fn run(
+    tenant: &Tenant,
+    kind: PassKind,
+    store: &Store,
+    clock: &Clock,
+    stop: &CancellationToken,
+) -> Result<Report, PassError> {
+    tokio::select! {
+        report = pass(&tenant.passes, &tenant.condition, kind) => report,
+        () = stopped(tenant, stop) => {
+            store.break_off(&tenant.name, clock.now()).await?;
+            Err(PassError::Stopped)
+        }
+    }
 }
 
 /// Delivers, reads a list when what waits may be old, and reads again whoever has to be, until nothing of it is
@@ -102,15 +122,12 @@ async fn deliver(
                 }
             }
         };
-        let (kind, before) = match drained {
-            Drained::Unlisted => (delta_or_sweep(tenant, store).await?, None),
-            Drained::Empty => {
-                let before = store.rereads(&tenant.name, u32::MAX).await?.len();
-                if before == 0 {
-                    return Ok(None);
-                }
-                (PassKind::Reread, Some(before))
+        let kind = match drained {
+            Drained::Unlisted => delta_or_sweep(tenant, store).await?,
+            Drained::Empty if store.rereads(&tenant.name, 1, clock.now()).await?.is_empty() => {
+                return Ok(None);
             }
+            Drained::Empty => PassKind::Reread,
             Drained::Refused(_) | Drained::Stopped => return Ok(tenant.pump.trouble()),
         };
         tokio::select! {
@@ -123,11 +140,6 @@ async fn deliver(
                 return Ok(None);
             }
         }
-        let Some(before) = before else { continue };
-        let after = store.rereads(&tenant.name, u32::MAX).await?.len();
-        if after >= before && store.operation_counts(&tenant.name).await?.ready == 0 {
-            return Ok(None);
-        }
     }
 }
 
@@ -139,5 +151,5 @@ async fn stopped(tenant: &Tenant, stop: &CancellationToken) {
 
 async fn delta_or_sweep(tenant: &Tenant, store: &Store) -> Result<PassKind, StoreError> {
     let state = store.tenant(&tenant.name).await?;
-    Ok(next_pass(&History::of(&state, tenant.passes.mapping_digest(), None)))
+    Ok(next_pass(&History::of(&state, None)))
 }

@@ -32,6 +32,14 @@ pub struct Limit {
     pub users: Option<u64>,
 }
 
+impl Limits {
+    /// There are limits for single teams.
+    #[must_use]
+    pub fn of_teams(&self) -> bool {
+        self.team_removals != Limit::default() || self.team_changes != Limit::default()
+    }
+}
+
 /// What the guard objects to; nothing, most of the time.
 ///
 /// Percentages are of the greater of users known and users read; of a team, of its members. The first pass of a tenant

@@ -8,6 +8,6 @@ mod watermark;
 
 pub use guard::{Limit, Limits, PlanDigest, examine, examine_missing};
 pub use mapping::Mapping;
-pub use membership::{Policy, WhenGone, decide};
+pub use membership::{Desired, Policy, WhenGone, decide, desired};
 pub use render::{Change, Plan};
 pub use watermark::watermark;

@@ -8,12 +8,19 @@
 
 mod commit;
 mod dead_letters;
+mod drift;
 mod error;
 mod file;
+mod grants;
+mod holds;
+mod mappings;
 mod outbox;
 mod passes;
+mod rereads;
+mod snapshot;
 mod staging;
 mod status;
+mod tally;
 mod tenants;
 mod troubles;
 
@@ -25,10 +32,13 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 
 pub use commit::{Commit, Committed};
 pub use dead_letters::{DeadLetter, Selection};
+pub use drift::Drift;
 pub use error::StoreError;
+pub use holds::{Hold, HoldDecision, NewHold, Released};
 pub use outbox::{Damaged, Leased, Note, Settlement, Step, Turn};
 pub use passes::{PassRow, PassTotals};
-pub use staging::Decision;
+pub use snapshot::Known;
+pub use staging::{Decision, Staged};
 pub use status::{OperationCounts, TenantStatus};
 pub use tenants::TenantState;
 pub use troubles::{Part, TroubleRow};

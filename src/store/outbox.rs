@@ -7,8 +7,8 @@ use std::time::Duration;
 use sqlx::SqliteConnection;
 
 use super::commit::forget;
-use super::{Store, StoreError};
-use crate::model::{Cause, Operation, TenantId, Timestamp, UserId};
+use super::{Store, StoreError, grants};
+use crate::model::{Cause, Operation, Payload, TenantId, Timestamp, UserId};
 
 /// Nothing is put off for longer: a due time further ahead was written before our clock was set back.
 const LONGEST_DELAY: Duration = Duration::from_hours(2);
@@ -183,7 +183,12 @@ async fn lease(
     let mut turn = Turn::default();
     for row in rows {
         match leased(row) {
-            Ok(leased) => turn.leased.push(leased),
+            Ok(leased) => {
+                let (Operation { user, payload: Payload::Teams(teams), .. }, id) =
+                    (&leased.operation, leased.id);
+                grants::grant(tx, tenant, user, &teams.added, id, now).await?;
+                turn.leased.push(leased);
+            }
             Err(damaged) => {
                 give_up(tx, &damaged, now).await?;
                 turn.damaged.push(damaged);
@@ -244,6 +249,9 @@ async fn settle(
         Step::Released => return put_back(tx, settlement, None, false, now).await,
         Step::Stale { due } => return stale(tx, tenant, settlement, *due, now).await,
     };
+    if settlement.step == Step::Done && ours(tx, settlement).await? {
+        grants::settle(tx, settlement.id).await?;
+    }
     // A dead letter that was decided otherwise while it was in flight is nobody's letter any more.
     sqlx::query(
         "UPDATE operations SET touched_at = $4,

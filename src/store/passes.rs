@@ -1,6 +1,6 @@
 //! `passes`: one row for each run, from its begin on.
 
-use super::{Store, StoreError};
+use super::{Drift, Store, StoreError};
 use crate::model::{PassKind, PassResult, TenantId, Timestamp};
 
 /// What a pass did, in numbers.
@@ -16,6 +16,16 @@ pub struct PassTotals {
     pub skipped: u64,
     /// Records that could not be read.
     pub unreadable: u64,
+    /// Known users whom a sweep did not show.
+    pub missing: u64,
+}
+
+/// What else a pass leaves behind.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Finished<'a> {
+    pub(super) hold: Option<i64>,
+    pub(super) drift: Drift,
+    pub(super) mapping_digest: Option<&'a str>,
 }
 
 /// A pass as it is remembered.
@@ -35,6 +45,10 @@ pub struct PassRow {
     pub reason: Option<String>,
     /// What it did.
     pub totals: PassTotals,
+    /// What it found that should not have been there to find.
+    pub drift: Drift,
+    /// The hold that its operations are in, or were.
+    pub hold: Option<i64>,
 }
 
 impl Store {
@@ -72,7 +86,8 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
-        finish(&mut tx, pass, PassResult::Failed, Some(reason), totals, now).await?;
+        let ended = (PassResult::Failed, Some(reason));
+        finish(&mut tx, pass, ended, totals, &Finished::default(), now).await?;
         super::staging::drop_staged(&mut tx, pass).await?;
         tx.commit().await?;
         Ok(())
@@ -106,14 +121,15 @@ impl Store {
 pub(super) async fn finish(
     tx: &mut sqlx::SqliteConnection,
     pass: i64,
-    result: PassResult,
-    reason: Option<&str>,
+    (result, reason): (PassResult, Option<&str>),
     totals: PassTotals,
+    finished: &Finished<'_>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE passes SET finished_at = $2, result = $3, reason = $4, users_read = $5, pages = $6,
-             planned = $7, skipped = $8, unreadable = $9,
+             planned = $7, skipped = $8, unreadable = $9, missing = $10, hold = $11, deleted = $12, edited = $13,
+             missed = $14, mapping_digest = $15,
              watermark_after = (SELECT watermark FROM tenants WHERE name = passes.tenant)
          WHERE id = $1",
     )
@@ -126,6 +142,12 @@ pub(super) async fn finish(
     .bind(count(totals.planned))
     .bind(count(totals.skipped))
     .bind(count(totals.unreadable))
+    .bind(count(totals.missing))
+    .bind(finished.hold)
+    .bind(count(finished.drift.deleted))
+    .bind(count(finished.drift.edited))
+    .bind(count(finished.drift.missed))
+    .bind(finished.mapping_digest)
     .execute(tx)
     .await?;
     Ok(())

@@ -1,6 +1,8 @@
 //! Numbers for `status`: read beside the writer, changing nothing.
 
-use super::{PassRow, PassTotals, Store, StoreError, TenantState};
+use sqlx::FromRow;
+
+use super::{Drift, PassRow, PassTotals, Store, StoreError, TenantState};
 use crate::model::{TenantId, Timestamp};
 
 /// Operations by state.
@@ -37,7 +39,25 @@ pub struct TenantStatus {
     pub passes: Vec<PassRow>,
 }
 
-type PassColumns = (i64, String, i64, Option<i64>, Option<String>, Option<String>, i64, i64, i64, i64, i64);
+#[derive(FromRow)]
+struct PassColumns {
+    id: i64,
+    kind: String,
+    started_at: i64,
+    finished_at: Option<i64>,
+    result: Option<String>,
+    reason: Option<String>,
+    users_read: i64,
+    pages: i64,
+    planned: i64,
+    skipped: i64,
+    unreadable: i64,
+    missing: i64,
+    deleted: i64,
+    edited: i64,
+    missed: i64,
+    hold: Option<i64>,
+}
 
 impl Store {
     /// What is known of one tenant, in numbers.
@@ -86,7 +106,8 @@ impl Store {
 
     async fn passes(&self, tenant: &TenantId, limit: u32) -> Result<Vec<PassRow>, StoreError> {
         let rows: Vec<PassColumns> = sqlx::query_as(
-            "SELECT id, kind, started_at, finished_at, result, reason, users_read, pages, planned, skipped, unreadable
+            "SELECT id, kind, started_at, finished_at, result, reason, users_read, pages, planned, skipped, unreadable,
+                 missing, deleted, edited, missed, hold
              FROM passes WHERE tenant = $1 ORDER BY id DESC LIMIT $2",
         )
         .bind(tenant.as_str())
@@ -98,21 +119,23 @@ impl Store {
 }
 
 fn pass_row(row: PassColumns) -> PassRow {
-    let (id, kind, started, finished, result, reason, users, pages, planned, skipped, unreadable) = row;
     PassRow {
-        id,
-        kind,
-        started_at: Timestamp::from_millis(started),
-        finished_at: finished.map(Timestamp::from_millis),
-        result,
-        reason,
+        id: row.id,
+        kind: row.kind,
+        started_at: Timestamp::from_millis(row.started_at),
+        finished_at: row.finished_at.map(Timestamp::from_millis),
+        result: row.result,
+        reason: row.reason,
         totals: PassTotals {
-            users_read: number(users),
-            pages: number(pages),
-            planned: number(planned),
-            skipped: number(skipped),
-            unreadable: number(unreadable),
+            users_read: number(row.users_read),
+            pages: number(row.pages),
+            planned: number(row.planned),
+            skipped: number(row.skipped),
+            unreadable: number(row.unreadable),
+            missing: number(row.missing),
         },
+        drift: Drift { deleted: number(row.deleted), edited: number(row.edited), missed: number(row.missed) },
+        hold: row.hold,
     }
 }
 

@@ -33,7 +33,7 @@ fields! {
     TENANT = "tenant";
     /// Id of a pass.
     PASS = "pass";
-    /// Kind of the pass (`delta`, `sweep`, `reread`) or of the operation (`teams`).
+    /// Kind of the pass (`delta`, `sweep`, `reread`, `remap`, `apply`) or of the operation (`teams`).
     KIND = "kind";
     /// Users that the pass read.
     USERS_READ = "users_read";
@@ -86,6 +86,16 @@ fields! {
     RATE_PER_SECOND = "rate_per_second";
     /// What a tenant makes of the parameter `since`: `ignored` or `broken`.
     SINCE = "since";
+    /// Of a plan, by which it is approved.
+    DIGEST = "digest";
+    /// A number of operations.
+    OPERATIONS = "operations";
+    /// Users who are gone from the tenant.
+    DELETED = "deleted";
+    /// Users whose managed teams somebody else has changed.
+    EDITED = "edited";
+    /// Users whose change a delta pass should have found.
+    MISSED = "missed";
     /// Where in a list, from 1.
     POSITION = "position";
     /// A number of spans.

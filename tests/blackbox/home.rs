@@ -56,6 +56,8 @@ impl Home {
             delivery.rate_per_second = 2000
             delivery.burst = 200
             delivery.verify_percent = 0
+            guard.max_removals_percent = 100
+            guard.max_changes_percent = 100
             [tenants.{TENANT}.mapping]
             "#,
             database = home.database().display(),

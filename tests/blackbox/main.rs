@@ -22,6 +22,7 @@ mod rig;
 mod scripted;
 mod silence;
 mod store;
+mod sweep;
 mod sync;
 mod verify;
 mod wire;

@@ -1,6 +1,7 @@
 //! A pass, and what it says about the tenant's health: the one way in which `run` and `sync` run passes.
 
-use super::pass::{PassError, Passes, Report};
+use super::pass::Passes;
+use super::report::{PassError, Report};
 use crate::deliver::Condition;
 use crate::model::PassKind;
 
