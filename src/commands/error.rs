@@ -1,6 +1,7 @@
 //! Why a command could not do what it was asked to, and the exit code for it.
 
 use super::Exit;
+use crate::audit::AuditError;
 use crate::config::Faults;
 use crate::daemon::{PassError, PreviewError, RunError};
 use crate::deliver::Trouble;
@@ -16,6 +17,9 @@ pub enum CommandError {
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The audit cannot be used.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The daemon cannot run.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -52,9 +56,12 @@ impl CommandError {
                 PreviewError::Pass(error) => of_pass(error),
                 PreviewError::Client(_) => Exit::Failed,
             },
-            Self::Store(_) | Self::Run(_) | Self::Client(_) | Self::System(_) | Self::Other(_) => {
-                Exit::Failed
-            }
+            Self::Store(_)
+            | Self::Audit(_)
+            | Self::Run(_)
+            | Self::Client(_)
+            | Self::System(_)
+            | Self::Other(_) => Exit::Failed,
         }
     }
 }

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "what a test sets up must be there")]
 
 mod answers;
+mod audit;
 mod bad_day;
 mod bad_input;
 mod daemon;
