@@ -1,5 +1,6 @@
 //! The composition root: settings become running parts, passes follow their schedules, and signals end it.
 
+mod audit;
 mod cadence;
 mod connect;
 mod lifecycle;
@@ -17,6 +18,7 @@ mod sync;
 mod tenant;
 mod watch;
 
+pub use audit::{OpenAuditError, audit_head, open_audit};
 pub use cadence::{History, next_pass, remap_due};
 pub use lifecycle::{Signals, StopOnSignal};
 pub use parts::Parts;

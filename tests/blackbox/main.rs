@@ -8,6 +8,7 @@
 
 mod answers;
 mod audit;
+mod audited;
 mod bad_day;
 mod bad_input;
 mod daemon;
