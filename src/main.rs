@@ -129,7 +129,7 @@ async fn dispatch(command: Command, sources: &Sources) -> Result<Exit, CommandEr
         Command::Apply(args) => apply::run(args, sources).await,
         Command::Status(args) => status::run(args, sources).await,
         Command::DeadLetters(command) => dead_letters::run(command, sources).await,
-        Command::Audit(command) => audit::run(command, sources),
+        Command::Audit(command) => audit::run(command, sources).await,
         Command::Config(command) => Ok(config::run(&command, sources)?),
         Command::Demo(args) => Ok(demo::run(args).await?),
         Command::PracticeTenant(args) => Ok(practice_tenant::run(args).await?),

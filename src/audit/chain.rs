@@ -157,7 +157,7 @@ mod tests {
             teams_added: ["team-b".into(), "team-a".into()].into(),
             teams_removed: ["team-c".into()].into(),
             roles: ["HR_ENGINEER".into()].into(),
-            mapping: "0123".to_owned(),
+            mapping: Some("0123".to_owned()),
             pass: 5,
             attempt: 1,
             request_id: Some("line\nbreak".to_owned()),

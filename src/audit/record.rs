@@ -33,15 +33,15 @@ pub enum Entry {
         teams_removed: BTreeSet<TeamId>,
         /// His HR roles that a rule names.
         roles: BTreeSet<Role>,
-        /// The digest of the mapping that it was decided by.
-        mapping: String,
+        /// The digest of the mapping that it was decided by; `None` when its pass has been forgotten.
+        mapping: Option<String>,
         /// The pass that decided it.
         pass: i64,
         /// Which attempt it was that succeeded, from 1.
         attempt: u32,
         /// By which the vendor's support finds the call: the tenant's correlation id.
         request_id: Option<String>,
-        /// Whether the answer showed the teams that were asked for; `None` where it did not tell.
+        /// Whether the user was read back and showed the change; `None` when nobody looked, or could tell.
         verified: Option<bool>,
     },
     /// A held pass may be delivered.

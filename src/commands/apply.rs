@@ -35,12 +35,13 @@ pub struct ApplyArgs {
 /// When the file cannot be used, the database is somebody else's, or standard output cannot be written.
 pub async fn run(args: ApplyArgs, sources: &Sources) -> Result<Exit, CommandError> {
     let settings = config::load(sources)?;
-    let database = settings.store.clone();
+    let (database, written) = (settings.store.clone(), settings.audit.clone());
     let saved = args.read()?;
     let settings = args.tenant(&saved, settings)?;
     let parts = Parts::default();
     let store = Store::own(&database, parts.clock.now()).await?;
-    let mut tenant = Tenant::new(settings, &store, &parts)?;
+    let audit = daemon::open_audit(&written, &store, parts.clock.now()).await?;
+    let mut tenant = Tenant::new(settings, &store, &audit, &parts)?;
     let stop = StopOnSignal::default();
     let apply = daemon::apply(&mut tenant, &store, &parts.clock, &saved.plan, args.wait, &stop.stop);
     let Some(end) = stop.run(apply).await? else { return Ok(Exit::Failed) };

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{CommandError, Exit, answer};
+use super::{CommandError, Exit, answer, complain};
 use crate::audit::{self, Link, Place, Report};
 use crate::config::{self, Sources};
+use crate::daemon::audit_head;
+use crate::store::{Store, StoreError};
 
 /// What is asked about the audit.
 #[derive(Clone, Debug, Subcommand)]
@@ -38,10 +40,13 @@ pub struct VerifyArgs {
 ///
 /// # Errors
 /// When there is no audit, or it cannot be read.
-pub fn run(command: AuditCommand, sources: &Sources) -> Result<Exit, CommandError> {
+pub async fn run(command: AuditCommand, sources: &Sources) -> Result<Exit, CommandError> {
     let AuditCommand::Verify(args) = command;
     let report = if args.files.is_empty() {
-        audit::verify(&config::load(sources)?.audit.path, args.head)?
+        let settings = config::load(sources)?;
+        // Asked for first: a daemon may add lines meanwhile.
+        let known = known_head(&settings.store).await;
+        audit::verify(&settings.audit.path, args.head.or(known))?
     } else {
         audit::verify_files(&args.files, args.head)?
     };
@@ -52,6 +57,24 @@ pub fn run(command: AuditCommand, sources: &Sources) -> Result<Exit, CommandErro
         to_text(&report, on_trust)
     })?;
     Ok(if report.is_sound() { Exit::Done } else { Exit::Failed })
+}
+
+/// The last line that the database knows of. An audit is checked without a database as well.
+async fn known_head(database: &Path) -> Option<Link> {
+    let head = async {
+        let store = Store::beside(database).await?;
+        let head = audit_head(&store).await;
+        store.close().await;
+        head
+    };
+    match head.await {
+        Ok(head) => head,
+        Err(StoreError::NotThere { .. }) => None,
+        Err(error) => {
+            complain(&format!("lines that are missing at the end will not be noticed: {error}"));
+            None
+        }
+    }
 }
 
 fn path(report: &Report, place: Place) -> &Path {

@@ -3,7 +3,7 @@
 use super::Exit;
 use crate::audit::AuditError;
 use crate::config::Faults;
-use crate::daemon::{PassError, PreviewError, RunError};
+use crate::daemon::{OpenAuditError, PassError, PreviewError, RunError};
 use crate::deliver::Trouble;
 use crate::scim::{Failure, Verdict};
 use crate::store::StoreError;
@@ -20,6 +20,9 @@ pub enum CommandError {
     /// The audit cannot be used.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The audit cannot be opened.
+    #[error(transparent)]
+    OpenAudit(#[from] OpenAuditError),
     /// The daemon cannot run.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -58,6 +61,7 @@ impl CommandError {
             },
             Self::Store(_)
             | Self::Audit(_)
+            | Self::OpenAudit(_)
             | Self::Run(_)
             | Self::Client(_)
             | Self::System(_)

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::select::Selected;
 use super::{CommandError, Exit, answer, complain, error};
+use crate::audit::Audit;
 use crate::config::{self, Sources, TenantSettings};
 use crate::daemon::{self, Parts, PassError, StopOnSignal, SyncEnd, Tenant};
 use crate::model::PassResult;
@@ -39,12 +40,13 @@ pub async fn run(args: SyncArgs, sources: &Sources) -> Result<Exit, CommandError
     for key in &settings.not_in_force {
         tracing::warn!(key, "key not yet in force");
     }
-    let database = settings.store.clone();
+    let (database, written) = (settings.store.clone(), settings.audit.clone());
     let tenants = args.selected.of(settings)?;
     let parts = Parts::default();
     let store = Store::own(&database, parts.clock.now()).await?;
+    let audit = daemon::open_audit(&written, &store, parts.clock.now()).await?;
     let stop = StopOnSignal::default();
-    let all = join_all(tenants.into_iter().map(|tenant| one(tenant, &store, &parts, &args, &stop)));
+    let all = join_all(tenants.into_iter().map(|tenant| one(tenant, (&store, &audit), &parts, &args, &stop)));
     let Some(ends) = stop.run(all).await? else { return Ok(Exit::Failed) };
     store.prune(parts.clock.now()).await?;
     store.close().await;
@@ -55,13 +57,13 @@ type End = (String, Result<SyncEnd, PassError>);
 
 async fn one(
     settings: TenantSettings,
-    store: &Store,
+    (store, audit): (&Store, &Audit),
     parts: &Parts,
     args: &SyncArgs,
     stop: &StopOnSignal,
 ) -> Result<End, CommandError> {
     let name = settings.name.to_string();
-    let mut tenant = Tenant::new(settings, store, parts)?;
+    let mut tenant = Tenant::new(settings, store, audit, parts)?;
     let end = daemon::sync(&mut tenant, store, &parts.clock, args.full, args.wait, &stop.stop).await;
     Ok((name, end))
 }

@@ -1,6 +1,7 @@
 //! The composition root: settings become running parts, passes follow their schedules, and signals end it.
 
 mod apply;
+mod audit;
 mod cadence;
 mod connect;
 mod lifecycle;
@@ -20,6 +21,7 @@ mod tenant;
 mod watch;
 
 pub use apply::{ApplyEnd, apply};
+pub use audit::{OpenAuditError, audit_head, open_audit};
 pub use cadence::{History, next_pass, remap_due};
 pub use lifecycle::{Signals, StopOnSignal};
 pub use parts::Parts;

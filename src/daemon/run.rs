@@ -14,6 +14,7 @@ use tokio_cron_scheduler::JobSchedulerError;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use super::audit::{OpenAuditError, open_audit};
 use super::cadence::{History, next_pass};
 use super::lifecycle::{Asked, Signals};
 use super::observed::observed_pass;
@@ -21,6 +22,7 @@ use super::parts::Parts;
 use super::pass::Passes;
 use super::schedule::Ticks;
 use super::tenant::Tenant;
+use crate::audit::Audit;
 use crate::config::{Cadence, Settings, last_run};
 use crate::deliver::Condition;
 use crate::model::{PassKind, TenantId, Timestamp};
@@ -51,6 +53,9 @@ pub enum RunError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The audit.
+    #[error(transparent)]
+    Audit(#[from] OpenAuditError),
     /// No client could be made.
     #[error("no HTTPS client: {0}; are the CA certificates installed?")]
     Client(#[from] reqwest::Error),
@@ -71,12 +76,14 @@ pub async fn run(
 ) -> Result<Ended, RunError> {
     let database = settings.store.clone();
     let store = Store::own(&database, parts.clock.now()).await?;
+    let written = settings.audit.clone();
+    let audit = open_audit(&written, &store, parts.clock.now()).await?;
     info!(version = env!("CARGO_PKG_VERSION"), "rosterd started");
     let ended = loop {
         warn_of_keys(&settings);
         let grace = settings.shutdown_grace;
         store.clear(parts.clock.now()).await?;
-        let running = Running::start(settings, &store, parts)?;
+        let running = Running::start(settings, &store, &audit, parts)?;
         tell_systemd(&[sd_notify::NotifyState::Ready]);
         match running.until(&mut signals, reload, grace).await {
             Next::End(ended) => break ended,
@@ -84,6 +91,9 @@ pub async fn run(
         }
         if settings.store != database {
             warn!(key = "store.url", "key takes effect with the next start only");
+        }
+        if settings.audit != written {
+            warn!(key = "audit", "key takes effect with the next start only");
         }
         info!("configuration reloaded");
     };
@@ -110,12 +120,12 @@ enum Next {
 }
 
 impl Running {
-    fn start(settings: Settings, store: &Store, parts: &Parts) -> Result<Self, RunError> {
+    fn start(settings: Settings, store: &Store, audit: &Audit, parts: &Parts) -> Result<Self, RunError> {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let mut limiters = Vec::new();
         for settings in settings.tenants.into_values() {
-            let tenant = Tenant::new(settings, store, parts)?;
+            let tenant = Tenant::new(settings, store, audit, parts)?;
             limiters.push(tenant.client.limiter().clone());
             tasks.spawn(tend(tenant, store.clone(), parts.clone(), stop.clone()));
         }

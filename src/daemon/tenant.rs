@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::audit::Audit;
 use crate::config::{Cadence, TenantSettings};
 use crate::deliver::{Condition, Policy, Pump, PumpSettings, Shared, Vitals};
 use crate::model::TenantId;
@@ -38,7 +39,12 @@ impl Tenant {
     ///
     /// # Errors
     /// When the machine's certificates cannot be read.
-    pub fn new(settings: TenantSettings, store: &Store, parts: &Parts) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        settings: TenantSettings,
+        store: &Store,
+        audit: &Audit,
+        parts: &Parts,
+    ) -> Result<Self, reqwest::Error> {
         let client = client(&settings, &parts.clock)?;
         let vitals = parts.watch.add(&settings.name, &client);
         let stale = Arc::new(tokio::sync::Notify::new());
@@ -56,6 +62,7 @@ impl Tenant {
             },
             (parts.clock.clone(), parts.chance),
             Shared { condition: condition.clone(), vitals: vitals.clone(), stale: stale.clone() },
+            audit.clone(),
         );
         let passes = Passes::new(&settings, store.clone(), client.clone(), parts.clone(), vitals.clone());
         let (name, cadence) = (settings.name, settings.cadence);

@@ -7,6 +7,7 @@ mod attempt;
 mod condition;
 mod health;
 mod pump;
+mod report;
 mod step;
 mod trouble;
 mod verify;

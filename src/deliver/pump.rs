@@ -11,20 +11,22 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::error;
 
 use super::attempt::{Outcome, Sender, Sent, Task};
 use super::condition::Condition;
 use super::health::{Allowance, Seen};
+use super::report::{entry, note, report};
 use super::step::{Policy, next_step};
 use super::trouble::Trouble;
 use super::verify::Sample;
 use super::vitals::Vitals;
+use crate::audit::{Audit, AuditError, Entry, Link};
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::model::{Payload, TeamId, TenantId};
-use crate::scim::{Failure, RoleAttribute, ServiceProvider, Verdict};
-use crate::store::{Damaged, Leased, Note, Settlement, Step, Store};
+use crate::model::{TenantId, Timestamp};
+use crate::scim::{RoleAttribute, ServiceProvider, Verdict};
+use crate::store::{AuditHead, Damaged, Leased, Note, Settlement, Step, Store};
 use crate::telemetry;
 
 /// The queue is looked at this often even when nobody says that it has changed: another process may have
@@ -83,6 +85,11 @@ pub struct Pump<P> {
     flying: JoinSet<Outcome>,
     leased: HashMap<Id, Leased>,
     settlements: Vec<Settlement>,
+    audit: Audit,
+    /// What was done and does not stand in the audit yet.
+    unaudited: Vec<Entry>,
+    /// The last line of what does.
+    audited: Option<AuditHead>,
 }
 
 impl<P: ServiceProvider> Pump<P> {
@@ -95,11 +102,25 @@ impl<P: ServiceProvider> Pump<P> {
         settings: PumpSettings,
         (clock, chance): (Clock, Chance),
         shared: Shared,
+        audit: Audit,
     ) -> Self {
         let sender = Sender { provider, clock, role_attribute: settings.role_attribute };
         let sample = Sample::new(settings.verify_percent);
-        let (flying, leased, settlements) = (JoinSet::new(), HashMap::new(), Vec::new());
-        Self { tenant, store, sender, settings, chance, shared, sample, flying, leased, settlements }
+        Self {
+            tenant,
+            store,
+            sender,
+            settings,
+            chance,
+            shared,
+            sample,
+            flying: JoinSet::new(),
+            leased: HashMap::new(),
+            settlements: Vec::new(),
+            audit,
+            unaudited: Vec::new(),
+            audited: None,
+        }
     }
 
     /// From now on it delivers nothing but what the pass `pass` decided.
@@ -147,10 +168,15 @@ impl<P: ServiceProvider> Pump<P> {
         self.flying.is_empty() && self.settlements.is_empty()
     }
 
-    /// One turn: settle and lease in one transaction, and send.
+    /// One turn: audit what was done, settle and lease in one transaction, and send.
     async fn turn(&mut self, stop: &CancellationToken) -> Turned {
+        const FAILED: Turned = Turned { nothing_waits: false, unlisted: false, look_in: LOOK };
         self.shared.condition.note().await;
         let now = self.sender.clock.now();
+        if let Err(error) = self.audit_done(now).await {
+            error!(tenant = %self.tenant, reason = %error, "audit cannot be written");
+            return FAILED;
+        }
         let allowance = self.shared.condition.allowance(self.settings.workers);
         let most = match allowance {
             _ if stop.is_cancelled() => 0,
@@ -159,13 +185,14 @@ impl<P: ServiceProvider> Pump<P> {
             Allowance::Wait(_) | Allowance::Unlisted => 0,
         };
         let room = u32::try_from(most.saturating_sub(self.flying.len())).unwrap_or(u32::MAX);
-        let turn = match self.store.turn(&self.tenant, &self.settlements, room, now).await {
-            Ok(turn) => turn,
-            Err(error) => {
-                error!(tenant = %self.tenant, reason = %error, "database cannot be used");
-                return Turned { nothing_waits: false, unlisted: false, look_in: LOOK };
-            }
-        };
+        let turn =
+            match self.store.turn(&self.tenant, &self.settlements, self.audited.as_ref(), room, now).await {
+                Ok(turn) => turn,
+                Err(error) => {
+                    error!(tenant = %self.tenant, reason = %error, "database cannot be used");
+                    return FAILED;
+                }
+            };
         self.settled();
         let due = turn.next_due.is_some_and(|due| due <= now);
         let unlisted = due && allowance == Allowance::Unlisted;
@@ -187,6 +214,20 @@ impl<P: ServiceProvider> Pump<P> {
         }
         let look_in = next.map_or(LOOK, |next| next.since(now).clamp(SHORTEST_LOOK, LOOK));
         Turned { nothing_waits, unlisted, look_in }
+    }
+
+    /// Writes down what was done, once: nothing counts as done before it stands in the audit. A settlement that the
+    /// database does not take is handed in again without a second line.
+    ///
+    /// # Errors
+    /// When the audit cannot be written; then nothing has been.
+    async fn audit_done(&mut self, now: Timestamp) -> Result<(), AuditError> {
+        if !self.unaudited.is_empty() {
+            let Link { seq, hash } = self.audit.record(self.unaudited.clone(), now).await?;
+            self.unaudited.clear();
+            self.audited = Some(AuditHead { seq, hash: hash.to_string() });
+        }
+        Ok(())
     }
 
     fn send(&mut self, leased: Leased, allowance: Allowance) {
@@ -278,7 +319,10 @@ impl<P: ServiceProvider> Pump<P> {
             };
             step = Step::Later { due, counted: false };
         }
-        outcome.span.in_scope(|| self.report(outcome, &step));
+        outcome.span.in_scope(|| report(outcome, &step, &self.shared.vitals));
+        if step == Step::Done {
+            self.unaudited.extend(entry(&self.tenant, outcome));
+        }
         self.settlements.push(Settlement {
             id: outcome.leased.id,
             lease: outcome.leased.lease,
@@ -307,56 +351,6 @@ impl<P: ServiceProvider> Pump<P> {
         }
     }
 
-    fn report(&self, outcome: &Outcome, step: &Step) {
-        let vitals = &self.shared.vitals;
-        let operation = &outcome.leased.operation;
-        let attempt = i64::from(outcome.leased.attempts) + 1;
-        let duration_ms = i64::try_from(outcome.took.as_millis()).unwrap_or(i64::MAX);
-        let Payload::Teams(teams) = &operation.payload;
-        let failure = match &outcome.result {
-            Ok(Sent::Written { receipt, verified }) if *step == Step::Done => {
-                vitals.delivered.add(1);
-                info!(
-                    cause = operation.cause.as_str(),
-                    teams_added = join(&teams.added),
-                    teams_removed = join(&teams.removed),
-                    attempt,
-                    duration_ms,
-                    correlation_id = receipt.correlation_id.as_deref(),
-                    verified = verified.then_some(true),
-                    "operation delivered"
-                );
-                return;
-            }
-            Ok(_) => return,
-            Err(failure) => failure,
-        };
-        let status = failure.status.map(i64::from);
-        let teams = teams.teams.union(&teams.removed).map(TeamId::as_str);
-        let ids: Vec<&str> = teams.chain([operation.user.as_str()]).collect();
-        let reason = telemetry::redact::text_about(&failure.reason, &ids);
-        let correlation_id = failure.correlation_id.as_deref();
-        match step {
-            Step::Released => return,
-            Step::Dead => {
-                vitals.dead.add(1);
-                error!(status, %reason, correlation_id, attempt, duration_ms, "operation is a dead letter");
-            }
-            Step::Gone => warn!(status, %reason, correlation_id, attempt, duration_ms, "user is gone"),
-            Step::Stale { due } => {
-                info!(status, %reason, correlation_id, attempt, retry_at = %due, "user has changed meanwhile");
-            }
-            Step::Later { due, .. } if failure.verdict == Verdict::Ignored => {
-                error!(%reason, correlation_id, attempt, duration_ms, retry_at = %due, "write was ignored");
-            }
-            Step::Later { due, .. } => {
-                warn!(status, %reason, correlation_id, attempt, duration_ms, retry_at = %due, "attempt failed");
-            }
-            Step::Done => {}
-        }
-        vitals.failures.add(1);
-    }
-
     /// The database has taken the settlements.
     fn settled(&mut self) {
         if self
@@ -367,6 +361,7 @@ impl<P: ServiceProvider> Pump<P> {
             self.shared.stale.notify_one();
         }
         self.settlements.clear();
+        self.audited = None;
     }
 }
 
@@ -379,25 +374,4 @@ struct Turned {
     unlisted: bool,
     /// When to look again at the latest.
     look_in: Duration,
-}
-
-/// What is kept of the answer, if there was one.
-fn note(result: &Result<Sent, Failure>) -> Option<Note> {
-    match result {
-        Ok(Sent::Written { receipt, .. }) => {
-            Some(Note { correlation_id: receipt.correlation_id.clone(), ..Note::default() })
-        }
-        Ok(Sent::Read) => None,
-        Err(failure) if failure.verdict == Verdict::NotSent => None,
-        Err(failure) => Some(Note {
-            status: failure.status,
-            reason: Some(failure.reason.clone()),
-            correlation_id: failure.correlation_id.clone(),
-            answer: failure.answer.clone(),
-        }),
-    }
-}
-
-fn join(teams: &std::collections::BTreeSet<TeamId>) -> String {
-    teams.iter().map(TeamId::as_str).collect::<Vec<_>>().join(",")
 }

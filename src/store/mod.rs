@@ -6,6 +6,7 @@
 //! `SQLite` in WAL mode with `synchronous = NORMAL`: a power cut can lose the last transactions, but only
 //! whole ones, and a lost one is read or sent again.
 
+mod audit_head;
 mod commit;
 mod dead_letters;
 mod drift;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
+pub use audit_head::AuditHead;
 pub use commit::{Commit, Committed};
 pub use dead_letters::{DeadLetter, Selection};
 pub use drift::Drift;

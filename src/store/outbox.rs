@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::SqliteConnection;
 
 use super::commit::forget;
-use super::{Store, StoreError, grants};
+use super::{AuditHead, Store, StoreError, audit_head, grants};
 use crate::model::{Cause, Operation, Payload, TenantId, Timestamp, UserId};
 
 /// Nothing is put off for longer: a due time further ahead was written before our clock was set back.
@@ -22,6 +22,8 @@ pub struct Leased {
     pub lease: i64,
     /// The pass that decided it.
     pub pass: i64,
+    /// The digest of the mapping that it was decided by; `None` when the pass is forgotten.
+    pub mapping: Option<String>,
     /// What to do.
     pub operation: Operation,
     /// Failed attempts so far that count.
@@ -112,8 +114,8 @@ impl Store {
         Self { only: Some(pass), ..self.clone() }
     }
 
-    /// Acknowledges what was sent and leases up to `room` operations that are due, oldest first, in one
-    /// transaction. A user with an operation in flight is passed over.
+    /// Acknowledges what was sent, with the last line that the audit has of it, and leases up to `room` operations
+    /// that are due, oldest first, in one transaction. A user with an operation in flight is passed over.
     ///
     /// # Errors
     /// When the database fails; then nothing has moved, and the settlements must be handed in again.
@@ -121,10 +123,14 @@ impl Store {
         &self,
         tenant: &TenantId,
         settlements: &[Settlement],
+        audited: Option<&AuditHead>,
         room: u32,
         now: Timestamp,
     ) -> Result<Turn, StoreError> {
         let mut tx = self.write().await?;
+        if let Some(head) = audited {
+            audit_head::remember(&mut tx, head).await?;
+        }
         for settlement in settlements {
             settle(&mut tx, tenant, settlement, now).await?;
         }
@@ -169,7 +175,7 @@ async fn next_due(
     Ok(due.map(Timestamp::from_millis))
 }
 
-type Row = (i64, i64, String, String, String, Option<String>, i64, Option<String>, i64);
+type Row = (i64, i64, String, String, String, Option<String>, i64, Option<String>, i64, Option<String>);
 
 async fn lease(
     tx: &mut SqliteConnection,
@@ -187,7 +193,8 @@ async fn lease(
                  AND NOT EXISTS (SELECT 1 FROM operations f
                      WHERE f.tenant = o.tenant AND f.user_id = o.user_id AND f.state = 'leased')
              ORDER BY due_at, id LIMIT $4)
-         RETURNING id, lease, user_id, payload, cause, version, attempts, traceparent, pass",
+         RETURNING id, lease, user_id, payload, cause, version, attempts, traceparent, pass,
+             (SELECT p.mapping_digest FROM passes p WHERE p.id = operations.pass)",
     )
     .bind(tenant.as_str())
     .bind(now.millis())
@@ -201,8 +208,9 @@ async fn lease(
     for row in rows {
         match leased(row) {
             Ok(leased) => {
-                let Payload::Teams(teams) = &leased.operation.payload;
-                grants::grant(tx, tenant, &leased.operation.user, &teams.added, leased.id, now).await?;
+                let (Operation { user, payload: Payload::Teams(teams), .. }, id) =
+                    (&leased.operation, leased.id);
+                grants::grant(tx, tenant, user, &teams.added, id, now).await?;
                 turn.leased.push(leased);
             }
             Err(damaged) => {
@@ -215,7 +223,7 @@ async fn lease(
 }
 
 fn leased(row: Row) -> Result<Leased, Damaged> {
-    let (id, lease, user, payload, cause, version, attempts, traceparent, pass) = row;
+    let (id, lease, user, payload, cause, version, attempts, traceparent, pass, mapping) = row;
     let user = UserId::from(user);
     let damaged =
         |what: &str| Damaged { id, user: user.clone(), reason: format!("the row is damaged: it has {what}") };
@@ -226,17 +234,19 @@ fn leased(row: Row) -> Result<Leased, Damaged> {
         id,
         lease,
         pass,
+        mapping,
         operation,
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
         traceparent,
     })
 }
 
-/// A dead letter that is equal to no decision, so that the next one for its user takes its place.
+/// A dead letter that is equal to no decision, so that the next one for its user takes its place. Who looks into
+/// payloads is to find JSON in all of them.
 async fn give_up(tx: &mut SqliteConnection, damaged: &Damaged, now: Timestamp) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE operations SET state = 'dead', touched_at = $2, target = '', status = NULL, reason = $3,
-             correlation_id = NULL, answer = NULL
+             correlation_id = NULL, answer = NULL, payload = CASE WHEN json_valid(payload) THEN payload ELSE '{}' END
          WHERE id = $1",
     )
     .bind(damaged.id)

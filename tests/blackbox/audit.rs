@@ -31,7 +31,7 @@ fn change(user: u64) -> Entry {
         teams_added: ["team-a".into()].into(),
         teams_removed: ["team-b".into()].into(),
         roles: ["HR_ENGINEER".into()].into(),
-        mapping: "0123abcd".to_owned(),
+        mapping: Some("0123abcd".to_owned()),
         pass: 1,
         attempt: 1,
         request_id: Some("request-1".to_owned()),

@@ -55,9 +55,9 @@ impl Home {
             overlap = "0s"
             delivery.rate_per_second = 2000
             delivery.burst = 200
+            delivery.verify_percent = 0
             guard.max_removals_percent = 100
             guard.max_changes_percent = 100
-            delivery.verify_percent = 0
             [tenants.{TENANT}.mapping]
             "#,
             database = home.database().display(),
@@ -93,7 +93,10 @@ impl Home {
         let files = files.into_iter().filter(|file| file.exists()).collect();
         let env = [("CLIENT_ID", CLIENT_ID), ("CLIENT_SECRET", CLIENT_SECRET)];
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        config::load(&Sources { files, env }).unwrap_or_else(|faults| panic!("refused:\n{faults}"))
+        let loaded = config::load(&Sources { files, env });
+        let mut settings = loaded.unwrap_or_else(|faults| panic!("refused:\n{faults}"));
+        settings.audit.path = self.path("audit.jsonl");
+        settings
     }
 
     /// The binary with this configuration and nothing else of our environment.

@@ -9,6 +9,7 @@
 mod answers;
 mod apply;
 mod audit;
+mod audited;
 mod bad_day;
 mod bad_input;
 mod daemon;

@@ -140,8 +140,10 @@ fn sync_with(tenant: &Scripted, draw: f64) -> u64 {
     let parts = Parts { clock: Clock::system(), chance: Chance::fixed(draw), ..Parts::default() };
     runtime().block_on(async {
         let store = Store::own(&tenant.database(), parts.clock.now()).await.unwrap();
-        let settings = tenant.settings().tenants.remove(&TenantId::from(TENANT)).unwrap();
-        let mut acme = Tenant::new(settings, &store, &parts).unwrap();
+        let mut settings = tenant.settings();
+        let audit = daemon::open_audit(&settings.audit, &store, parts.clock.now()).await.unwrap();
+        let acme = settings.tenants.remove(&TenantId::from(TENANT)).unwrap();
+        let mut acme = Tenant::new(acme, &store, &audit, &parts).unwrap();
         let (wait, stop) = (Duration::from_mins(2), CancellationToken::new());
         let end = daemon::sync(&mut acme, &store, &parts.clock, false, wait, &stop).await.unwrap();
         store.close().await;
