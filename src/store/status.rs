@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use super::{Drift, PassRow, PassTotals, Store, StoreError, TenantState};
+use super::{Drift, PassRow, PassTotals, Request, Store, StoreError, TenantState};
 use crate::model::{TenantId, Timestamp};
 
 /// Operations by state.
@@ -35,6 +35,8 @@ pub struct TenantStatus {
     pub oldest_waiting: Option<Timestamp>,
     /// Users whose record must be read again.
     pub rereads: u64,
+    /// What operators have asked for and is not done yet, oldest first.
+    pub requests: Vec<Request>,
     /// The newest passes, newest first: at most one that runs, and the last few that ended.
     pub passes: Vec<PassRow>,
 }
@@ -79,6 +81,7 @@ impl Store {
             operations: self.operation_counts(tenant).await?,
             oldest_waiting: oldest.map(Timestamp::from_millis),
             rereads: number(rereads),
+            requests: self.open_requests(tenant).await?,
             passes: self.passes(tenant, passes).await?,
         })
     }
@@ -102,6 +105,21 @@ impl Store {
             dead: of("dead"),
             done: of("done"),
         })
+    }
+
+    /// Operations of `tenant` that were delivered since `since`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn delivered_since(&self, tenant: &TenantId, since: Timestamp) -> Result<u64, StoreError> {
+        let delivered: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM operations WHERE finished_at >= $2 AND tenant = $1 AND state = 'done'",
+        )
+        .bind(tenant.as_str())
+        .bind(since.millis())
+        .fetch_one(&self.reader)
+        .await?;
+        Ok(number(delivered))
     }
 
     async fn passes(&self, tenant: &TenantId, limit: u32) -> Result<Vec<PassRow>, StoreError> {
