@@ -4,15 +4,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rosterd::commands::approve::DigestArgs;
 use rosterd::commands::config::ConfigCommand;
 use rosterd::commands::dead_letters::DeadLettersCommand;
 use rosterd::commands::demo::DemoArgs;
 use rosterd::commands::plan::PlanArgs;
 use rosterd::commands::practice_tenant::PracticeTenantArgs;
+use rosterd::commands::state::StateCommand;
 use rosterd::commands::status::StatusArgs;
 use rosterd::commands::sync::SyncArgs;
 use rosterd::commands::{
-    CommandError, Exit, complain, config, dead_letters, demo, plan, practice_tenant, run, status, sync,
+    CommandError, Exit, approve, complain, config, dead_letters, demo, plan, practice_tenant, run, state,
+    status, sync,
 };
 use rosterd::config::Sources;
 use rosterd::telemetry::{self, LogFormat};
@@ -42,9 +45,16 @@ enum Command {
     Sync(SyncArgs),
     Plan(PlanArgs),
     Status(StatusArgs),
+    /// Send what is held of a plan that the guard has stopped
+    Approve(DigestArgs),
+    /// Drop what is held of a plan that the guard has stopped
+    Discard(DigestArgs),
     /// Operations that were given up: look at them, send them again, give them up for good
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// What the database knows: save a copy of it, or forget some of it
+    #[command(subcommand)]
+    State(StateCommand),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -120,6 +130,9 @@ async fn dispatch(command: Command, sources: &Sources) -> Result<Exit, CommandEr
         Command::Sync(args) => sync::run(args, sources).await,
         Command::Plan(args) => plan::run(args, sources).await,
         Command::Status(args) => status::run(args, sources).await,
+        Command::Approve(args) => approve::run(args, approve::Decision::Approve, sources).await,
+        Command::Discard(args) => approve::run(args, approve::Decision::Discard, sources).await,
+        Command::State(command) => state::run(command, sources).await,
         Command::DeadLetters(command) => dead_letters::run(command, sources).await,
         Command::Config(command) => Ok(config::run(&command, sources)?),
         Command::Demo(args) => Ok(demo::run(args).await?),

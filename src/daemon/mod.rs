@@ -1,5 +1,6 @@
 //! The composition root: settings become running parts, passes follow their schedules, and signals end it.
 
+mod ask;
 mod cadence;
 mod connect;
 mod lifecycle;
@@ -9,6 +10,7 @@ mod preview;
 mod reader;
 mod readings;
 mod report;
+mod requests;
 mod rules;
 mod run;
 mod schedule;
@@ -16,13 +18,15 @@ mod sync;
 mod tenant;
 mod watch;
 
+pub use ask::{AskError, Left, ask, leave, operator};
 pub use cadence::{History, next_pass, remap_due};
 pub use lifecycle::{Signals, StopOnSignal};
 pub use parts::Parts;
 pub use pass::Passes;
 pub use preview::{PreviewError, preview};
-pub use report::{PassError, Report};
+pub use report::{Blame, PassError, Report};
+pub use requests::{Answer, Ask, Clerk, find_hold};
 pub use run::{Ended, Reload, RunError, run};
-pub use sync::{SyncEnd, sync};
+pub use sync::{SyncEnd, sync, sync_beside};
 pub use tenant::Tenant;
 pub use watch::{Watch, Watched};
