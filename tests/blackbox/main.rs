@@ -9,6 +9,7 @@
 mod answers;
 mod bad_day;
 mod bad_input;
+mod brakes;
 mod daemon;
 mod database;
 mod dead_letters;
@@ -17,8 +18,10 @@ mod home;
 mod logs;
 mod plan;
 mod process;
+mod requests;
 mod rig;
 mod scripted;
+mod state;
 mod store;
 mod sync;
 mod wire;
