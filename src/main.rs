@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use rosterd::commands::approve::DigestArgs;
+use rosterd::commands::audit::AuditCommand;
 use rosterd::commands::config::ConfigCommand;
 use rosterd::commands::dead_letters::DeadLettersCommand;
 use rosterd::commands::demo::DemoArgs;
@@ -14,8 +15,8 @@ use rosterd::commands::state::StateCommand;
 use rosterd::commands::status::StatusArgs;
 use rosterd::commands::sync::SyncArgs;
 use rosterd::commands::{
-    CommandError, Exit, approve, complain, config, dead_letters, demo, plan, practice_tenant, run, state,
-    status, sync,
+    CommandError, Exit, approve, audit, complain, config, dead_letters, demo, plan, practice_tenant, run,
+    state, status, sync,
 };
 use rosterd::config::Sources;
 use rosterd::telemetry::{self, LogFormat};
@@ -55,6 +56,9 @@ enum Command {
     /// What the database knows: save a copy of it, or forget some of it
     #[command(subcommand)]
     State(StateCommand),
+    /// The record of every change and decision: is it what was written?
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -134,6 +138,7 @@ async fn dispatch(command: Command, sources: &Sources) -> Result<Exit, CommandEr
         Command::Discard(args) => approve::run(args, approve::Decision::Discard, sources).await,
         Command::State(command) => state::run(command, sources).await,
         Command::DeadLetters(command) => dead_letters::run(command, sources).await,
+        Command::Audit(command) => audit::run(command, sources).await,
         Command::Config(command) => Ok(config::run(&command, sources)?),
         Command::Demo(args) => Ok(demo::run(args).await?),
         Command::PracticeTenant(args) => Ok(practice_tenant::run(args).await?),

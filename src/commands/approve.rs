@@ -47,7 +47,7 @@ impl Decision {
 /// When no such plan is held, or the database or standard output fails.
 pub async fn run(args: DigestArgs, decision: Decision, sources: &Sources) -> Result<Exit, CommandError> {
     let settings = config::load(sources)?;
-    let database = settings.store.clone();
+    let (database, audit) = (settings.store.clone(), settings.audit.clone());
     args.selected.of(settings.clone())?;
     let store = Store::beside(&database).await?;
     let holds = store.holds(args.selected.name().as_ref()).await?;
@@ -60,7 +60,7 @@ pub async fn run(args: DigestArgs, decision: Decision, sources: &Sources) -> Res
         Decision::Discard => Ask::Discard { digest },
     };
     let asks = tenants.into_iter().map(|tenant| (tenant, ask.clone())).collect();
-    let answers = asking(&database, asks).await?;
+    let answers = asking((&database, &audit), asks).await?;
     for (name, end) in answers {
         let Answer::Released { digest, pass, operations, left, missing } = end? else {
             return Err(AskError::Words.into());

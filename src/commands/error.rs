@@ -1,8 +1,9 @@
 //! Why a command could not do what it was asked to, and the exit code for it.
 
 use super::Exit;
+use crate::audit::AuditError;
 use crate::config::Faults;
-use crate::daemon::{AskError, Blame, PreviewError, RunError};
+use crate::daemon::{AskError, Blame, OpenAuditError, PreviewError, RunError};
 use crate::deliver::Trouble;
 use crate::store::StoreError;
 
@@ -15,6 +16,12 @@ pub enum CommandError {
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The audit cannot be used.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The audit cannot be opened.
+    #[error(transparent)]
+    OpenAudit(#[from] OpenAuditError),
     /// The daemon cannot run.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -59,8 +66,10 @@ impl CommandError {
                 PreviewError::Client(_) => Exit::Failed,
             },
             Self::Store(_)
-            | Self::Run(_)
             | Self::NotHeld(_)
+            | Self::Audit(_)
+            | Self::OpenAudit(_)
+            | Self::Run(_)
             | Self::Client(_)
             | Self::System(_)
             | Self::Other(_) => Exit::Failed,
@@ -82,6 +91,6 @@ pub(super) const fn of_trouble(trouble: Option<Trouble>) -> Option<Exit> {
     match trouble {
         Some(Trouble::Unauthorized | Trouble::Forbidden) => Some(Exit::Refused),
         Some(Trouble::Outage) => Some(Exit::Unavailable),
-        Some(Trouble::Rejected | Trouble::Gone) | None => None,
+        Some(Trouble::Rejected | Trouble::Gone | Trouble::Ignored) | None => None,
     }
 }

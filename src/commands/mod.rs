@@ -1,6 +1,7 @@
 //! One thin file for each thing that an operator can ask for. No decisions here.
 
 pub mod approve;
+pub mod audit;
 pub mod config;
 pub mod dead_letters;
 pub mod demo;
@@ -20,7 +21,7 @@ use std::path::Path;
 pub use error::CommandError;
 pub use exit::Exit;
 
-use crate::config::TenantSettings;
+use crate::config::{AuditSettings, TenantSettings};
 use crate::daemon::{self, Answer, Ask, AskError, Parts, StopOnSignal};
 use crate::model::TenantId;
 use crate::store::Occupant;
@@ -36,13 +37,13 @@ fn answer(text: &str) -> io::Result<()> {
 
 /// Has things done by whoever owns the database, ourselves if nobody does; answers with the tenants' names.
 async fn asking(
-    database: &Path,
+    (database, audit): (&Path, &AuditSettings),
     asks: Vec<(TenantSettings, Ask)>,
 ) -> Result<Vec<(TenantId, Result<Answer, AskError>)>, CommandError> {
     let names: Vec<TenantId> = asks.iter().map(|(tenant, _)| tenant.name.clone()).collect();
     let (parts, stop) = (Parts::default(), StopOnSignal::default());
     let beside = |owner: &Occupant| through_the_daemon(owner.pid);
-    let answers = daemon::ask(database, asks, &parts, &stop.stop, &beside);
+    let answers = daemon::ask((database, audit), asks, &parts, &stop.stop, &beside);
     let answers = stop.run(answers).await?.ok_or(AskError::Withdrawn)??;
     Ok(names.into_iter().zip(answers).collect())
 }

@@ -89,11 +89,11 @@ async fn backup(args: BackupArgs, sources: &Sources) -> Result<Exit, CommandErro
 
 async fn reset(args: ResetArgs, sources: &Sources) -> Result<Exit, CommandError> {
     let settings = config::load(sources)?;
-    let database = settings.store.clone();
+    let (database, audit) = (settings.store.clone(), settings.audit.clone());
     let what = Reset::from(args.what);
     let tenants = Selected { tenant: Some(args.tenant) }.of(settings)?;
     let asks = tenants.into_iter().map(|tenant| (tenant, Ask::Reset { what })).collect();
-    for (name, end) in asking(&database, asks).await? {
+    for (name, end) in asking((&database, &audit), asks).await? {
         let Answer::Reset { done } = end? else { return Err(AskError::Words.into()) };
         let values = json!({
             "tenant": name,

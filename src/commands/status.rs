@@ -10,8 +10,9 @@ use super::select::Selected;
 use super::{CommandError, Exit, answer};
 use crate::clock::Clock;
 use crate::config::{self, Sources};
+use crate::deliver::Trouble;
 use crate::model::Timestamp;
-use crate::store::{Occupant, PassRow, Request, Store, TenantStatus};
+use crate::store::{Occupant, Part, PassRow, Request, Store, TenantStatus, TroubleRow};
 
 /// Passes that are shown.
 const PASSES: u32 = 5;
@@ -40,8 +41,9 @@ pub async fn run(args: StatusArgs, sources: &Sources) -> Result<Exit, CommandErr
     let (mut text, mut values) = (owner_text(owner.as_ref()), Vec::new());
     for tenant in tenants {
         let status = store.status(&tenant.name, PASSES).await?;
-        text.push_str(&to_text(tenant.name.as_str(), &status, now));
-        values.push(to_json(tenant.name.as_str(), &status));
+        let troubles = store.troubles(&tenant.name).await?;
+        text.push_str(&to_text(tenant.name.as_str(), &status, &troubles, now));
+        values.push(to_json(tenant.name.as_str(), &status, &troubles));
     }
     let owner = owner.map(|owner| json!({ "pid": owner.pid }));
     let values = json!({ "owner": owner, "tenants": values });
@@ -57,11 +59,16 @@ fn owner_text(owner: Option<&Occupant>) -> String {
     }
 }
 
-fn to_text(name: &str, status: &TenantStatus, now: Timestamp) -> String {
+type Troubles = [(Part, TroubleRow)];
+
+fn to_text(name: &str, status: &TenantStatus, troubles: &Troubles, now: Timestamp) -> String {
     let mut out = format!("tenant {name}\n");
     let mut row = |word: &str, value: String| {
         let _ = writeln!(out, "  {word:15}{value}");
     };
+    for (part, trouble) in troubles {
+        row(part.as_str(), trouble_text(trouble, now));
+    }
     let operations = &status.operations;
     row("users known", status.users.to_string());
     row("watermark", ago(status.state.watermark, now, "none yet: the next pass reads all users"));
@@ -92,6 +99,15 @@ fn request_text(request: &Request, now: Timestamp) -> String {
     format!("{}, asked {}, {begun}", request.what, ago(Some(request.asked_at), now, ""))
 }
 
+fn trouble_text(row: &TroubleRow, now: Timestamp) -> String {
+    let what = match row.trouble.as_str() {
+        outage if outage == Trouble::Outage.as_str() => "the tenant does not answer".to_owned(),
+        other => format!("quarantined ({other})"),
+    };
+    let since = ago(Some(row.since), now, "");
+    format!("{what} since {since} because {}; next try {}", row.reason, row.until)
+}
+
 fn pass_text(pass: &PassRow, now: Timestamp) -> String {
     let result = pass.result.as_deref().unwrap_or("running");
     let mut text = format!(
@@ -113,7 +129,7 @@ fn ago(at: Option<Timestamp>, now: Timestamp, never: &str) -> String {
     format!("{at} ({} ago)", humantime::format_duration(age))
 }
 
-fn to_json(name: &str, status: &TenantStatus) -> Value {
+fn to_json(name: &str, status: &TenantStatus, troubles: &Troubles) -> Value {
     let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
     let operations = &status.operations;
     json!({
@@ -124,6 +140,7 @@ fn to_json(name: &str, status: &TenantStatus) -> Value {
         "sweep_wanted": status.state.sweep_wanted,
         "rereads": status.rereads,
         "requests": status.requests.iter().map(request_json).collect::<Vec<_>>(),
+        "troubles": troubles.iter().map(trouble_json).collect::<Vec<_>>(),
         "oldest_waiting": text(status.oldest_waiting),
         "operations": {
             "ready": operations.ready,
@@ -144,6 +161,16 @@ fn request_json(request: &Request) -> Value {
         "operator": request.operator,
         "asked_at": request.asked_at.to_string(),
         "taken_at": request.taken_at.map(|at| at.to_string()),
+    })
+}
+
+fn trouble_json((part, row): &(Part, TroubleRow)) -> Value {
+    json!({
+        "part": part.as_str(),
+        "trouble": row.trouble,
+        "reason": row.reason,
+        "since": row.since.to_string(),
+        "until": row.until.to_string(),
     })
 }
 

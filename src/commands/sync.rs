@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::select::Selected;
 use super::{CommandError, Exit, answer, complain, error, through_the_daemon};
+use crate::audit::Audit;
 use crate::config::{self, Sources, TenantSettings};
 use crate::daemon::{self, Ask, AskError, Left, Parts, PassError, StopOnSignal, SyncEnd, Tenant};
 use crate::model::{PassResult, TenantId};
@@ -40,13 +41,17 @@ pub async fn run(args: SyncArgs, sources: &Sources) -> Result<Exit, CommandError
     for key in &settings.not_in_force {
         tracing::warn!(key, "key not yet in force");
     }
-    let database = settings.store.clone();
+    let (database, written) = (settings.store.clone(), settings.audit.clone());
     let tenants = args.selected.of(settings)?;
     let parts = Parts::default();
     let stop = StopOnSignal::default();
     loop {
         let ends = match Store::own(&database, parts.clock.now()).await {
-            Ok(store) => stop.run(alone(&tenants, &store, &parts, &args, &stop.stop)).await?.transpose()?,
+            Ok(store) => {
+                let audit = daemon::open_audit(&written, &store, parts.clock.now()).await?;
+                let all = alone(&tenants, (&store, &audit), &parts, &args, &stop.stop);
+                stop.run(all).await?.transpose()?
+            }
             Err(StoreError::Owned { pid, .. }) => {
                 let store = Store::beside(&database).await?;
                 let asks: Vec<_> = tenants
@@ -91,13 +96,13 @@ impl From<AskError> for Failed {
 
 async fn alone(
     tenants: &[TenantSettings],
-    store: &Store,
+    (store, audit): (&Store, &Audit),
     parts: &Parts,
     args: &SyncArgs,
     stop: &CancellationToken,
 ) -> Result<Vec<End>, CommandError> {
     let one = async |settings: &TenantSettings| -> Result<End, CommandError> {
-        let mut tenant = Tenant::new(settings.clone(), store, parts)?;
+        let mut tenant = Tenant::new(settings.clone(), store, audit, parts)?;
         let end = daemon::sync(&mut tenant, store, &parts.clock, args.full, args.wait, stop).await;
         Ok((settings.name.to_string(), end.map_err(Failed::from)))
     };

@@ -19,12 +19,23 @@ pub use crate::scim::{RoleAttribute, TokenAuth};
 pub struct Settings {
     /// The database file, from `store.url`.
     pub store: PathBuf,
+    /// `[audit]`.
+    pub audit: AuditSettings,
     /// How long a stop waits for what is in flight, from `shutdown_grace`.
     pub shutdown_grace: Duration,
     /// `[tenants.*]`, at least one.
     pub tenants: BTreeMap<TenantId, TenantSettings>,
     /// Keys that are set, valid, and without effect in this version, in full: `tenants.acme.webhook.url`.
     pub not_in_force: Vec<String>,
+}
+
+/// `[audit]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// The file.
+    pub path: PathBuf,
+    /// A file that would grow beyond this many bytes is put aside; 0 for never.
+    pub max_bytes: u64,
 }
 
 /// A set of defaults for one kind of tenant.

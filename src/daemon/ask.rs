@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::audit::{OpenAuditError, open_audit};
 use super::parts::Parts;
 use super::report::Blame;
 use super::requests::{Answer, Ask, Clerk};
 use super::tenant::Tenant;
+use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::config::TenantSettings;
+use crate::config::{AuditSettings, TenantSettings};
+use crate::deliver::Trouble;
 use crate::model::{TenantId, Timestamp};
-use crate::store::{Occupant, Request, Store, StoreError};
+use crate::store::{Occupant, Part, Request, Store, StoreError};
 
 /// A request that was left is looked at this often.
 const LOOK: Duration = Duration::from_millis(100);
@@ -24,6 +27,9 @@ pub enum AskError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The audit.
+    #[error(transparent)]
+    Audit(#[from] OpenAuditError),
     /// No client could be made.
     #[error("no HTTPS client: {0}; are the CA certificates installed?")]
     Client(#[from] reqwest::Error),
@@ -95,7 +101,7 @@ pub fn operator() -> u32 {
 /// # Errors
 /// When there is no database or it fails.
 pub async fn ask(
-    database: &Path,
+    (database, written): (&Path, &AuditSettings),
     asks: Vec<(TenantSettings, Ask)>,
     parts: &Parts,
     stop: &CancellationToken,
@@ -105,9 +111,10 @@ pub async fn ask(
     loop {
         match Store::own(database, parts.clock.now()).await {
             Ok(store) => {
+                let audit = open_audit(written, &store, parts.clock.now()).await?;
                 let mut answers = Vec::new();
                 for (settings, ask) in asks {
-                    answers.push(alone(settings, &ask, &store, parts, stop).await);
+                    answers.push(alone(settings, &ask, (&store, &audit), parts, stop).await);
                 }
                 store.close().await;
                 return Ok(answers);
@@ -134,14 +141,17 @@ pub async fn ask(
 async fn alone(
     settings: TenantSettings,
     ask: &Ask,
-    store: &Store,
+    (store, audit): (&Store, &Audit),
     parts: &Parts,
     stop: &CancellationToken,
 ) -> Result<Answer, AskError> {
-    let tenant = Tenant::new(settings, store, parts)?;
-    tenant.passes.see_mapping().await?;
-    let clerk = Clerk { tenant: &tenant.name, passes: &tenant.passes, store, clock: &parts.clock, stop };
-    wanted(clerk.serve(ask, Some(operator())).await?.ok_or(AskError::Withdrawn)?)
+    let Tenant { name, passes, condition, .. } = Tenant::new(settings, store, audit, parts)?;
+    passes.see_mapping().await?;
+    let (tenant, passes, clock) = (&name, &passes, &parts.clock);
+    let clerk = Clerk { tenant, passes, condition: &condition, store, audit, clock, stop };
+    let served = clerk.serve(ask, Some(operator())).await;
+    condition.end().await;
+    wanted(served?.ok_or(AskError::Withdrawn)?)
 }
 
 /// A request that was left with the owner of the database.
@@ -180,8 +190,8 @@ pub async fn leave(
 }
 
 impl Left {
-    /// Waits until the owner has delivered all that waits for `tenant`, for `wait` at most, or until we are told to
-    /// stop. Returns what still waits.
+    /// Waits until the owner has delivered all that waits for `tenant`, for `wait` at most, until the tenant refuses us
+    /// or we are told to stop. Returns how much still waits, and what is wrong with the tenant.
     ///
     /// # Errors
     /// When the owner is gone before, or the database fails.
@@ -192,13 +202,17 @@ impl Left {
         wait: Duration,
         clock: &Clock,
         stop: &CancellationToken,
-    ) -> Result<u64, AskError> {
+    ) -> Result<(u64, Option<Trouble>), AskError> {
         let deadline = clock.instant() + wait;
         loop {
             let owned = Store::occupant(&self.database)?.is_some();
             let open = store.open_work(tenant).await?;
-            if open == 0 || stop.is_cancelled() || clock.instant() >= deadline {
-                return Ok(open);
+            let troubles = store.troubles(tenant).await?;
+            let mut delivery = troubles.iter().filter(|(part, _)| open > 0 && *part == Part::Delivery);
+            let trouble = delivery.find_map(|(_, row)| Trouble::parse(&row.trouble));
+            let refused = trouble.is_some_and(|trouble| trouble != Trouble::Outage);
+            if open == 0 || refused || stop.is_cancelled() || clock.instant() >= deadline {
+                return Ok((open, trouble));
             }
             if !owned {
                 return Err(AskError::Stopped { open });

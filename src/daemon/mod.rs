@@ -1,11 +1,13 @@
 //! The composition root: settings become running parts, passes follow their schedules, and signals end it.
 
 mod ask;
+mod audit;
 mod cadence;
 mod connect;
 mod lifecycle;
 mod parts;
 mod pass;
+mod passing;
 mod preview;
 mod reader;
 mod readings;
@@ -19,6 +21,7 @@ mod tenant;
 mod watch;
 
 pub use ask::{AskError, Left, ask, leave, operator};
+pub use audit::{OpenAuditError, audit_head, open_audit};
 pub use cadence::{History, next_pass, remap_due};
 pub use lifecycle::{Signals, StopOnSignal};
 pub use parts::Parts;

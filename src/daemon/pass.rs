@@ -15,7 +15,7 @@ use super::report::{PassError, Report, log};
 use super::rules::Rules;
 use crate::config::{GuardSettings, TenantSettings};
 use crate::deliver::Vitals;
-use crate::model::{PassKind, Payload, Tally, TenantId, Timestamp};
+use crate::model::{PassKind, Payload, Tally, TenantId, Timestamp, UserId};
 use crate::plan::{self, Mapping, PlanDigest};
 use crate::scim::{Client, ServiceProvider};
 use crate::source::ListSettings;
@@ -151,7 +151,7 @@ impl<P: ServiceProvider> Passes<P> {
             hold: held.as_deref().map(|digest| NewHold {
                 digest,
                 findings: &readings.findings,
-                missing: &readings.missing,
+                missing: readings.missing,
             }),
             counts: (!tally.first, true),
             now: self.parts.clock.now(),
@@ -194,11 +194,14 @@ impl<P: ServiceProvider> Passes<P> {
             return Ok(None);
         }
         let mut digest = PlanDigest::default();
-        for (user, payload) in self.store.staged_changes(&self.tenant, id).await? {
-            let Payload::Teams(teams) = &payload;
-            digest.change(&user, &teams.added, &teams.removed);
+        let change = |user: &UserId, payload: &Payload| {
+            let Payload::Teams(teams) = payload;
+            digest.change(user, &teams.added, &teams.removed);
+        };
+        self.store.each_staged_change(&self.tenant, id, change).await?;
+        if readings.missing {
+            self.store.each_missing(&self.tenant, id, |user| digest.missing(&user)).await?;
         }
-        readings.missing.iter().for_each(|user| digest.missing(user));
         Ok(Some(digest.finish()))
     }
 

@@ -90,19 +90,23 @@ impl<P: ServiceProvider> Reader<'_, P> {
         if !readings.complete {
             return Ok(());
         }
-        let (mut missing, known) = self.store.missing(self.tenant, self.pass).await?;
-        missing.retain(|user| !readings.unreadable.contains(user));
-        let count = u64::try_from(missing.len()).unwrap_or(u64::MAX);
-        readings.totals.missing = count;
-        if let Some(finding) = plan::examine_missing(count, known, self.limits) {
+        let (missing, known) = self.store.count_missing(self.tenant, self.pass).await?;
+        readings.totals.missing = missing;
+        if let Some(finding) = plan::examine_missing(missing, known, self.limits) {
             readings.findings.push(finding);
             readings.incomplete("too many known users are missing from the list", false);
-            readings.missing = missing;
+            readings.missing = true;
             return Ok(());
         }
-        let unlisted = self.store.unlisted(self.tenant, self.pass, MOST_UNLISTED).await?;
-        missing.extend(unlisted);
-        self.single(missing, readings).await
+        let mut ids = self.store.unlisted(self.tenant, self.pass, MOST_UNLISTED).await?;
+        // A record that could not be read is in the list, and is read again anyway.
+        let ask = |user| {
+            if !readings.unreadable.contains(&user) {
+                ids.push(user);
+            }
+        };
+        self.store.each_missing(self.tenant, self.pass, ask).await?;
+        self.single(ids, readings).await
     }
 
     /// Reads again whoever has to be.

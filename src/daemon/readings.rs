@@ -7,6 +7,7 @@ use crate::store::PassTotals;
 
 /// What a pass has read.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is found or not, independently of the others")]
 pub(super) struct Readings {
     pub(super) totals: PassTotals,
     /// A list was read completely.
@@ -21,8 +22,8 @@ pub(super) struct Readings {
     pub(super) sweep_wanted: bool,
     pub(super) since: Option<Since>,
     pub(super) gone: Vec<UserId>,
-    /// Known users whom the list did not show, if they are too many to be asked for.
-    pub(super) missing: Vec<UserId>,
+    /// Known users whom the list did not show are too many to be asked for.
+    pub(super) missing: bool,
     /// What the guard objects to.
     pub(super) findings: Vec<Finding>,
 }

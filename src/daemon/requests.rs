@@ -1,7 +1,8 @@
 //! What operators ask of the owner of the database, and how it is carried out: by the daemon for a command that
 //! left a request, or by the command that is the owner itself. There is one way to do each thing.
 //!
-//! Each may be carried out a second time, because a request that was taken when its owner died is taken again.
+//! What somebody decides stands in the audit before it is done, with who asked for it. Each thing may be carried out a
+//! second time, and then stands there twice, because a request that was taken when its owner died is taken again.
 
 use std::time::Duration;
 
@@ -11,10 +12,13 @@ use tracing::{error, info, warn};
 
 use super::cadence::{History, next_pass};
 use super::pass::Passes;
+use super::passing::pass;
 use super::report::{Blame, PassError, Report};
+use crate::audit::{Audit, AuditError, Entry, Link};
 use crate::clock::Clock;
+use crate::deliver::Condition;
 use crate::model::{PassKind, TenantId};
-use crate::store::{Hold, HoldDecision, Reset, ResetDone, Selection, Store, StoreError};
+use crate::store::{AuditHead, Hold, HoldDecision, Reset, ResetDone, Selection, Store, StoreError};
 
 /// The owner looks for requests this often.
 const LOOK: Duration = Duration::from_secs(1);
@@ -133,8 +137,12 @@ pub struct Clerk<'a> {
     pub tenant: &'a TenantId,
     /// Its passes.
     pub passes: &'a Passes,
+    /// Whether it is well.
+    pub condition: &'a Condition,
     /// The database, which is ours.
     pub store: &'a Store,
+    /// Where decisions are written down.
+    pub audit: &'a Audit,
     /// The time.
     pub clock: &'a Clock,
     /// Ends a pass that is running.
@@ -192,11 +200,15 @@ impl Clerk<'_> {
     /// # Errors
     /// When the database fails.
     pub async fn serve(&self, ask: &Ask, operator: Option<u32>) -> Result<Option<Answer>, StoreError> {
-        let answer = match self.carry_out(ask).await {
+        let answer = match self.carry_out(ask, operator).await {
             Ok(answer) => answer,
-            Err(error) if error.stopped() => return Ok(None),
-            Err(PassError::Store(error)) => return Err(error),
-            Err(error) => Answer::from(&error),
+            Err(Undone::Pass(error)) if error.stopped() => return Ok(None),
+            Err(Undone::Pass(PassError::Store(error)) | Undone::Store(error)) => return Err(error),
+            Err(Undone::Pass(error)) => Answer::from(&error),
+            Err(Undone::Audit(error)) => {
+                error!(tenant = %self.tenant, reason = %error, "audit cannot be written");
+                Answer::refused(format!("the audit cannot be written: {error}"))
+            }
         };
         let (tenant, ask, operator) = (self.tenant, ask.as_str(), operator.map(i64::from));
         if let Answer::Refused { reason, .. } = &answer {
@@ -207,30 +219,46 @@ impl Clerk<'_> {
         Ok(Some(answer))
     }
 
-    async fn carry_out(&self, ask: &Ask) -> Result<Answer, PassError> {
+    async fn carry_out(&self, ask: &Ask, operator: Option<u32>) -> Result<Answer, Undone> {
         match ask {
             Ask::Sync { full } => self.sync(*full).await,
             Ask::Approve { digest } => {
                 // What is held may be old, and may have been decided otherwise since.
                 self.pass(self.delta_or_sweep().await?).await?;
-                Ok(self.release(digest, HoldDecision::Approve).await?)
+                self.release(digest, HoldDecision::Approve, operator).await
             }
-            Ask::Discard { digest } => Ok(self.release(digest, HoldDecision::Discard).await?),
+            Ask::Discard { digest } => self.release(digest, HoldDecision::Discard, operator).await,
             Ask::ReplayDeadLetters { ids } => {
-                let letters = self.letters(ids.as_deref()).await?;
+                let operations = self.letters(ids.as_deref()).await?;
+                let tenant = Some(self.tenant.clone());
+                self.note(Entry::DeadLettersReplayed { operations: operations.clone(), tenant, operator })
+                    .await?;
+                let letters = Selection::Ids(operations);
                 Ok(Answer::Moved { ids: self.store.replay(&letters, self.clock.now()).await? })
             }
             Ask::DiscardDeadLetters { ids } => {
-                let letters = self.letters(ids.as_deref()).await?;
+                let operations = self.letters(ids.as_deref()).await?;
+                let tenant = Some(self.tenant.clone());
+                self.note(Entry::DeadLettersDiscarded { operations: operations.clone(), tenant, operator })
+                    .await?;
+                let letters = Selection::Ids(operations);
                 Ok(Answer::Moved { ids: self.store.discard(&letters, self.clock.now()).await? })
             }
             Ask::Reset { what } => {
+                let (tenant, word) = (self.tenant.clone(), what.as_str().to_owned());
+                self.note(Entry::StateReset { tenant, what: word, operator }).await?;
                 Ok(Answer::Reset { done: self.store.reset(self.tenant, *what, self.clock.now()).await? })
             }
         }
     }
 
-    async fn sync(&self, full: bool) -> Result<Answer, PassError> {
+    /// Writes a decision into the audit: then it may be carried out.
+    async fn note(&self, entry: Entry) -> Result<(), Undone> {
+        let Link { seq, hash } = self.audit.record(vec![entry], self.clock.now()).await?;
+        Ok(self.store.remember_audit(&AuditHead { seq, hash: hash.to_string() }).await?)
+    }
+
+    async fn sync(&self, full: bool) -> Result<Answer, Undone> {
         let kind = if full { PassKind::Sweep } else { self.delta_or_sweep().await? };
         let report = Box::new(self.pass(kind).await?);
         let remap = if self.passes.remap_due().await? {
@@ -244,7 +272,7 @@ impl Clerk<'_> {
     /// Runs one pass, until told to stop.
     async fn pass(&self, kind: PassKind) -> Result<Report, PassError> {
         tokio::select! {
-            report = self.passes.run(kind) => report,
+            report = pass(self.passes, self.condition, kind) => report,
             () = self.stop.cancelled() => {
                 self.store.break_off(self.tenant, self.clock.now()).await?;
                 Err(PassError::Stopped)
@@ -256,11 +284,23 @@ impl Clerk<'_> {
         Ok(next_pass(&History::of(&self.store.tenant(self.tenant).await?, None)))
     }
 
-    async fn release(&self, digest: &str, decision: HoldDecision) -> Result<Answer, StoreError> {
+    async fn release(
+        &self,
+        digest: &str,
+        decision: HoldDecision,
+        operator: Option<u32>,
+    ) -> Result<Answer, Undone> {
         let holds = self.store.holds(Some(self.tenant)).await?;
         let Some(hold) = holds.iter().find(|hold| hold.digest == digest) else {
             return Ok(Answer::refused(not_held(digest, &holds)));
         };
+        let (tenant, digest, pass) = (hold.tenant.clone(), hold.digest.clone(), hold.pass);
+        let (operations, left) = (hold.held, hold.operations.saturating_sub(hold.held));
+        self.note(match decision {
+            HoldDecision::Approve => Entry::Approved { tenant, digest, pass, operations, left, operator },
+            HoldDecision::Discard => Entry::Discarded { tenant, digest, pass, operations, left, operator },
+        })
+        .await?;
         match self.store.release(hold, decision, self.clock.now()).await? {
             Some(released) => Ok(Answer::Released {
                 digest: hold.digest.clone(),
@@ -269,16 +309,27 @@ impl Clerk<'_> {
                 left: released.left,
                 missing: hold.missing,
             }),
-            None => Ok(Answer::refused(not_held(digest, &[]))),
+            None => Ok(Answer::refused(not_held(&hold.digest, &[]))),
         }
     }
 
     /// Those of the tenant's dead letters that are meant, and none of another tenant.
-    async fn letters(&self, ids: Option<&[i64]>) -> Result<Selection, StoreError> {
+    async fn letters(&self, ids: Option<&[i64]>) -> Result<Vec<i64>, StoreError> {
         let all = self.store.dead_letters(&Selection::All(Some(self.tenant.clone()))).await?;
-        let meant = all.iter().map(|letter| letter.id).filter(|id| ids.is_none_or(|ids| ids.contains(id)));
-        Ok(Selection::Ids(meant.collect()))
+        let ids = all.iter().map(|letter| letter.id).filter(|id| ids.is_none_or(|ids| ids.contains(id)));
+        Ok(ids.collect())
     }
+}
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+enum Undone {
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
 }
 
 /// Digits of a digest that are shown, and those that have to be given at least.

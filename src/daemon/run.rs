@@ -9,22 +9,25 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_cron_scheduler::JobSchedulerError;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use super::audit::{OpenAuditError, open_audit};
 use super::cadence::{History, next_pass};
 use super::lifecycle::{Asked, Signals};
 use super::parts::Parts;
 use super::pass::Passes;
+use super::passing::pass;
 use super::requests::{Clerk, somebody_asks};
 use super::schedule::Ticks;
 use super::tenant::Tenant;
+use crate::audit::Audit;
 use crate::config::{Cadence, Settings, last_run};
-use crate::deliver::Pump;
-use crate::model::{PassKind, TenantId};
-use crate::scim::{Client, Limiter};
+use crate::deliver::Condition;
+use crate::model::{PassKind, TenantId, Timestamp};
+use crate::scim::Limiter;
 use crate::store::{Store, StoreError};
 
 /// Users who must be read again are read in passes at least this far apart.
@@ -49,6 +52,9 @@ pub enum RunError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The audit.
+    #[error(transparent)]
+    Audit(#[from] OpenAuditError),
     /// No client could be made.
     #[error("no HTTPS client: {0}; are the CA certificates installed?")]
     Client(#[from] reqwest::Error),
@@ -69,12 +75,14 @@ pub async fn run(
 ) -> Result<Ended, RunError> {
     let database = settings.store.clone();
     let store = Store::own(&database, parts.clock.now()).await?;
+    let written = settings.audit.clone();
+    let audit = open_audit(&written, &store, parts.clock.now()).await?;
     info!(version = env!("CARGO_PKG_VERSION"), "rosterd started");
     let ended = loop {
         warn_of_keys(&settings);
         let grace = settings.shutdown_grace;
         store.clear(parts.clock.now()).await?;
-        let running = Running::start(settings, &store, parts)?;
+        let running = Running::start(settings, &store, &audit, parts)?;
         tell_systemd(&[sd_notify::NotifyState::Ready]);
         match running.until(&mut signals, reload, grace).await {
             Next::End(ended) => break ended,
@@ -82,6 +90,9 @@ pub async fn run(
         }
         if settings.store != database {
             warn!(key = "store.url", "key takes effect with the next start only");
+        }
+        if settings.audit != written {
+            warn!(key = "audit", "key takes effect with the next start only");
         }
         info!("configuration reloaded");
     };
@@ -108,14 +119,14 @@ enum Next {
 }
 
 impl Running {
-    fn start(settings: Settings, store: &Store, parts: &Parts) -> Result<Self, RunError> {
+    fn start(settings: Settings, store: &Store, audit: &Audit, parts: &Parts) -> Result<Self, RunError> {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let mut limiters = Vec::new();
         for settings in settings.tenants.into_values() {
-            let tenant = Tenant::new(settings, store, parts)?;
+            let tenant = Tenant::new(settings, store, audit, parts)?;
             limiters.push(tenant.client.limiter().clone());
-            tasks.spawn(tend(tenant, store.clone(), parts.clone(), stop.clone()));
+            tasks.spawn(tend(tenant, store.clone(), audit.clone(), parts.clone(), stop.clone()));
         }
         tasks.spawn(prune(store.clone(), parts.clone(), stop.clone()));
         Ok(Self { tasks, limiters, stop })
@@ -215,40 +226,36 @@ async fn stop_asked(signals: &mut Signals) -> &'static str {
 }
 
 /// One tenant: passes by its schedules, and delivery beside them.
-async fn tend(tenant: Tenant, store: Store, parts: Parts, stop: CancellationToken) {
-    let Tenant { name, passes, mut pump, cadence, stale, .. } = tenant;
+async fn tend(tenant: Tenant, store: Store, audit: Audit, parts: Parts, stop: CancellationToken) {
+    let Tenant { name, passes, mut pump, cadence, condition, stale, .. } = tenant;
     let wake = Notify::new();
-    let committed = CancellationToken::new();
     let ticks = match Ticks::start(cadence.clone(), parts.clock.clone()).await {
         Ok(ticks) => ticks,
         Err(error) => return scheduler_failed(&name, &error),
     };
-    let round =
-        Round { name, passes: &passes, store: &store, parts: &parts, cadence: &cadence, stale, stop: &stop };
+    let round = Round {
+        name,
+        passes: &passes,
+        condition: &condition,
+        store: &store,
+        audit: &audit,
+        parts: &parts,
+        cadence: &cadence,
+        stale,
+        stop: &stop,
+    };
     // Passes that end before their time end the tenant, and whoever watches it is told by that.
     let own = stop.child_token();
     let passing = async {
-        round.pass(ticks, &wake, &committed).await;
+        round.pass(ticks, &wake).await;
         own.cancel();
     };
-    tokio::join!(passing, deliver(&mut pump, &wake, &committed, &own));
+    tokio::join!(passing, pump.run(&wake, &own));
+    condition.end().await;
 }
 
 fn scheduler_failed(tenant: &TenantId, error: &JobSchedulerError) {
     error!(%tenant, reason = %error, "scheduler failed");
-}
-
-/// What waits from an earlier run is sent only after a pass has committed: its lists may be old.
-async fn deliver(
-    pump: &mut Pump<Client>,
-    wake: &Notify,
-    committed: &CancellationToken,
-    stop: &CancellationToken,
-) {
-    tokio::select! {
-        () = committed.cancelled() => pump.run(wake, stop).await,
-        () = stop.cancelled() => {}
-    }
 }
 
 /// What is to be done next for a tenant.
@@ -263,7 +270,9 @@ enum Due {
 struct Round<'a> {
     name: TenantId,
     passes: &'a Passes,
+    condition: &'a Condition,
     store: &'a Store,
+    audit: &'a Audit,
     parts: &'a Parts,
     cadence: &'a Cadence,
     stale: Arc<Notify>,
@@ -271,8 +280,9 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// One pass at the start, then one for each tick, and in between for users who must be read again.
-    async fn pass(&self, mut ticks: Ticks, wake: &Notify, committed: &CancellationToken) {
+    /// One pass at the start, then one for each tick, and in between for users who must be read again, for
+    /// delivery that waits for a list, and to find out whether a tenant that could not be read can be now.
+    async fn pass(&self, mut ticks: Ticks, wake: &Notify) {
         if let Err(error) = self.passes.see_mapping().await {
             error!(tenant = %self.name, reason = %error, "database cannot be used");
         }
@@ -283,10 +293,6 @@ impl Round<'_> {
                 Due::Pass(kind) => self.one(kind).await,
                 Due::Request => (PassKind::Delta, self.serve().await),
             };
-            // Single users who were read again say nothing about all the others who wait.
-            if done.is_some_and(|kind| kind != PassKind::Reread) {
-                committed.cancel();
-            }
             wake.notify_one();
             let skipped = ticks.skip();
             if skipped > 0 {
@@ -305,7 +311,7 @@ impl Round<'_> {
     /// Runs one pass. Answers with its kind, and once more if it was committed.
     async fn one(&self, kind: PassKind) -> (PassKind, Option<PassKind>) {
         tokio::select! {
-            ended = self.passes.run(kind) => (kind, ended.is_ok().then_some(kind)),
+            ended = pass(self.passes, self.condition, kind) => (kind, ended.is_ok().then_some(kind)),
             () = self.stop.cancelled() => {
                 self.break_off().await;
                 (kind, None)
@@ -315,27 +321,66 @@ impl Round<'_> {
 
     /// Carries out what an operator asks for. Answers with a kind of pass if a list was read for it.
     async fn serve(&self) -> Option<PassKind> {
-        let (store, clock) = (self.store, &self.parts.clock);
-        let clerk = Clerk { tenant: &self.name, passes: self.passes, store, clock, stop: self.stop };
+        let clerk = Clerk {
+            tenant: &self.name,
+            passes: self.passes,
+            condition: self.condition,
+            store: self.store,
+            audit: self.audit,
+            clock: &self.parts.clock,
+            stop: self.stop,
+        };
         clerk.serve_next().await.then_some(PassKind::Delta)
     }
 
-    /// What to do after a pass of the kind `last`: apply a changed mapping after a list was read; read again whoever has to be, but after a pass that did
-    /// just that wait until there is a reason.
+    /// What to do after a pass of the kind `last`: apply a changed mapping after a list was read; read again
+    /// whoever has to be, but after a pass that did just that wait until there is a reason. A tenant that cannot be
+    /// read is left alone for its time.
     async fn next(&self, ticks: &mut Ticks, last: PassKind, done: Option<PassKind>) -> Option<Due> {
         if matches!(done, Some(PassKind::Delta | PassKind::Sweep)) && self.remap_due().await {
             return Some(Due::Pass(PassKind::Remap));
         }
-        if last != PassKind::Reread && self.anybody_stale().await {
+        let mut skipped = 0_u64;
+        let somebody_stale = self.somebody_stale();
+        tokio::pin!(somebody_stale);
+        if self.condition.left_alone_until().is_none()
+            && last != PassKind::Reread
+            && self.anybody_stale().await
+        {
             return Some(Due::Pass(PassKind::Reread));
         }
-        tokio::select! {
-            tick = ticks.next() => {
-                sleep(self.cadence.jitter.mul_f64(self.parts.chance.draw())).await;
-                tick.map(Due::Pass).map_err(|error| scheduler_failed(&self.name, &error)).ok()
+        loop {
+            let alone = self.condition.left_alone_until();
+            tokio::select! {
+                tick = ticks.next() => match tick {
+                    Err(error) => {
+                        scheduler_failed(&self.name, &error);
+                        return None;
+                    }
+                    Ok(_) if alone.is_some() => skipped += 1,
+                    Ok(kind) => {
+                        self.parts.clock.sleep(self.cadence.jitter.mul_f64(self.parts.chance.draw())).await;
+                        return Some(Due::Pass(kind));
+                    }
+                },
+                () = self.until(alone.or(self.condition.list_due())) => {
+                    if skipped > 0 {
+                        debug!(tenant = %self.name, skipped, "ticks skipped while the tenant was left alone");
+                    }
+                    return Some(Due::Pass(PassKind::Delta));
+                }
+                () = &mut somebody_stale, if alone.is_none() => return Some(Due::Pass(PassKind::Reread)),
+                () = somebody_asks(&self.name, self.store) => return Some(Due::Request),
+                () = self.condition.changed() => {}
             }
-            () = self.somebody_stale() => Some(Due::Pass(PassKind::Reread)),
-            () = somebody_asks(&self.name, self.store) => Some(Due::Request),
+        }
+    }
+
+    /// Waits for a moment; for ever, if there is none.
+    async fn until(&self, due: Option<Timestamp>) {
+        match due {
+            Some(due) => self.parts.clock.sleep(due.since(self.parts.clock.now())).await,
+            None => std::future::pending().await,
         }
     }
 
@@ -343,7 +388,7 @@ impl Round<'_> {
     async fn somebody_stale(&self) {
         loop {
             self.stale.notified().await;
-            sleep(BETWEEN_REREADS).await;
+            self.parts.clock.sleep(BETWEEN_REREADS).await;
             if self.anybody_stale().await {
                 return;
             }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ask::{AskError, Left};
 use super::cadence::{History, next_pass};
+use super::passing::pass;
 use super::report::{PassError, Report};
 use super::requests::Answer;
 use super::tenant::Tenant;
@@ -48,6 +49,19 @@ pub async fn sync(
     wait: Duration,
     stop: &CancellationToken,
 ) -> Result<SyncEnd, PassError> {
+    let ended = pass_and_deliver(tenant, store, clock, full, wait, stop).await;
+    tenant.condition.end().await;
+    ended
+}
+
+async fn pass_and_deliver(
+    tenant: &mut Tenant,
+    store: &Store,
+    clock: &Clock,
+    full: bool,
+    wait: Duration,
+    stop: &CancellationToken,
+) -> Result<SyncEnd, PassError> {
     tenant.passes.see_mapping().await?;
     let kind = if full { PassKind::Sweep } else { delta_or_sweep(tenant, store).await? };
     let report = run(tenant, kind, store, clock, stop).await?;
@@ -82,14 +96,14 @@ pub async fn sync_beside(
     let Answer::Synced { report, remap } = left.follow(store, clock, stop).await? else {
         return Err(AskError::Words);
     };
-    let open = left.delivered(store, tenant, wait, clock, stop).await?;
+    let (open, trouble) = left.delivered(store, tenant, wait, clock, stop).await?;
     Ok(SyncEnd {
         report: *report,
         remap: remap.map(|remap| *remap),
         delivered: store.delivered_since(tenant, left.at).await?,
         operations: store.operation_counts(tenant).await?,
         open,
-        trouble: None,
+        trouble,
     })
 }
 
@@ -102,7 +116,7 @@ async fn run(
     stop: &CancellationToken,
 ) -> Result<Report, PassError> {
     tokio::select! {
-        report = tenant.passes.run(kind) => report,
+        report = pass(&tenant.passes, &tenant.condition, kind) => report,
         () = stopped(tenant, stop) => {
             store.break_off(&tenant.name, clock.now()).await?;
             Err(PassError::Stopped)
@@ -110,7 +124,8 @@ async fn run(
     }
 }
 
-/// Delivers, and reads again whoever has to be, until neither is left to do, it is late, or we are told to stop.
+/// Delivers, reads a list when what waits may be old, and reads again whoever has to be, until nothing of it is
+/// left to do, it is late, or we are told to stop.
 async fn deliver(
     tenant: &mut Tenant,
     store: &Store,
@@ -135,14 +150,16 @@ async fn deliver(
                 }
             }
         };
-        if drained != Drained::Empty {
-            return Ok(tenant.pump.trouble());
-        }
-        if store.rereads(&tenant.name, 1, clock.now()).await?.is_empty() {
-            return Ok(None);
-        }
+        let kind = match drained {
+            Drained::Unlisted => delta_or_sweep(tenant, store).await?,
+            Drained::Empty if store.rereads(&tenant.name, 1, clock.now()).await?.is_empty() => {
+                return Ok(None);
+            }
+            Drained::Empty => PassKind::Reread,
+            Drained::Refused(_) | Drained::Stopped => return Ok(tenant.pump.trouble()),
+        };
         tokio::select! {
-            report = tenant.passes.run(PassKind::Reread) => {
+            report = pass(&tenant.passes, &tenant.condition, kind) => {
                 report?;
             }
             () = over() => {

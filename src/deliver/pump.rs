@@ -11,17 +11,22 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::error;
 
-use super::attempt::{Outcome, attempt};
-use super::health::{Change, Health, Trouble};
+use super::attempt::{Outcome, Sender, Sent, Task};
+use super::condition::Condition;
+use super::health::{Allowance, Seen};
+use super::report::{entry, note, report};
 use super::step::{Policy, next_step};
+use super::trouble::Trouble;
+use super::verify::Sample;
 use super::vitals::Vitals;
+use crate::audit::{Audit, AuditError, Entry, Link};
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::model::{Payload, TeamId, TenantId};
-use crate::scim::{Failure, ServiceProvider, Verdict};
-use crate::store::{Leased, Note, Settlement, Step, Store};
+use crate::model::{TenantId, Timestamp};
+use crate::scim::{RoleAttribute, ServiceProvider, Verdict};
+use crate::store::{AuditHead, Damaged, Leased, Note, Settlement, Step, Store};
 use crate::telemetry;
 
 /// The queue is looked at this often even when nobody says that it has changed: another process may have
@@ -37,6 +42,21 @@ pub struct PumpSettings {
     pub workers: usize,
     /// How long we keep trying.
     pub policy: Policy,
+    /// So many of the writes are read back, 0 to 100 percent.
+    pub verify_percent: f64,
+    /// Which attribute of a user holds the HR roles; what is read back is read as in a pass.
+    pub role_attribute: RoleAttribute,
+}
+
+/// What the pump shares with the passes of its tenant.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// Is it well?
+    pub condition: Condition,
+    /// What was done so far.
+    pub vitals: Arc<Vitals>,
+    /// Told whenever a user has to be read again.
+    pub stale: Arc<Notify>,
 }
 
 /// Why [`Pump::drain`] ended.
@@ -46,6 +66,8 @@ pub enum Drained {
     Empty,
     /// The tenant refuses everything.
     Refused(Trouble),
+    /// What waits may be old: nothing is sent before a list has been read.
+    Unlisted,
     /// We were told to stop.
     Stopped,
 }
@@ -55,21 +77,23 @@ pub enum Drained {
 pub struct Pump<P> {
     tenant: TenantId,
     store: Store,
-    provider: P,
+    sender: Sender<P>,
     settings: PumpSettings,
-    clock: Clock,
     chance: Chance,
-    vitals: Arc<Vitals>,
-    health: Health,
+    shared: Shared,
+    sample: Sample,
     flying: JoinSet<Outcome>,
     leased: HashMap<Id, Leased>,
     settlements: Vec<Settlement>,
-    /// Somebody is to be read again.
-    stale: Arc<Notify>,
+    audit: Audit,
+    /// What was done and does not stand in the audit yet.
+    unaudited: Vec<Entry>,
+    /// The last line of what does.
+    audited: Option<AuditHead>,
 }
 
 impl<P: ServiceProvider> Pump<P> {
-    /// Sends nothing yet. `stale` is told whenever a user has to be read again.
+    /// Sends nothing yet.
     #[must_use]
     pub fn new(
         tenant: TenantId,
@@ -77,29 +101,32 @@ impl<P: ServiceProvider> Pump<P> {
         provider: P,
         settings: PumpSettings,
         (clock, chance): (Clock, Chance),
-        vitals: Arc<Vitals>,
-        stale: Arc<Notify>,
+        shared: Shared,
+        audit: Audit,
     ) -> Self {
+        let sender = Sender { provider, clock, role_attribute: settings.role_attribute };
+        let sample = Sample::new(settings.verify_percent);
         Self {
             tenant,
             store,
-            provider,
+            sender,
             settings,
-            clock,
             chance,
-            vitals,
-            health: Health::default(),
+            shared,
+            sample,
             flying: JoinSet::new(),
             leased: HashMap::new(),
             settlements: Vec::new(),
-            stale,
+            audit,
+            unaudited: Vec::new(),
+            audited: None,
         }
     }
 
-    /// What is wrong with the tenant at the moment.
+    /// What is wrong with delivery at the moment.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
-        self.health.trouble()
+        self.shared.condition.trouble()
     }
 
     /// Delivers until told to stop, then finishes what is in flight. `wake` says that something new waits.
@@ -119,10 +146,11 @@ impl<P: ServiceProvider> Pump<P> {
         loop {
             let turned = self.turn(stop).await;
             if self.at_rest() {
-                match self.health.trouble() {
+                match self.trouble() {
                     _ if stop.is_cancelled() => return Drained::Stopped,
                     _ if turned.nothing_waits => return Drained::Empty,
                     Some(trouble) if trouble != Trouble::Outage => return Drained::Refused(trouble),
+                    _ if turned.unlisted => return Drained::Unlisted,
                     _ => {}
                 }
             }
@@ -135,46 +163,86 @@ impl<P: ServiceProvider> Pump<P> {
         self.flying.is_empty() && self.settlements.is_empty()
     }
 
-    /// One turn: settle and lease in one transaction, and send.
+    /// One turn: audit what was done, settle and lease in one transaction, and send.
     async fn turn(&mut self, stop: &CancellationToken) -> Turned {
-        let now = self.clock.now();
-        let allowance = self.health.allowance(self.settings.workers, now);
-        let room = match allowance {
-            Ok(most) if !stop.is_cancelled() => most.saturating_sub(self.flying.len()),
-            _ => 0,
+        const FAILED: Turned = Turned { nothing_waits: false, unlisted: false, look_in: LOOK };
+        self.shared.condition.note().await;
+        let now = self.sender.clock.now();
+        if let Err(error) = self.audit_done(now).await {
+            error!(tenant = %self.tenant, reason = %error, "audit cannot be written");
+            return FAILED;
+        }
+        let allowance = self.shared.condition.allowance(self.settings.workers);
+        let most = match allowance {
+            _ if stop.is_cancelled() => 0,
+            Allowance::Write(workers) => workers,
+            Allowance::Probe | Allowance::ProbeByReading => 1,
+            Allowance::Wait(_) | Allowance::Unlisted => 0,
         };
+        let room = u32::try_from(most.saturating_sub(self.flying.len())).unwrap_or(u32::MAX);
         let turn =
-            self.store.turn(&self.tenant, &self.settlements, u32::try_from(room).unwrap_or(u32::MAX), now);
-        let turn = match turn.await {
-            Ok(turn) => turn,
-            Err(error) => {
-                error!(tenant = %self.tenant, reason = %error, "database cannot be used");
-                return Turned { nothing_waits: false, look_in: LOOK };
-            }
-        };
+            match self.store.turn(&self.tenant, &self.settlements, self.audited.as_ref(), room, now).await {
+                Ok(turn) => turn,
+                Err(error) => {
+                    error!(tenant = %self.tenant, reason = %error, "database cannot be used");
+                    return FAILED;
+                }
+            };
         self.settled();
+        let due = turn.next_due.is_some_and(|due| due <= now);
+        let unlisted = due && allowance == Allowance::Unlisted;
+        if unlisted {
+            self.shared.condition.want_list();
+        }
+        let next = match allowance {
+            Allowance::Wait(until) => Some(until),
+            _ if room > 0 => turn.next_due,
+            _ => None,
+        };
         let nothing_waits = turn.leased.is_empty() && turn.next_due.is_none();
-        let next = if room > 0 { turn.next_due } else { allowance.err() };
+        for Damaged { id, user, reason } in turn.damaged {
+            self.shared.vitals.dead.add(1);
+            error!(tenant = %self.tenant, %user, operation = id, reason, "operation is a dead letter");
+        }
         for leased in turn.leased {
-            self.send(leased);
+            self.send(leased, allowance);
         }
         let look_in = next.map_or(LOOK, |next| next.since(now).clamp(SHORTEST_LOOK, LOOK));
-        Turned { nothing_waits, look_in }
+        Turned { nothing_waits, unlisted, look_in }
     }
 
-    fn send(&mut self, leased: Leased) {
+    /// Writes down what was done, once: nothing counts as done before it stands in the audit. A settlement that the
+    /// database does not take is handed in again without a second line.
+    ///
+    /// # Errors
+    /// When the audit cannot be written; then nothing has been.
+    async fn audit_done(&mut self, now: Timestamp) -> Result<(), AuditError> {
+        if !self.unaudited.is_empty() {
+            let Link { seq, hash } = self.audit.record(self.unaudited.clone(), now).await?;
+            self.unaudited.clear();
+            self.audited = Some(AuditHead { seq, hash: hash.to_string() });
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, leased: Leased, allowance: Allowance) {
         let operation = &leased.operation;
         let (kind, cause) = (operation.payload.kind(), operation.cause.as_str());
         let parent = leased.traceparent.as_deref();
         let span = telemetry::span::operation(&self.tenant, &operation.user, leased.id, kind, cause, parent);
-        let task =
-            self.flying.spawn(attempt(self.provider.clone(), self.clock.clone(), leased.clone(), span));
+        let task = match allowance {
+            Allowance::ProbeByReading => Task::Read,
+            _ if self.sample.takes(self.chance.draw()) => Task::WriteAndVerify,
+            _ => Task::Write,
+        };
+        let task = self.flying.spawn(self.sender.clone().attempt(leased.clone(), task, span));
         self.leased.insert(task.id(), leased);
     }
 
     /// Waits until something has landed, something new waits, we are told to stop, or `look_in` is over.
     async fn wait(&mut self, wake: &Notify, stop: &CancellationToken, look_in: Duration) {
         tokio::select! {
+            biased;
             Some(landed) = self.flying.join_next_with_id() => {
                 self.landed(landed);
                 while let Some(landed) = self.flying.try_join_next_with_id() {
@@ -183,7 +251,7 @@ impl<P: ServiceProvider> Pump<P> {
             }
             () = wake.notified(), if !stop.is_cancelled() => {}
             () = stop.cancelled(), if !stop.is_cancelled() => {}
-            () = self.clock.sleep(look_in) => {}
+            () = self.sender.clock.sleep(look_in) => {}
         }
     }
 
@@ -195,7 +263,7 @@ impl<P: ServiceProvider> Pump<P> {
             }
             Err(death) => {
                 let Some(leased) = self.leased.remove(&death.id()) else { return };
-                let now = self.clock.now();
+                let now = self.sender.clock.now();
                 let step = next_step(
                     leased.attempts,
                     Some(&Verdict::Unavailable { wait: None }),
@@ -220,78 +288,62 @@ impl<P: ServiceProvider> Pump<P> {
     }
 
     fn finish(&mut self, outcome: &Outcome) {
-        let now = self.clock.now();
-        let failure = outcome.result.as_ref().err();
-        let verdict = failure.map(|failure| &failure.verdict);
+        let condition = self.shared.condition.clone();
+        let now = self.sender.clock.now();
         let user = outcome.leased.operation.user.clone();
-        let probing = self.health.trouble().is_some();
-        let alone = outcome.tenant_answers == Some(false);
-        let change = self.health.observe(&user, failure, alone, now);
-        let counted = outcome.tenant_answers == Some(true) && !probing && self.health.trouble().is_none();
-        let mut step = next_step(
-            outcome.leased.attempts,
-            verdict,
-            counted,
-            self.settings.policy,
-            now,
-            self.chance.draw(),
-        );
-        // While the tenant is in trouble, what it says about one user says nothing about that user.
-        if probing && matches!(step, Step::Dead | Step::Gone) && self.health.trouble().is_some() {
-            let due = self.health.allowance(1, now).err().unwrap_or(now);
+        let failure = outcome.result.as_ref().err();
+        let before = condition.trouble();
+        let seen = self.seen(outcome);
+        outcome.span.in_scope(|| condition.observe(&user, seen));
+        let after = condition.trouble();
+        let counted = outcome.tenant_answers == Some(true) && before.is_none() && after.is_none();
+        let mut step = if matches!(outcome.result, Ok(Sent::Read)) {
+            Step::Released
+        } else {
+            let verdict = failure.map(|failure| &failure.verdict);
+            let (failures, policy) = (outcome.leased.attempts, self.settings.policy);
+            next_step(failures, verdict, counted, policy, now, self.chance.draw())
+        };
+        // While the tenant is in trouble, what it says about one user says nothing about that user; nor does
+        // "done" while it ignores what it is told.
+        let unproven = after == Some(Trouble::Ignored) && step == Step::Done;
+        if unproven || (before.is_some() && after.is_some() && matches!(step, Step::Dead | Step::Gone)) {
+            let due = match condition.allowance(1) {
+                Allowance::Wait(until) => until,
+                _ => now,
+            };
             step = Step::Later { due, counted: false };
         }
-        outcome.span.in_scope(|| {
-            self.report(outcome, failure, &step);
-            report_health(&self.tenant, change, failure);
-        });
+        outcome.span.in_scope(|| report(outcome, &step, &self.shared.vitals));
+        if step == Step::Done {
+            self.unaudited.extend(entry(&self.tenant, outcome));
+        }
         self.settlements.push(Settlement {
             id: outcome.leased.id,
             lease: outcome.leased.lease,
             user,
             step,
-            note: failure.filter(|failure| failure.verdict != Verdict::NotSent).map(note),
+            note: note(&outcome.result),
         });
     }
 
-    fn report(&self, outcome: &Outcome, failure: Option<&Failure>, step: &Step) {
-        let operation = &outcome.leased.operation;
-        let attempt = i64::from(outcome.leased.attempts) + 1;
-        let duration_ms = i64::try_from(outcome.took.as_millis()).unwrap_or(i64::MAX);
-        let Payload::Teams(teams) = &operation.payload;
-        let Some(failure) = failure else {
-            self.vitals.delivered.add(1);
-            info!(
-                cause = operation.cause.as_str(),
-                teams_added = join(&teams.added),
-                teams_removed = join(&teams.removed),
-                attempt,
-                duration_ms,
-                "operation delivered"
-            );
-            return;
-        };
-        let status = failure.status.map(i64::from);
-        let teams = teams.teams.union(&teams.removed).map(TeamId::as_str);
-        let ids: Vec<&str> = teams.chain([operation.user.as_str()]).collect();
-        let reason = telemetry::redact::text_about(&failure.reason, &ids);
-        let correlation_id = failure.correlation_id.as_deref();
-        match step {
-            Step::Released => return,
-            Step::Dead => {
-                self.vitals.dead.add(1);
-                error!(status, %reason, correlation_id, attempt, duration_ms, "operation is a dead letter");
+    /// What the end of an attempt says about the tenant.
+    fn seen<'a>(&mut self, outcome: &'a Outcome) -> Seen<'a> {
+        match &outcome.result {
+            Ok(Sent::Written { verified, .. }) => {
+                if *verified {
+                    self.sample.seen(true);
+                }
+                Seen::Done { verified: *verified }
             }
-            Step::Gone => warn!(status, %reason, correlation_id, attempt, duration_ms, "user is gone"),
-            Step::Stale { due } => {
-                info!(status, %reason, correlation_id, attempt, retry_at = %due, "user has changed meanwhile");
+            Ok(Sent::Read) => Seen::Read,
+            Err(failure) => {
+                if failure.verdict == Verdict::Ignored {
+                    self.sample.seen(false);
+                }
+                Seen::Failed { failure, alone: outcome.tenant_answers == Some(false) }
             }
-            Step::Later { due, .. } => {
-                warn!(status, %reason, correlation_id, attempt, duration_ms, retry_at = %due, "attempt failed");
-            }
-            Step::Done => {}
         }
-        self.vitals.failures.add(1);
     }
 
     /// The database has taken the settlements.
@@ -301,9 +353,10 @@ impl<P: ServiceProvider> Pump<P> {
             .iter()
             .any(|settlement| !matches!(settlement.step, Step::Later { .. } | Step::Released))
         {
-            self.stale.notify_one();
+            self.shared.stale.notify_one();
         }
         self.settlements.clear();
+        self.audited = None;
     }
 }
 
@@ -312,33 +365,8 @@ impl<P: ServiceProvider> Pump<P> {
 struct Turned {
     /// No operation waits, whatever its time.
     nothing_waits: bool,
+    /// One is due, and may not be sent before a list has been read.
+    unlisted: bool,
     /// When to look again at the latest.
     look_in: Duration,
-}
-
-fn report_health(tenant: &TenantId, change: Change, failure: Option<&Failure>) {
-    let reason = failure.map(|failure| telemetry::redact::text(&failure.reason).into_owned());
-    match change {
-        Change::Down { trouble: Trouble::Outage, probe_at, began: true } => {
-            error!(%tenant, reason, retry_at = %probe_at, "tenant does not answer");
-        }
-        Change::Down { trouble, probe_at, began: true } => {
-            error!(%tenant, trouble = trouble.as_str(), reason, retry_at = %probe_at, "tenant quarantined");
-        }
-        Change::Up { since } => info!(%tenant, down_since = %since, "tenant answers again"),
-        Change::Down { .. } | Change::None => {}
-    }
-}
-
-fn note(failure: &Failure) -> Note {
-    Note {
-        status: failure.status,
-        reason: Some(failure.reason.clone()),
-        correlation_id: failure.correlation_id.clone(),
-        answer: failure.answer.clone(),
-    }
-}
-
-fn join(teams: &std::collections::BTreeSet<TeamId>) -> String {
-    teams.iter().map(TeamId::as_str).collect::<Vec<_>>().join(",")
 }

@@ -6,8 +6,9 @@
 use sqlx::SqliteConnection;
 
 use super::commit::{Commit, stored};
+use super::tally::missing;
 use super::{Store, StoreError};
-use crate::model::{Finding, PassKind, TenantId, Timestamp, UserId};
+use crate::model::{Finding, PassKind, TenantId, Timestamp};
 
 /// Why a pass is held.
 #[derive(Debug)]
@@ -16,8 +17,8 @@ pub struct NewHold<'a> {
     pub digest: &'a str,
     /// What the guard objects to.
     pub findings: &'a [Finding],
-    /// Known users whom the list did not show, and who were not asked for.
-    pub missing: &'a [UserId],
+    /// Known users whom the list did not show were not asked for.
+    pub missing: bool,
 }
 
 /// A pass that is held.
@@ -212,12 +213,17 @@ pub(super) async fn open(
     .bind(id)
     .execute(&mut *tx)
     .await?;
-    for user in hold.missing {
-        sqlx::query("INSERT INTO hold_missing (hold, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-            .bind(id)
-            .bind(user.as_str())
-            .execute(&mut *tx)
-            .await?;
+    if hold.missing {
+        sqlx::query(concat!(
+            "INSERT INTO hold_missing (hold, user_id) SELECT $3, id FROM (",
+            missing!(),
+            ") WHERE true ON CONFLICT DO NOTHING"
+        ))
+        .bind(commit.pass)
+        .bind(commit.tenant.as_str())
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
     }
     Ok(id)
 }

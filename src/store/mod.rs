@@ -6,6 +6,7 @@
 //! `SQLite` in WAL mode with `synchronous = NORMAL`: a power cut can lose the last transactions, but only
 //! whole ones, and a lost one is read or sent again.
 
+mod audit_head;
 mod backup;
 mod commit;
 mod dead_letters;
@@ -25,6 +26,7 @@ mod staging;
 mod status;
 mod tally;
 mod tenants;
+mod troubles;
 
 use std::path::Path;
 use std::time::Duration;
@@ -32,13 +34,14 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
+pub use audit_head::AuditHead;
 pub use commit::{Commit, Committed};
 pub use dead_letters::{DeadLetter, Selection};
 pub use drift::Drift;
 pub use error::StoreError;
 pub use file::Occupant;
 pub use holds::{Hold, HoldDecision, NewHold, Released};
-pub use outbox::{Leased, Note, Settlement, Step, Turn};
+pub use outbox::{Damaged, Leased, Note, Settlement, Step, Turn};
 pub use passes::{PassRow, PassTotals};
 pub use requests::Request;
 pub use resets::{Reset, ResetDone};
@@ -46,6 +49,7 @@ pub use snapshot::Known;
 pub use staging::{Decision, Staged};
 pub use status::{OperationCounts, TenantStatus};
 pub use tenants::TenantState;
+pub use troubles::{Part, TroubleRow};
 
 use crate::model::Timestamp;
 
@@ -148,8 +152,9 @@ impl Store {
         }
     }
 
-    /// Clears away what is half done: staged rows of a pass that did not end, leases of whoever is no more, and
-    /// requests that he had taken: they are taken again. Nothing may be reading or delivering.
+    /// Clears away what is half done: staged rows of a pass that did not end, leases of whoever is no more, requests
+    /// that he had taken, which are taken again, and what was wrong with tenants then.
+    /// Nothing may be reading or delivering.
     ///
     /// # Errors
     /// When the database fails.
@@ -157,6 +162,7 @@ impl Store {
         let mut tx = self.write().await?;
         sqlx::query("DELETE FROM staged_users").execute(&mut *tx).await?;
         sqlx::query("DELETE FROM staged_operations").execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM troubles").execute(&mut *tx).await?;
         sqlx::query(
             "UPDATE passes SET finished_at = $1, result = 'failed', reason = 'interrupted' WHERE result IS NULL",
         )

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::SqliteConnection;
 
 use super::commit::forget;
-use super::{Store, StoreError, grants};
+use super::{AuditHead, Store, StoreError, audit_head, grants};
 use crate::model::{Cause, Operation, Payload, TenantId, Timestamp, UserId};
 
 /// Nothing is put off for longer: a due time further ahead was written before our clock was set back.
@@ -22,6 +22,8 @@ pub struct Leased {
     pub lease: i64,
     /// The pass that decided it.
     pub pass: i64,
+    /// The digest of the mapping that it was decided by; `None` when the pass is forgotten.
+    pub mapping: Option<String>,
     /// What to do.
     pub operation: Operation,
     /// Failed attempts so far that count.
@@ -83,18 +85,31 @@ pub struct Settlement {
     pub note: Option<Note>,
 }
 
+/// A row that could not be read, and is a dead letter now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damaged {
+    /// Its row.
+    pub id: i64,
+    /// Whom it was for.
+    pub user: UserId,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
 /// What a turn brought.
 #[derive(Debug, Default)]
 pub struct Turn {
     /// Now in our hands.
     pub leased: Vec<Leased>,
+    /// Given up, because nobody can tell what was to be done.
+    pub damaged: Vec<Damaged>,
     /// When the next operation is due, if one waits that was not due yet, or for which there was no room at all.
     pub next_due: Option<Timestamp>,
 }
 
 impl Store {
-    /// Acknowledges what was sent and leases up to `room` operations that are due, oldest first, in one
-    /// transaction. A user with an operation in flight is passed over.
+    /// Acknowledges what was sent, with the last line that the audit has of it, and leases up to `room` operations
+    /// that are due, oldest first, in one transaction. A user with an operation in flight is passed over.
     ///
     /// # Errors
     /// When the database fails; then nothing has moved, and the settlements must be handed in again.
@@ -102,18 +117,22 @@ impl Store {
         &self,
         tenant: &TenantId,
         settlements: &[Settlement],
+        audited: Option<&AuditHead>,
         room: u32,
         now: Timestamp,
     ) -> Result<Turn, StoreError> {
         let mut tx = self.write().await?;
+        if let Some(head) = audited {
+            audit_head::remember(&mut tx, head).await?;
+        }
         for settlement in settlements {
             settle(&mut tx, tenant, settlement, now).await?;
         }
-        let leased = if room > 0 { lease(&mut tx, tenant, room, now).await? } else { Vec::new() };
-        let all_taken = u32::try_from(leased.len()).is_ok_and(|taken| taken < room) || room == 0;
-        let next_due = if all_taken { next_due(&mut tx, tenant).await? } else { None };
+        let mut turn = if room > 0 { lease(&mut tx, tenant, room, now).await? } else { Turn::default() };
+        let all_taken = u32::try_from(turn.leased.len()).is_ok_and(|taken| taken < room) || room == 0;
+        turn.next_due = if all_taken { next_due(&mut tx, tenant).await? } else { None };
         tx.commit().await?;
-        Ok(Turn { leased, next_due })
+        Ok(turn)
     }
 
     /// Operations of `tenant` that still have to be sent, in flight or stale ones included, and users who
@@ -142,14 +161,14 @@ async fn next_due(tx: &mut SqliteConnection, tenant: &TenantId) -> Result<Option
     Ok(due.map(Timestamp::from_millis))
 }
 
-type Row = (i64, i64, String, String, String, Option<String>, i64, Option<String>, i64);
+type Row = (i64, i64, String, String, String, Option<String>, i64, Option<String>, i64, Option<String>);
 
 async fn lease(
     tx: &mut SqliteConnection,
     tenant: &TenantId,
     room: u32,
     now: Timestamp,
-) -> Result<Vec<Leased>, StoreError> {
+) -> Result<Turn, StoreError> {
     // The number of a lease is one more than the last, so that no two leases of a row are alike.
     let mut rows: Vec<Row> = sqlx::query_as(
         "UPDATE operations SET state = 'leased', lease = coalesce(lease, 0) + 1, touched_at = $2
@@ -158,7 +177,8 @@ async fn lease(
                  AND NOT EXISTS (SELECT 1 FROM operations f
                      WHERE f.tenant = o.tenant AND f.user_id = o.user_id AND f.state = 'leased')
              ORDER BY due_at, id LIMIT $4)
-         RETURNING id, lease, user_id, payload, cause, version, attempts, traceparent, pass",
+         RETURNING id, lease, user_id, payload, cause, version, attempts, traceparent, pass,
+             (SELECT p.mapping_digest FROM passes p WHERE p.id = operations.pass)",
     )
     .bind(tenant.as_str())
     .bind(now.millis())
@@ -167,28 +187,57 @@ async fn lease(
     .fetch_all(&mut *tx)
     .await?;
     rows.sort_unstable_by_key(|row| row.0);
-    let leased: Vec<Leased> = rows.into_iter().map(leased).collect::<Result<_, _>>()?;
-    for Leased { id, operation, .. } in &leased {
-        let Payload::Teams(teams) = &operation.payload;
-        grants::grant(tx, tenant, &operation.user, &teams.added, *id, now).await?;
+    let mut turn = Turn::default();
+    for row in rows {
+        match leased(row) {
+            Ok(leased) => {
+                let (Operation { user, payload: Payload::Teams(teams), .. }, id) =
+                    (&leased.operation, leased.id);
+                grants::grant(tx, tenant, user, &teams.added, id, now).await?;
+                turn.leased.push(leased);
+            }
+            Err(damaged) => {
+                give_up(tx, &damaged, now).await?;
+                turn.damaged.push(damaged);
+            }
+        }
     }
-    Ok(leased)
+    Ok(turn)
 }
 
-fn leased(row: Row) -> Result<Leased, StoreError> {
-    let (id, lease, user, payload, cause, version, attempts, traceparent, pass) = row;
-    let damaged = |what: &str| StoreError::damaged(format!("operation {id} has {what}"));
+fn leased(row: Row) -> Result<Leased, Damaged> {
+    let (id, lease, user, payload, cause, version, attempts, traceparent, pass, mapping) = row;
+    let user = UserId::from(user);
+    let damaged =
+        |what: &str| Damaged { id, user: user.clone(), reason: format!("the row is damaged: it has {what}") };
     let payload = serde_json::from_str(&payload).map_err(|_| damaged("a payload that cannot be read"))?;
     let cause = Cause::parse(&cause).ok_or_else(|| damaged("an unknown cause"))?;
-    let operation = Operation { user: UserId::from(user), payload, cause, version };
+    let operation = Operation { user, payload, cause, version };
     Ok(Leased {
         id,
         lease,
         pass,
+        mapping,
         operation,
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
         traceparent,
     })
+}
+
+/// A dead letter that is equal to no decision, so that the next one for its user takes its place. Who looks into
+/// payloads is to find JSON in all of them.
+async fn give_up(tx: &mut SqliteConnection, damaged: &Damaged, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE operations SET state = 'dead', touched_at = $2, target = '', status = NULL, reason = $3,
+             correlation_id = NULL, answer = NULL, payload = CASE WHEN json_valid(payload) THEN payload ELSE '{}' END
+         WHERE id = $1",
+    )
+    .bind(damaged.id)
+    .bind(now.millis())
+    .bind(&damaged.reason)
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 async fn settle(

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::TryStreamExt;
+
 use super::{Store, StoreError};
 use crate::model::{Payload, Tally, TeamId, TeamTally, TenantId, Timestamp, UserId};
 
@@ -31,6 +33,15 @@ macro_rules! counted {
         )
     };
 }
+
+/// The known users of tenant `$2` whom pass `$1` has not shown, though lists showed them before.
+macro_rules! missing {
+    () => {
+        "SELECT u.id FROM users u WHERE u.tenant = $2 AND u.listed = 1
+             AND NOT EXISTS (SELECT 1 FROM staged_users s WHERE s.pass = $1 AND s.id = u.id)"
+    };
+}
+pub(super) use missing;
 
 impl Store {
     /// How much the pass would change, together with what passes have decided since `window`. Teams are
@@ -119,49 +130,67 @@ impl Store {
         Ok(rows.into_iter().map(tally).collect())
     }
 
-    /// What the pass would hold, by user: its decisions that are not being delivered already.
+    /// Shows each decision of the pass that is not being delivered already, by user: what a hold of it would hold.
     ///
     /// # Errors
     /// When the database fails, or a row is damaged.
-    pub async fn staged_changes(
+    pub async fn each_staged_change(
         &self,
         tenant: &TenantId,
         pass: i64,
-    ) -> Result<Vec<(UserId, Payload)>, StoreError> {
-        let rows: Vec<(String, bool, String)> =
-            sqlx::query_as(concat!(fresh!("'ready', 'leased', 'stale', 'dead'"), " ORDER BY s.user_id"))
-                .bind(pass)
-                .bind(tenant.as_str())
-                .fetch_all(&self.reader)
-                .await?;
-        let read = |(user, _, payload): (String, bool, String)| {
+        mut show: impl FnMut(&UserId, &Payload),
+    ) -> Result<(), StoreError> {
+        let mut rows = sqlx::query_as::<_, (String, bool, String)>(concat!(
+            fresh!("'ready', 'leased', 'stale', 'dead'"),
+            " ORDER BY s.user_id"
+        ))
+        .bind(pass)
+        .bind(tenant.as_str())
+        .fetch(&self.reader);
+        while let Some((user, _, payload)) = rows.try_next().await? {
             let payload = serde_json::from_str(&payload)
                 .map_err(|_| StoreError::damaged(format!("the decision for {user} cannot be read")))?;
-            Ok((UserId::from(user), payload))
-        };
-        rows.into_iter().map(read).collect()
+            show(&UserId::from(user), &payload);
+        }
+        Ok(())
     }
 
-    /// Known users whom the sweep `pass` has not shown, though lists showed them before: how many, of how many
-    /// such users, and the ids of at most `limit`.
+    /// How many known users the sweep `pass` has not shown, though lists showed them before, and of how many such
+    /// users.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn missing(&self, tenant: &TenantId, pass: i64) -> Result<(Vec<UserId>, u64), StoreError> {
-        let ids: Vec<String> = sqlx::query_scalar(
-            "SELECT id FROM users u WHERE tenant = $2 AND listed = 1
-                 AND NOT EXISTS (SELECT 1 FROM staged_users s WHERE s.pass = $1 AND s.id = u.id)
-             ORDER BY id",
-        )
+    pub async fn count_missing(&self, tenant: &TenantId, pass: i64) -> Result<(u64, u64), StoreError> {
+        let (missing, known): (i64, i64) = sqlx::query_as(concat!(
+            "SELECT (SELECT count(*) FROM (",
+            missing!(),
+            ")), (SELECT count(*) FROM users WHERE tenant = $2 AND listed = 1)"
+        ))
         .bind(pass)
         .bind(tenant.as_str())
-        .fetch_all(&self.reader)
+        .fetch_one(&self.reader)
         .await?;
-        let known: i64 = sqlx::query_scalar("SELECT count(*) FROM users WHERE tenant = $1 AND listed = 1")
+        Ok((u64::try_from(missing).unwrap_or(0), u64::try_from(known).unwrap_or(0)))
+    }
+
+    /// Shows each of them, by id.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn each_missing(
+        &self,
+        tenant: &TenantId,
+        pass: i64,
+        mut show: impl FnMut(UserId),
+    ) -> Result<(), StoreError> {
+        let mut rows = sqlx::query_scalar::<_, String>(concat!(missing!(), " ORDER BY u.id"))
+            .bind(pass)
             .bind(tenant.as_str())
-            .fetch_one(&self.reader)
-            .await?;
-        Ok((ids.into_iter().map(UserId::from).collect(), u64::try_from(known).unwrap_or(0)))
+            .fetch(&self.reader);
+        while let Some(user) = rows.try_next().await? {
+            show(UserId::from(user));
+        }
+        Ok(())
     }
 
     /// Users whom lists do not show and the sweep `pass` has not read, the longest unread first, at most `limit`.

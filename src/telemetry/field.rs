@@ -69,12 +69,17 @@ fields! {
     REASON = "reason";
     /// What the vendor's support asks for: `inin-correlation-id` or `contextId`.
     CORRELATION_ID = "correlation_id";
+    /// The write was read back, and was there.
+    VERIFIED = "verified";
     /// When the next attempt is due, RFC 3339.
     RETRY_AT = "retry_at";
     /// A key of the configuration, in full.
     KEY = "key";
-    /// What is wrong with a tenant: `credentials refused`, `permission missing`, `operations rejected`, `users unknown`.
+    /// What is wrong with a tenant: `credentials refused`, `permission missing`, `operations rejected`, `users unknown`,
+    /// `writes ignored`.
     TROUBLE = "trouble";
+    /// What of a tenant is in trouble: `reading` or `delivery`.
+    PART = "part";
     /// Since when it was, RFC 3339.
     DOWN_SINCE = "down_since";
     /// Calls a second that go from now on.

@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, reason = "what a test sets up must be there")]
 
 mod answers;
+mod audit;
+mod audited;
 mod bad_day;
 mod bad_input;
 mod brakes;
@@ -18,10 +20,14 @@ mod home;
 mod logs;
 mod plan;
 mod process;
+mod quarantine;
 mod requests;
 mod rig;
 mod scripted;
+mod silence;
 mod state;
 mod store;
+mod sweep;
 mod sync;
+mod verify;
 mod wire;

@@ -130,7 +130,7 @@ impl Bench {
     }
 
     fn lease(&self, now: Timestamp) -> Vec<Leased> {
-        self.runtime.block_on(self.store().turn(&self.tenant, &[], ROOM, now)).unwrap().leased
+        self.runtime.block_on(self.store().turn(&self.tenant, &[], None, ROOM, now)).unwrap().leased
     }
 
     /// Leases the only operation that is due.
@@ -150,7 +150,7 @@ impl Bench {
             step,
             note: Some(Note { status: Some(503), ..Note::default() }),
         };
-        self.runtime.block_on(self.store().turn(&self.tenant, &[settlement], 0, now)).unwrap();
+        self.runtime.block_on(self.store().turn(&self.tenant, &[settlement], None, 0, now)).unwrap();
     }
 
     fn counts(&self) -> OperationCounts {
@@ -415,7 +415,7 @@ fn a_user_has_one_operation_in_flight_and_different_users_go_in_parallel() {
     let bench = Bench::new();
     let users = ["u", "v", "w"].map(|id| decision(id, &["a"]));
     bench.pass(&users, at(1), at(2));
-    let turn = bench.runtime.block_on(bench.store().turn(&bench.tenant, &[], 2, at(3))).unwrap();
+    let turn = bench.runtime.block_on(bench.store().turn(&bench.tenant, &[], None, 2, at(3))).unwrap();
     let ids: Vec<&str> = turn.leased.iter().map(|leased| leased.operation.user.as_str()).collect();
     assert_eq!(ids, ["u", "v"], "no more than there is room for, oldest first");
     assert_eq!(bench.lease_one(at(4)).operation.user, UserId::from("w"));

@@ -194,6 +194,7 @@ fn settings(practice: &Practice, folder: &Path, rate: f64) -> anyhow::Result<Set
     let file = folder.join("rosterd.toml");
     let toml = toml::to_string(&serde_json::json!({
         "store": { "url": format!("sqlite://{}", folder.join("rosterd.db").display()) },
+        "audit": { "path": folder.join("audit.jsonl") },
         "tenants": { TENANT: {
             "profile": "genesys-scim",
             "base_url": practice.base_url(),
