@@ -18,24 +18,37 @@ if ( $(2) ) >$(LOGS)/$(1).log 2>&1; then echo "ok, $$SECONDS s"; \
 else echo "FAILED, $$SECONDS s"; cat $(LOGS)/$(1).log; exit 1; fi
 endef
 
-# $(call step_with,PROGRAM,NAME,COMMAND): where the program is installed
-define step_with
-@if ! command -v $(1) >/dev/null; then printf '%-10s %s\n' '$(2)' 'left out: $(1) is not installed here'; \
-else mkdir -p $(LOGS); printf '%-10s ' '$(2)'; \
-    if ( $(3) ) >$(LOGS)/$(2).log 2>&1; then echo "ok, $$SECONDS s"; \
-    else echo "FAILED, $$SECONDS s"; cat $(LOGS)/$(2).log; exit 1; fi; fi
+# $(call step_if,CONDITION,WHY NOT,NAME,COMMAND): where the condition holds
+define step_if
+@if ! ( $(1) ) >/dev/null 2>&1; then printf '%-10s %s\n' '$(3)' 'left out: $(2)'; \
+else mkdir -p $(LOGS); printf '%-10s ' '$(3)'; \
+    if ( $(4) ) >$(LOGS)/$(3).log 2>&1; then echo "ok, $$SECONDS s"; \
+    else echo "FAILED, $$SECONDS s"; cat $(LOGS)/$(3).log; exit 1; fi; fi
 endef
 
-.PHONY: help check test format lint doc deny unit interop systemd demo release
+# $(call step_with,PROGRAM,NAME,COMMAND): where the program is installed
+step_with = $(call step_if,command -v $(1),$(1) is not installed here,$(2),$(3))
+
+# cargo-fuzz goes into target/, and so does what the fuzzer finds on its way; seeds are in fuzz/seeds. Without a
+# sanitizer the pinned compiler will do: there is no unsafe code to watch.
+FUZZ_SECONDS ?= 60
+FUZZ_RUNS := $(patsubst fuzz/fuzz_targets/%.rs,fuzz-%,$(wildcard fuzz/fuzz_targets/*.rs))
+FUZZ_INSTALL := test -x $(TARGET)/tools/bin/cargo-fuzz || cargo install --locked --root $(TARGET)/tools cargo-fuzz@0.13.2
+FUZZ := CARGO_TARGET_DIR=$(abspath $(TARGET))/fuzz $(TARGET)/tools/bin/cargo-fuzz fuzz
+FUZZ_OPTIONS := --sanitizer none
+FUZZ_CORPUS := $(TARGET)/fuzz/corpus
+FUZZ_LIMITS := -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -rss_limit_mb=1024
+
+.PHONY: help check test format lint doc deny unit interop clock disk systemd demo release soak fuzz fuzz-build $(FUZZ_RUNS)
 
 help: ## What there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 check: format lint doc deny test ## All that must hold before a commit
-test: unit interop systemd ## All tests, with what they need installed into target/
+test: unit interop clock disk systemd ## All tests, with what they need installed into target/
 
 format: ## The source is formatted
-	$(call step,format,cargo fmt --check)
+	$(call step,format,cargo fmt --check && cargo fmt --check --manifest-path fuzz/Cargo.toml)
 
 lint: ## clippy has nothing to say
 	$(call step,lint,cargo clippy --locked --all-targets -- -D warnings)
@@ -55,8 +68,24 @@ unit: ## cargo test
 interop: ## An independent SCIM client tests the practice tenant (needs python3 with venv)
 	$(call step,interop,cargo build --locked && tests/interop/scim2_cli.sh $(abspath $(ROSTERD)))
 
+clock: ## Our clock jumps while the daemon is at work (needs libfaketime)
+	$(call step_with,faketime,clock,cargo build --locked && tests/interop/clock.sh $(abspath $(ROSTERD)))
+
+disk: ## A full disk and a read-only one (needs leave to mount in a namespace)
+	$(call step_if,tests/interop/disk.sh --possible,nothing may be mounted here,disk,cargo build --locked && tests/interop/disk.sh $(abspath $(ROSTERD)))
+
 systemd: ## systemd accepts the unit, rosterd the configuration beside it
 	$(call step_with,systemd-analyze,systemd,cargo build --locked && deploy/systemd/verify.sh $(abspath $(ROSTERD)))
+
+soak: fuzz ## The proofs that take long, each a target of its own
+
+fuzz: $(FUZZ_RUNS) ## Each fuzz target for FUZZ_SECONDS, a minute by default (needs a C++ compiler)
+
+fuzz-build:
+	$(call step,$@,$(FUZZ_INSTALL) && $(FUZZ) build $(FUZZ_OPTIONS))
+
+$(FUZZ_RUNS): fuzz-%: fuzz-build
+	$(call step,$*,mkdir -p $(FUZZ_CORPUS)/$* && $(FUZZ) run $(FUZZ_OPTIONS) $* $(FUZZ_CORPUS)/$* fuzz/seeds/$* -- $(FUZZ_LIMITS))
 
 demo: ## The daemon on a practice tenant for half a minute
 	@cargo run --locked --release -- demo

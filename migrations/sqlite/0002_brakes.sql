@@ -24,6 +24,8 @@ CREATE TABLE mappings (
 
 ALTER TABLE passes ADD COLUMN hold INTEGER;                       -- the hold that its operations are in
 ALTER TABLE passes ADD COLUMN mapping_digest TEXT;                -- of the rules that it decided by
+ALTER TABLE passes ADD COLUMN digest TEXT;                        -- of its plan
+ALTER TABLE passes ADD COLUMN complete INTEGER NOT NULL DEFAULT 0; -- all that it was to read was read
 ALTER TABLE passes ADD COLUMN missing INTEGER NOT NULL DEFAULT 0; -- known users whom the list did not show
 ALTER TABLE passes ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0; -- users found to be gone
 ALTER TABLE passes ADD COLUMN edited INTEGER NOT NULL DEFAULT 0;  -- users whose teams were changed in the tenant

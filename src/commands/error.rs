@@ -57,7 +57,7 @@ impl CommandError {
             Self::Usage(_) => Exit::Usage,
             Self::Preview { error, .. } => match &**error {
                 PreviewError::Pass(error) => of_pass(error),
-                PreviewError::Client(_) => Exit::Failed,
+                PreviewError::Client(_) | PreviewError::Store(_) => Exit::Failed,
             },
             Self::Store(_)
             | Self::Audit(_)
@@ -72,7 +72,10 @@ impl CommandError {
 
 /// How a command ends whose pass came to nothing.
 pub(super) fn of_pass(error: &PassError) -> Exit {
-    error.failure().map_or(Exit::Failed, of_failure)
+    match error {
+        PassError::OtherMapping => Exit::Usage,
+        _ => error.failure().map_or(Exit::Failed, of_failure),
+    }
 }
 
 /// How a command ends that leaves a tenant in trouble with something to be sent.

@@ -146,7 +146,7 @@ fn trouble_json((part, row): &(Part, TroubleRow)) -> Value {
 fn pass_json(pass: &PassRow) -> Value {
     json!({
         "id": pass.id,
-        "kind": pass.kind,
+        "kind": pass.kind.as_str(),
         "started_at": pass.started_at.to_string(),
         "finished_at": pass.finished_at.map(|at| at.to_string()),
         "result": pass.result,

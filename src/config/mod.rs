@@ -25,6 +25,7 @@ use serde_json::json;
 
 pub use effective::Effective;
 pub use fault::{Fault, Faults};
+pub use rules::{RulesForm, read_rules};
 pub use schedule::{last_run, next_runs};
 pub use settings::{
     AuditSettings, Cadence, Credentials, DeliverySettings, GuardSettings, Profile, Reading, RoleAttribute,

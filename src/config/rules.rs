@@ -138,25 +138,50 @@ fn from_variable(tenant: &Section<'_>, text: &str, origin: &Origin) -> Read<Rule
     not_empty(tenant, "mapping", rules, origin)
 }
 
+/// How a file of rules is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RulesForm {
+    /// `role,team[;team…]` below that header.
+    Csv,
+    /// `{"ROLE": "team-id", "OTHER": ["team-id", …]}`.
+    Json,
+}
+
+/// Reads the text of a file of rules; there may be none in it.
+///
+/// # Errors
+/// With a reason for each rule that is wrong.
+pub fn read_rules(text: &str, form: RulesForm) -> Result<Mapping, Vec<String>> {
+    rules_in(text, form).map(Mapping::new)
+}
+
+fn rules_in(text: &str, form: RulesForm) -> Result<Rules, Vec<String>> {
+    let text = text.trim_start_matches('\u{feff}');
+    let (rules, reasons) = match form {
+        RulesForm::Csv => from_csv(text),
+        RulesForm::Json => from_json(text),
+    };
+    if reasons.is_empty() { Ok(rules) } else { Err(reasons) }
+}
+
 fn from_file(tenant: &Section<'_>, path: &Path) -> Read<Rules> {
     let origin = Origin::File(path.to_owned());
-    let (rules, reasons) = match fs::read_to_string(path) {
-        Err(error) => (Rules::new(), vec![format!("cannot be read: {error}")]),
-        Ok(text) => {
-            let text = text.trim_start_matches('\u{feff}');
-            match path
-                .extension()
-                .map(|extension| extension.to_string_lossy().to_ascii_lowercase())
-                .as_deref()
-            {
-                Some("csv") => from_csv(text),
-                Some("json") => from_json(text),
-                _ => (Rules::new(), vec!["is neither .csv nor .json".to_owned()]),
-            }
-        }
+    let read = || {
+        let text = fs::read_to_string(path).map_err(|error| vec![format!("cannot be read: {error}")])?;
+        let form = form_of(path).ok_or_else(|| vec!["is neither .csv nor .json".to_owned()])?;
+        rules_in(&text, form)
     };
-    report(tenant, "mapping_file", &origin, reasons)?;
+    let rules =
+        read().or_else(|reasons| report(tenant, "mapping_file", &origin, reasons).map(|()| Rules::new()))?;
     not_empty(tenant, "mapping_file", rules, &origin)
+}
+
+fn form_of(path: &Path) -> Option<RulesForm> {
+    match path.extension()?.to_string_lossy().to_ascii_lowercase().as_str() {
+        "csv" => Some(RulesForm::Csv),
+        "json" => Some(RulesForm::Json),
+        _ => None,
+    }
 }
 
 /// Puts every reason on record.

@@ -1,12 +1,14 @@
 //! The composition root: settings become running parts, passes follow their schedules, and signals end it.
 
+mod apply;
 mod audit;
 mod cadence;
 mod connect;
 mod lifecycle;
+mod observed;
 mod parts;
 mod pass;
-mod passing;
+mod plans;
 mod preview;
 mod reader;
 mod readings;
@@ -18,13 +20,15 @@ mod sync;
 mod tenant;
 mod watch;
 
+pub use apply::{ApplyEnd, apply};
 pub use audit::{OpenAuditError, audit_head, open_audit};
 pub use cadence::{History, next_pass, remap_due};
 pub use lifecycle::{Signals, StopOnSignal};
 pub use parts::Parts;
 pub use pass::Passes;
+pub use plans::{held_plans, plan_of_pass};
 pub use preview::{PreviewError, preview};
-pub use report::{PassError, Report};
+pub use report::{Applied, PassError, Refused, Report};
 pub use run::{Ended, Reload, RunError, run};
 pub use sync::{SyncEnd, sync};
 pub use tenant::Tenant;

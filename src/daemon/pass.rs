@@ -1,9 +1,11 @@
 //! A pass: read, plan, ask the guard, commit. What was read is staged page by page; nothing of it counts
 //! before the end.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::{Instrument, error};
 
 use super::cadence::remap_due;
@@ -11,16 +13,27 @@ use super::connect::list_settings;
 use super::parts::Parts;
 use super::reader::Reader;
 use super::readings::Readings;
-use super::report::{PassError, Report, log};
+use super::report::{Applied, PassError, Refused, Report, log};
 use super::rules::Rules;
 use crate::config::{GuardSettings, TenantSettings};
 use crate::deliver::Vitals;
 use crate::model::{PassKind, Payload, Tally, TenantId, Timestamp, UserId};
-use crate::plan::{self, Mapping, PlanDigest};
+use crate::plan::{self, Mapping, Plan, PlanDigest};
 use crate::scim::{Client, ServiceProvider};
 use crate::source::ListSettings;
-use crate::store::{Commit, Committed, NewHold, PassTotals, Store, StoreError, TenantState};
+use crate::store::{Commit, Committed, NewHold, Store, StoreError, TenantState};
 use crate::telemetry;
+
+/// A pass, from its begin on.
+#[derive(Debug)]
+struct Begun {
+    id: i64,
+    kind: PassKind,
+    at: Timestamp,
+    instant: Instant,
+    /// The tenant as it was then.
+    state: TenantState,
+}
 
 /// Runs the passes of one tenant, one at a time.
 #[derive(Debug)]
@@ -85,44 +98,72 @@ impl<P: ServiceProvider> Passes<P> {
     /// # Errors
     /// When nothing could be committed.
     pub async fn run(&self, kind: PassKind) -> Result<Report, PassError> {
-        let began = self.parts.clock.now();
-        let instant = self.parts.clock.instant();
-        let state = self.store.tenant(&self.tenant).await?;
-        let before = state.watermark;
-        let id = self.store.begin_pass(&self.tenant, kind, began).await?;
-        let span = telemetry::span::pass(&self.tenant, kind, id);
+        let pass = self.begin(kind).await?;
         async {
             let mut readings = Readings::default();
-            let ended = self.read_and_commit(id, kind, began, &state, &mut readings).await;
-            if ended.is_err() {
-                readings.watermark = None;
-            }
-            let took = self.parts.clock.instant().saturating_duration_since(instant);
-            log(kind, &ended, &readings, before, took);
-            if let Err(error) = &ended {
-                self.fail(id, error, readings.totals).await;
-            }
+            let ended = self.read_and_commit(&pass, &mut readings).await;
+            self.end(&pass, &ended, &mut readings).await;
             ended
         }
-        .instrument(span)
+        .instrument(telemetry::span::pass(&self.tenant, kind, pass.id))
         .await
     }
 
-    async fn read_and_commit(
-        &self,
-        id: i64,
-        kind: PassKind,
-        began: Timestamp,
-        state: &TenantState,
-        readings: &mut Readings,
-    ) -> Result<Report, PassError> {
+    /// Carries out a plan that somebody has reviewed, for every user who is still as he was; logs how it ended.
+    ///
+    /// # Errors
+    /// When nothing could be committed, or the plan was made by rules that do not hold any more.
+    pub async fn apply(&self, plan: &Plan) -> Result<Applied, PassError> {
+        let pass = self.begin(PassKind::Apply).await?;
+        async {
+            let mut readings = Readings::default();
+            let applied = self.read_reviewed(&pass, plan, &mut readings).await;
+            let (ended, refused) = applied
+                .map_or_else(|error| (Err(error), Vec::new()), |(report, refused)| (Ok(report), refused));
+            self.end(&pass, &ended, &mut readings).await;
+            self.applied(ended?, refused, plan).await
+        }
+        .instrument(telemetry::span::pass(&self.tenant, PassKind::Apply, pass.id))
+        .await
+    }
+
+    /// Runs one pass without a word in the log: for a plan, whose store is a copy.
+    pub(super) async fn rehearse(&self, kind: PassKind) -> Result<Report, PassError> {
+        let pass = self.begin(kind).await?;
+        self.read_and_commit(&pass, &mut Readings::default()).await
+    }
+
+    async fn begin(&self, kind: PassKind) -> Result<Begun, StoreError> {
+        let (at, instant) = (self.parts.clock.now(), self.parts.clock.instant());
+        let state = self.store.tenant(&self.tenant).await?;
+        let id = self.store.begin_pass(&self.tenant, kind, at).await?;
+        Ok(Begun { id, kind, at, instant, state })
+    }
+
+    /// Logs how a pass ended. One that came to nothing is noted as such; a database that cannot even do that
+    /// clears up at the next start.
+    async fn end(&self, pass: &Begun, ended: &Result<Report, PassError>, readings: &mut Readings) {
+        if ended.is_err() {
+            readings.watermark = None;
+        }
+        let took = self.parts.clock.instant().saturating_duration_since(pass.instant);
+        log(pass.kind, ended, readings, pass.state.watermark, took);
+        let Err(error) = ended else { return };
+        let (reason, now) = (error.to_string(), self.parts.clock.now());
+        if let Err(error) = self.store.fail_pass(pass.id, &reason, readings.totals, now).await {
+            error!(reason = %error, "database cannot be used");
+        }
+    }
+
+    async fn read_and_commit(&self, pass: &Begun, readings: &mut Readings) -> Result<Report, PassError> {
+        let Begun { id, kind, at, ref state, .. } = *pass;
         let configured = (&self.mapping, self.mapping_digest.as_str());
         let rules = Rules::of_pass(kind, &self.tenant, configured, self.policy, state, &self.store).await?;
         let reader = self.reader(id, &rules);
         match kind {
-            PassKind::Delta => reader.list(state.watermark, began, state.watermark, readings).await?,
+            PassKind::Delta => reader.list(state.watermark, at, state.watermark, readings).await?,
             PassKind::Sweep => {
-                reader.list(None, began, state.watermark, readings).await?;
+                reader.list(None, at, state.watermark, readings).await?;
                 reader.missing(readings).await?;
             }
             PassKind::Reread => reader.reread(readings).await?,
@@ -130,40 +171,85 @@ impl<P: ServiceProvider> Passes<P> {
             PassKind::Apply => {}
         }
         let tally = self.tally(id, readings).await?;
-        let held = self.held(id, readings).await?;
+        let mapping_applied = rules.new && (kind == PassKind::Remap || readings.complete);
+        self.commit(pass, (&rules, mapping_applied), (!tally.first, true), readings).await
+    }
+
+    /// What somebody has reviewed is not asked about again, and does not count towards the guard's limits.
+    async fn read_reviewed(
+        &self,
+        pass: &Begun,
+        plan: &Plan,
+        readings: &mut Readings,
+    ) -> Result<(Report, Vec<Refused>), PassError> {
+        let configured = (&self.mapping, self.mapping_digest.as_str());
+        let (made_by, policy) = (plan.mapping_digest.as_str(), self.policy);
+        let rules =
+            Rules::of_plan(made_by, &self.tenant, configured, policy, &pass.state, &self.store).await?;
+        let rules = rules.ok_or(PassError::OtherMapping)?;
+        let refused = self.reader(pass.id, &rules).reviewed(plan, readings).await?;
+        let mapping_applied = rules.new && pass.state.mapping_digest.is_some();
+        let report = self.commit(pass, (&rules, mapping_applied), (false, false), readings).await?;
+        Ok((report, refused))
+    }
+
+    /// Whoever was in flight when the pass was committed is read again instead.
+    async fn applied(
+        &self,
+        report: Report,
+        mut refused: Vec<Refused>,
+        plan: &Plan,
+    ) -> Result<Applied, PassError> {
+        let sent = self.store.operations_of_pass(report.id).await?;
+        let users: Vec<UserId> = sent.into_iter().map(|sent| sent.operation.user).collect();
+        let told: BTreeSet<&UserId> = refused.iter().map(|refused| &refused.user).chain(&users).collect();
+        let others = plan.changes.iter().map(|change| &change.user).filter(|user| !told.contains(user));
+        let others: Vec<Refused> = others
+            .map(|user| Refused { user: user.clone(), why: "an operation for him was in flight" })
+            .collect();
+        refused.extend(others);
+        refused.sort_by(|one, other| one.user.cmp(&other.user));
+        Ok(Applied { report, users, refused })
+    }
+
+    async fn commit(
+        &self,
+        pass: &Begun,
+        (rules, mapping_applied): (&Rules, bool),
+        counts: (bool, bool),
+        readings: &mut Readings,
+    ) -> Result<Report, PassError> {
+        let digest = self.digest(pass.id, readings).await?;
+        let held = !readings.findings.is_empty();
         let reason = readings.reason();
         let commit = Commit {
-            pass: id,
+            pass: pass.id,
             tenant: &self.tenant,
-            kind,
+            kind: pass.kind,
             result: readings.result(),
             reason: reason.as_deref(),
             totals: readings.totals,
-            began,
+            began: pass.at,
             complete: readings.complete,
             watermark: readings.watermark,
+            digest: &digest,
             mapping_digest: &rules.digest,
-            mapping_applied: rules.new && (kind == PassKind::Remap || readings.complete),
+            mapping_applied,
             sweep_wanted: readings.sweep_wanted,
             since: readings.since,
             gone: &readings.gone,
             unreadable: &readings.unreadable,
-            hold: held.as_deref().map(|digest| NewHold {
-                digest,
-                findings: &readings.findings,
-                missing: readings.missing,
-            }),
-            counts: (!tally.first, true),
+            hold: held.then_some(NewHold { findings: &readings.findings, missing: readings.missing }),
+            counts,
             now: self.parts.clock.now(),
         };
         let committed = self.store.commit(&commit).instrument(telemetry::span::commit()).await?;
-        Ok(self.report(id, kind, committed, held, readings))
+        Ok(self.report(pass, committed, held.then_some(digest), readings))
     }
 
     fn report(
         &self,
-        id: i64,
-        kind: PassKind,
+        &Begun { id, kind, .. }: &Begun,
         committed: Committed,
         held: Option<String>,
         readings: &mut Readings,
@@ -188,11 +274,8 @@ impl<P: ServiceProvider> Passes<P> {
         Ok(tally)
     }
 
-    /// The digest of what is staged, if the guard objects to it.
-    async fn held(&self, id: i64, readings: &Readings) -> Result<Option<String>, StoreError> {
-        if readings.findings.is_empty() {
-            return Ok(None);
-        }
+    /// The digest of what is staged: its plan is held under it, if it is.
+    async fn digest(&self, id: i64, readings: &Readings) -> Result<String, StoreError> {
         let mut digest = PlanDigest::default();
         let change = |user: &UserId, payload: &Payload| {
             let Payload::Teams(teams) = payload;
@@ -202,16 +285,7 @@ impl<P: ServiceProvider> Passes<P> {
         if readings.missing {
             self.store.each_missing(&self.tenant, id, |user| digest.missing(&user)).await?;
         }
-        Ok(Some(digest.finish()))
-    }
-
-    /// A pass that came to nothing is noted as such; a database that cannot even do that clears up at the
-    /// next start.
-    async fn fail(&self, id: i64, error: &PassError, totals: PassTotals) {
-        let reason = error.to_string();
-        if let Err(error) = self.store.fail_pass(id, &reason, totals, self.parts.clock.now()).await {
-            error!(reason = %error, "database cannot be used");
-        }
+        Ok(digest.finish())
     }
 
     fn reader<'a>(&'a self, pass: i64, rules: &'a Rules) -> Reader<'a, P> {

@@ -1,7 +1,9 @@
-//! What a pass reads, and decides page by page: the list, single users, or all users as they were last read.
+//! What a pass reads, and decides page by page: the list, single users, the users of a reviewed plan, or all users
+//! as they were last read.
 //!
 //! It stages decisions and never acts on them.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -9,10 +11,10 @@ use tracing::warn;
 
 use super::parts::Parts;
 use super::readings::Readings;
-use super::report::PassError;
+use super::report::{PassError, Refused};
 use super::rules::Rules;
-use crate::model::{Since, TenantId, Timestamp, UserId};
-use crate::plan::{self, Limits};
+use crate::model::{Since, State, TenantId, Timestamp, User, UserId};
+use crate::plan::{self, Already, Change, Limits, Plan};
 use crate::scim::{ServiceProvider, Verdict};
 use crate::source::{Batch, ListSettings, Reading, UserList, probe_since, read_by_id};
 use crate::store::{Decision, Staged, Store, StoreError};
@@ -22,6 +24,10 @@ use crate::telemetry;
 const MOST_REREADS: u32 = 500;
 /// And so many of them at once.
 const REREADS_AT_ONCE: usize = 8;
+/// So many of them fail in a row when the tenant is away.
+const MOST_FAILURES: usize = 8;
+/// Why a reviewed change is not made.
+const CHANGED: &str = "his roles, his teams or whether he is active have changed since the plan was made";
 /// Users whom lists do not show and who are asked for by id in one sweep, at most.
 const MOST_UNLISTED: u32 = 500;
 /// Known users that a remap decides at a time.
@@ -55,7 +61,7 @@ impl<P: ServiceProvider> Reader<'_, P> {
         let Parts { clock, chance, .. } = &self.parts;
         let mut list = UserList::new(self.provider, self.settings, since, clock, *chance);
         while let Some(batch) = list.next().await? {
-            list.new_users(self.stage(batch, true, readings).await?);
+            list.new_users(self.page(batch, readings).await?);
             readings.totals.pages = list.pages();
         }
         if since.is_none() && readings.totals.users_read > 0 {
@@ -106,18 +112,70 @@ impl<P: ServiceProvider> Reader<'_, P> {
             }
         };
         self.store.each_missing(self.tenant, self.pass, ask).await?;
-        self.single(ids, readings).await
+        self.single(ids, MOST_FAILURES, readings, |user| Some(self.decide(user))).await
     }
 
     /// Reads again whoever has to be.
     pub(super) async fn reread(&self, readings: &mut Readings) -> Result<(), PassError> {
         let now = self.parts.clock.now();
         let users = self.store.rereads(self.tenant, MOST_REREADS, now).await?;
-        self.single(users, readings).await
+        self.single(users, MOST_FAILURES, readings, |user| Some(self.decide(user))).await
     }
 
-    /// Reads single users by id.
-    async fn single(&self, ids: Vec<UserId>, readings: &mut Readings) -> Result<(), PassError> {
+    /// Reads the users of a reviewed plan, and takes its changes as they are; returns those that may not be made.
+    /// Nothing is decided for their users.
+    pub(super) async fn reviewed(
+        &self,
+        plan: &Plan,
+        readings: &mut Readings,
+    ) -> Result<Vec<Refused>, PassError> {
+        let open = self.store.open_operations(self.tenant).await?;
+        let dead: HashMap<&UserId, String> = open
+            .iter()
+            .filter(|sent| sent.state == State::Dead)
+            .map(|sent| (&sent.operation.user, sent.operation.payload.target()))
+            .collect();
+        let given_up = |change: &Change| {
+            let target = change.operation(None).payload.target();
+            change.already == Some(Already::DeadLetter) || dead.get(&change.user) == Some(&target)
+        };
+        let mut refused = Vec::new();
+        let mut changes: HashMap<UserId, &Change> = HashMap::new();
+        for change in &plan.changes {
+            let user = change.user.clone();
+            if given_up(change) {
+                refused.push(Refused { user, why: "it is a dead letter: replay or discard that" });
+            } else if change.already == Some(Already::Held) {
+                refused.push(Refused { user, why: "it was held already: approve or discard that" });
+            } else {
+                changes.insert(user, change);
+            }
+        }
+        let ids = changes.keys().cloned().collect();
+        let take = |user: User| {
+            let change = changes.get(&user.id)?;
+            if plan::still_fits(change, &user, self.rules.mapping()) {
+                return Some(Decision { operation: Some(change.operation(user.version.clone())), user });
+            }
+            refused.push(Refused { user: user.id, why: CHANGED });
+            None
+        };
+        self.single(ids, MOST_FAILURES.min(changes.len()), readings, take).await?;
+        let gone = readings.gone.iter().map(|user| (user, "the tenant knows him no more"));
+        let unread = readings.unreadable.iter().map(|user| (user, "his record cannot be read"));
+        refused.extend(gone.chain(unread).map(|(user, why)| Refused { user: user.clone(), why }));
+        Ok(refused)
+    }
+
+    /// Reads single users by id, and stages what `decide` makes of each; nothing where it says `None`. After `most`
+    /// failures in a row, while nobody is answered, the tenant is away.
+    async fn single(
+        &self,
+        ids: Vec<UserId>,
+        most: usize,
+        readings: &mut Readings,
+        mut decide: impl FnMut(User) -> Option<Decision> + Send,
+    ) -> Result<(), PassError> {
         let Parts { clock, chance, .. } = &self.parts;
         let read = |id: UserId| async move {
             let read_at = clock.now();
@@ -129,8 +187,8 @@ impl<P: ServiceProvider> Reader<'_, P> {
             readings.totals.pages += 1;
             match user {
                 Ok(Some(user)) => {
-                    let batch = Batch { users: vec![user], unreadable: Vec::new(), read_at };
-                    self.stage(batch, false, readings).await?;
+                    let decision: Vec<Decision> = decide(user).into_iter().collect();
+                    self.stage(&decision, false, read_at, readings).await?;
                 }
                 Ok(None) => {
                     warn!(user = %id, "user is gone");
@@ -142,11 +200,11 @@ impl<P: ServiceProvider> Reader<'_, P> {
                 Err(error) => {
                     in_a_row = if self.provider.answered() == answered { in_a_row + 1 } else { 1 };
                     answered = self.provider.answered();
-                    // Nobody is answered: the tenant is away, and the others would not be read either.
-                    if in_a_row >= REREADS_AT_ONCE {
+                    // The others would not be read either.
+                    if in_a_row >= most {
                         return Err(error.into());
                     }
-                    warn!(user = %id, reason = %telemetry::redact::text(&error.failure.reason), "record cannot be read");
+                    unreadable(Some(&id), None, &error.failure.reason);
                     readings.totals.unreadable += 1;
                     readings.unreadable.insert(id);
                 }
@@ -172,7 +230,7 @@ impl<P: ServiceProvider> Reader<'_, P> {
     }
 
     /// Plans for a page of users and stages it; returns how many of them are new to the pass.
-    async fn stage(&self, batch: Batch, listed: bool, readings: &mut Readings) -> Result<u64, StoreError> {
+    async fn page(&self, batch: Batch, readings: &mut Readings) -> Result<u64, StoreError> {
         for at in &batch.unreadable {
             let id = at.unreadable.id.clone();
             if id.as_ref().is_some_and(|id| readings.unreadable.contains(id)) {
@@ -180,23 +238,33 @@ impl<P: ServiceProvider> Reader<'_, P> {
             }
             readings.totals.unreadable += 1;
             if readings.totals.unreadable <= MOST_UNREADABLE {
+                unreadable(id.as_ref(), Some(at.position), &at.unreadable.reason);
                 readings.unreadable_lost |= id.is_none();
                 readings.unreadable.extend(id);
-                let user = at.unreadable.id.as_ref().map(tracing::field::display);
-                let position = i64::try_from(at.position).unwrap_or(i64::MAX);
-                warn!(user, position, reason = %at.unreadable.reason, "record cannot be read");
             } else {
                 readings.unreadable_lost = true;
             }
         }
-        let read_at = batch.read_at;
-        let decide = |user| Decision { operation: self.rules.decide(&user), user };
-        let decisions: Vec<Decision> =
-            telemetry::span::plan().in_scope(|| batch.users.into_iter().map(decide).collect());
+        let decide = |users: Vec<User>| users.into_iter().map(|user| self.decide(user)).collect::<Vec<_>>();
+        let decisions = telemetry::span::plan().in_scope(|| decide(batch.users));
+        self.stage(&decisions, true, batch.read_at, readings).await
+    }
+
+    fn decide(&self, user: User) -> Decision {
+        Decision { operation: self.rules.decide(&user), user }
+    }
+
+    async fn stage(
+        &self,
+        decisions: &[Decision],
+        listed: bool,
+        read_at: Timestamp,
+        readings: &mut Readings,
+    ) -> Result<u64, StoreError> {
         let skipped = decisions.iter().filter(|decision| decision.operation.is_none()).count();
         let traceparent = telemetry::context::traceparent();
         let staged = Staged { pass: self.pass, listed, traceparent: traceparent.as_deref() };
-        let new = self.store.stage(staged, &decisions, read_at).await?;
+        let new = self.store.stage(staged, decisions, read_at).await?;
         readings.totals.users_read += new;
         readings.totals.skipped += u64::try_from(skipped).unwrap_or(u64::MAX);
         Ok(new)
@@ -224,4 +292,11 @@ impl<P: ServiceProvider> Reader<'_, P> {
             self.store.stage_known(staged, &decisions).await?;
         }
     }
+}
+
+/// Nothing is decided from a broken record; where in a list it stands helps to find one without an id.
+fn unreadable(user: Option<&UserId>, position: Option<u64>, reason: &str) {
+    let position = position.map(|position| i64::try_from(position).unwrap_or(i64::MAX));
+    let reason = telemetry::redact::text(reason);
+    warn!(user = user.map(tracing::field::display), position, %reason, "record cannot be read");
 }

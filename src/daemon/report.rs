@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::readings::Readings;
-use crate::model::{PassKind, PassResult, Timestamp};
+use crate::model::{PassKind, PassResult, Timestamp, UserId};
 use crate::scim::{Failure, Verdict};
 use crate::source::ReadError;
 use crate::store::{Committed, PassTotals, StoreError};
@@ -29,6 +29,26 @@ pub struct Report {
     pub held: Option<String>,
 }
 
+/// A reviewed plan that was carried out, as far as it was not stale.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The pass.
+    pub report: Report,
+    /// Users who are changed as it was reviewed.
+    pub users: Vec<UserId>,
+    /// Those who are not.
+    pub refused: Vec<Refused>,
+}
+
+/// A change of a reviewed plan that is not made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Whose.
+    pub user: UserId,
+    /// Why not.
+    pub why: &'static str,
+}
+
 /// A pass that came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum PassError {
@@ -38,6 +58,9 @@ pub enum PassError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A reviewed plan was made by rules that are neither in force nor configured.
+    #[error("the plan was made by another mapping than the one in force: make it anew")]
+    OtherMapping,
     /// We were told to stop.
     #[error("stopped before the pass had ended")]
     Stopped,
@@ -49,7 +72,7 @@ impl PassError {
     pub const fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Read(error) => Some(&error.failure),
-            Self::Store(_) | Self::Stopped => None,
+            Self::Store(_) | Self::OtherMapping | Self::Stopped => None,
         }
     }
 

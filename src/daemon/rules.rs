@@ -43,6 +43,28 @@ impl Rules {
         Ok(Self { mapping, digest, policy, orphans, new })
     }
 
+    /// Those that a reviewed plan was made by: the mapping in force, or the one that the configuration names, which
+    /// comes into force with it. `None` when that is neither.
+    pub(super) async fn of_plan(
+        made_by: &str,
+        tenant: &TenantId,
+        configured: (&Mapping, &str),
+        policy: Policy,
+        state: &TenantState,
+        store: &Store,
+    ) -> Result<Option<Self>, StoreError> {
+        let in_force = state.mapping_digest.as_deref();
+        let kind =
+            if in_force.is_some_and(|digest| digest != made_by) { PassKind::Remap } else { PassKind::Apply };
+        let rules = Self::of_pass(kind, tenant, configured, policy, state, store).await?;
+        Ok((rules.digest == made_by).then_some(rules))
+    }
+
+    /// Which role asks for which teams.
+    pub(super) const fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
     /// Decides one user.
     pub(super) fn decide(&self, user: &User) -> Option<Operation> {
         const NONE: &BTreeSet<TeamId> = &BTreeSet::new();

@@ -17,9 +17,9 @@ use tracing::{debug, error, info, warn};
 use super::audit::{OpenAuditError, open_audit};
 use super::cadence::{History, next_pass};
 use super::lifecycle::{Asked, Signals};
+use super::observed::observed_pass;
 use super::parts::Parts;
 use super::pass::Passes;
-use super::passing::pass;
 use super::schedule::Ticks;
 use super::tenant::Tenant;
 use crate::audit::Audit;
@@ -31,6 +31,8 @@ use crate::store::{Store, StoreError};
 
 /// Users who must be read again are read in passes at least this far apart.
 const BETWEEN_REREADS: Duration = Duration::from_secs(1);
+/// A database that cannot be used is tried again after this long.
+const BETWEEN_TRIES: Duration = Duration::from_secs(2);
 /// Finished rows are looked through this often.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
 
@@ -272,19 +274,18 @@ impl Round<'_> {
     /// One pass at the start, then one for each tick, and in between for users who must be read again, for
     /// delivery that waits for a list, and to find out whether a tenant that could not be read can be now.
     async fn pass(&self, mut ticks: Ticks, wake: &Notify) {
-        if let Err(error) = self.passes.see_mapping().await {
-            error!(tenant = %self.name, reason = %error, "database cannot be used");
-        }
-        let mut asked = Some(PassKind::Delta);
+        let mut asked = self.see_mapping().await.then_some(PassKind::Delta);
         while let Some(kind) = asked {
             let kind = if kind == PassKind::Delta { self.delta_or_sweep().await } else { kind };
             let mut done = None;
             tokio::select! {
-                ended = pass(self.passes, self.condition, kind) => if ended.is_ok() {
+                // Or the pass would find out by itself, and it would be said twice.
+                biased;
+                () = self.stop.cancelled() => self.break_off().await,
+                ended = observed_pass(self.passes, self.condition, kind) => if ended.is_ok() {
                     done = Some(kind);
                     wake.notify_one();
                 },
-                () = self.stop.cancelled() => self.break_off().await,
             }
             let skipped = ticks.skip();
             if skipped > 0 {
@@ -300,9 +301,21 @@ impl Round<'_> {
         }
     }
 
-    /// What to do after a pass of the kind `last`: apply a changed mapping after a list was read; read again
-    /// whoever has to be, but after a pass that did just that wait until there is a reason. A tenant that cannot be
-    /// read is left alone for its time.
+    /// No pass runs before the mapping is noted that it decides by; false when we are stopped before that.
+    async fn see_mapping(&self) -> bool {
+        while let Err(error) = self.passes.see_mapping().await {
+            error!(tenant = %self.name, reason = %error, "database cannot be used");
+            tokio::select! {
+                () = self.parts.clock.sleep(BETWEEN_TRIES) => {}
+                () = self.stop.cancelled() => return false,
+            }
+        }
+        true
+    }
+
+    /// What to do after a pass of the kind `last`: after a list was read, apply a changed mapping; read again
+    /// whoever has to be, but after a pass that did just that wait until there is a reason. A tenant that cannot
+    /// be read is left alone for its time.
     async fn next(&self, ticks: &mut Ticks, last: PassKind, done: Option<PassKind>) -> Option<PassKind> {
         if matches!(done, Some(PassKind::Delta | PassKind::Sweep)) && self.remap_due().await {
             return Some(PassKind::Remap);

@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::cadence::{History, next_pass};
-use super::passing::pass;
+use super::observed::observed_pass;
 use super::report::{PassError, Report};
 use super::tenant::Tenant;
 use crate::clock::Clock;
@@ -88,7 +88,7 @@ async fn run(
     stop: &CancellationToken,
 ) -> Result<Report, PassError> {
     tokio::select! {
-        report = pass(&tenant.passes, &tenant.condition, kind) => report,
+        report = observed_pass(&tenant.passes, &tenant.condition, kind) => report,
         () = stopped(tenant, stop) => {
             store.break_off(&tenant.name, clock.now()).await?;
             Err(PassError::Stopped)
@@ -105,24 +105,8 @@ async fn deliver(
     deadline: Instant,
     stop: &CancellationToken,
 ) -> Result<Option<Trouble>, PassError> {
-    let over = async || drop(timeout_at(deadline, stop.cancelled()).await);
     loop {
-        let late = CancellationToken::new();
-        let limiter = tenant.client.limiter().clone();
-        let drained = {
-            let drain = tenant.pump.drain(&late);
-            tokio::pin!(drain);
-            tokio::select! {
-                drained = &mut drain => drained,
-                () = over() => {
-                    late.cancel();
-                    limiter.close();
-                    // What is in flight and cannot be finished is sent again by the next owner.
-                    timeout(GRACE, drain).await.unwrap_or(Drained::Stopped)
-                }
-            }
-        };
-        let kind = match drained {
+        let kind = match drain(tenant, deadline, stop).await {
             Drained::Unlisted => delta_or_sweep(tenant, store).await?,
             Drained::Empty if store.rereads(&tenant.name, 1, clock.now()).await?.is_empty() => {
                 return Ok(None);
@@ -131,16 +115,38 @@ async fn deliver(
             Drained::Refused(_) | Drained::Stopped => return Ok(tenant.pump.trouble()),
         };
         tokio::select! {
-            report = pass(&tenant.passes, &tenant.condition, kind) => {
+            report = observed_pass(&tenant.passes, &tenant.condition, kind) => {
                 report?;
             }
-            () = over() => {
-                limiter.close();
+            () = over(deadline, stop) => {
+                tenant.client.limiter().close();
                 store.break_off(&tenant.name, clock.now()).await?;
                 return Ok(None);
             }
         }
     }
+}
+
+/// Delivers until nothing waits, it is late, or we are told to stop. What is in flight then and cannot be finished is
+/// sent again by the next owner.
+pub(super) async fn drain(tenant: &mut Tenant, deadline: Instant, stop: &CancellationToken) -> Drained {
+    let late = CancellationToken::new();
+    let limiter = tenant.client.limiter().clone();
+    let drain = tenant.pump.drain(&late);
+    tokio::pin!(drain);
+    tokio::select! {
+        drained = &mut drain => drained,
+        () = over(deadline, stop) => {
+            late.cancel();
+            limiter.close();
+            timeout(GRACE, drain).await.unwrap_or(Drained::Stopped)
+        }
+    }
+}
+
+/// Resolves when it is late, or when told to stop.
+async fn over(deadline: Instant, stop: &CancellationToken) {
+    drop(timeout_at(deadline, stop.cancelled()).await);
 }
 
 /// Resolves when told to stop, after closing the gate for calls.

@@ -123,6 +123,11 @@ impl<P: ServiceProvider> Pump<P> {
         }
     }
 
+    /// From now on it delivers nothing but what the pass `pass` decided.
+    pub fn only(&mut self, pass: i64) {
+        self.store = self.store.only(pass);
+    }
+
     /// What is wrong with delivery at the moment.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {

@@ -11,7 +11,7 @@ mod user;
 
 pub use guard::{Finding, Tally, TeamTally};
 pub use id::{Role, TeamId, TenantId, UserId};
-pub use operation::{Cause, Kind, Operation, Payload, TeamPatch, TeamsPayload};
+pub use operation::{Cause, Kind, Operation, Payload, State, TeamPatch, TeamsPayload};
 pub use pass::{PassKind, PassResult, Since};
 pub use time::Timestamp;
 pub use user::User;

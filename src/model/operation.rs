@@ -137,3 +137,74 @@ pub struct Operation {
     /// The version of the record that it was decided from, for `If-Match`.
     pub version: Option<String>,
 }
+
+/// Where an operation is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// It waits to be sent.
+    Ready,
+    /// It is in flight.
+    Leased,
+    /// It waits for a new decision.
+    Stale,
+    /// It waits for an approval.
+    Held,
+    /// It was given up, until somebody replays it or something is decided anew.
+    Dead,
+    /// It was carried out.
+    Done,
+    /// A newer decision took its place.
+    Superseded,
+    /// The user is no more.
+    Gone,
+    /// An operator dropped it.
+    Discarded,
+}
+
+impl State {
+    const ALL: [Self; 9] = [
+        Self::Ready,
+        Self::Leased,
+        Self::Stale,
+        Self::Held,
+        Self::Dead,
+        Self::Done,
+        Self::Superseded,
+        Self::Gone,
+        Self::Discarded,
+    ];
+
+    /// The word in the database and in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Leased => "leased",
+            Self::Stale => "stale",
+            Self::Held => "held",
+            Self::Dead => "dead",
+            Self::Done => "done",
+            Self::Superseded => "superseded",
+            Self::Gone => "gone",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    /// The state that a word stands for.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
+    /// Something may still become of it: a user has at most one such operation of each kind.
+    #[must_use]
+    pub const fn open(self) -> bool {
+        matches!(self, Self::Ready | Self::Leased | Self::Stale | Self::Held | Self::Dead)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

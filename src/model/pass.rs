@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// How much a pass reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum PassKind {
     /// Users changed since the watermark.
     Delta,
@@ -28,6 +31,20 @@ impl PassKind {
             Self::Remap => "remap",
             Self::Apply => "apply",
         }
+    }
+
+    /// The kind that a word stands for.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Delta, Self::Sweep, Self::Reread, Self::Remap, Self::Apply]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+    }
+
+    /// It reads a list of users.
+    #[must_use]
+    pub const fn lists(self) -> bool {
+        matches!(self, Self::Delta | Self::Sweep)
     }
 }
 

@@ -178,7 +178,7 @@ impl Auth {
             return Ok(answer);
         }
         let why = reason(answer.status, &answer.body);
-        let wait = headers::retry_after(&headers, &why.text, self.clock.now());
+        let wait = headers::wait(&headers, &why.text, self.clock.now());
         let verdict = token_verdict(answer.status, &why, wait);
         self.limiter.learn(permit, &headers, Some(&verdict));
         Err(Failure {

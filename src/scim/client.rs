@@ -231,7 +231,7 @@ impl ServiceProvider for Client {
             limit: Some(MAX_PAGE),
         };
         let answer = self.call(call).await?;
-        wire::page(&answer.body, answer.date).map_err(|why| Failure {
+        Page::read(&answer.body, answer.date).map_err(|why| Failure {
             correlation_id: answer.correlation_id,
             ..Failure::broken(answer.status, why)
         })
@@ -274,7 +274,7 @@ struct Refused {
 
 fn failure(answer: Answer, headers: &HeaderMap, now: Timestamp) -> Failure {
     let why = reason(answer.status, &answer.body);
-    let wait = headers::retry_after(headers, &why.text, now);
+    let wait = headers::wait(headers, &why.text, now);
     Failure {
         verdict: verdict(answer.status, &why, wait),
         status: Some(answer.status),

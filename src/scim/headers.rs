@@ -27,22 +27,22 @@ pub(super) fn date(headers: &HeaderMap) -> Option<Timestamp> {
 
 /// How long to wait according to `Retry-After`, else to `inin-ratelimit-reset`, else to a platform
 /// message such as "Retry the request in [13] seconds".
-pub(super) fn retry_after(headers: &HeaderMap, message: &str, now: Timestamp) -> Option<Duration> {
+pub(super) fn wait(headers: &HeaderMap, message: &str, now: Timestamp) -> Option<Duration> {
     text(headers, "retry-after")
-        .and_then(|value| parse_retry_after(value, now))
-        .or_else(|| number(headers, "inin-ratelimit-reset").map(Duration::from_secs))
-        .or_else(|| seconds_in(message))
-        .map(|wait| wait.min(LONGEST_PAUSE))
+        .and_then(|value| retry_after(value, now))
+        .or_else(|| number(headers, "inin-ratelimit-reset").map(bounded))
+        .or_else(|| seconds_in(message).map(bounded))
 }
 
-/// Reads the value of `Retry-After`: seconds, or an HTTP date; a date that has passed is zero, and
-/// anything else is no answer.
-fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+/// Reads the value of `Retry-After` (RFC 9110 §10.2.3): seconds, or an HTTP date, and never more than an hour. A date
+/// that has passed is zero, and anything else is no answer.
+#[must_use]
+pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+        return Some(bounded(value.parse().unwrap_or(u64::MAX)));
     }
-    http_date(value).map(|at| at.since(now))
+    http_date(value).map(|at| at.since(now).min(LONGEST_PAUSE))
 }
 
 /// The tenant's window, by whichever family of rate headers is there.
@@ -90,10 +90,10 @@ fn http_date(value: &str) -> Option<Timestamp> {
 }
 
 /// The number in `[n] seconds`.
-fn seconds_in(message: &str) -> Option<Duration> {
+fn seconds_in(message: &str) -> Option<u64> {
     let (before, _) = message.split_once("] seconds")?;
     let (_, digits) = before.rsplit_once('[')?;
-    digits.parse().ok().map(Duration::from_secs)
+    digits.parse().ok()
 }
 
 #[cfg(test)]
@@ -124,20 +124,17 @@ mod tests {
             ("soon", None),
             ("", None),
         ] {
-            let wait = retry_after(&headers(&[("retry-after", value)]), "", NOW);
-            assert_eq!(wait, seconds.map(Duration::from_secs), "{value:?}");
+            let waits = wait(&headers(&[("retry-after", value)]), "", NOW);
+            assert_eq!(waits, seconds.map(Duration::from_secs), "{value:?}");
         }
     }
 
     #[test]
     fn other_places_are_asked_when_retry_after_is_missing() {
-        assert_eq!(
-            retry_after(&headers(&[("inin-ratelimit-reset", "4")]), "", NOW),
-            Some(Duration::from_secs(4))
-        );
+        assert_eq!(wait(&headers(&[("inin-ratelimit-reset", "4")]), "", NOW), Some(Duration::from_secs(4)));
         let message = "Rate limit exceeded the maximum. Retry the request in [13] seconds";
-        assert_eq!(retry_after(&HeaderMap::new(), message, NOW), Some(Duration::from_secs(13)));
-        assert_eq!(retry_after(&HeaderMap::new(), "try again", NOW), None);
+        assert_eq!(wait(&HeaderMap::new(), message, NOW), Some(Duration::from_secs(13)));
+        assert_eq!(wait(&HeaderMap::new(), "try again", NOW), None);
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod wire;
 pub use auth::{Auth, ClientCredentials, TokenAuth};
 pub use backoff::backoff;
 pub use client::{Client, Endpoint, ListQuery};
+pub use headers::retry_after;
 pub use http::http_client;
 pub use limiter::Limiter;
 pub use patch::patch_body;

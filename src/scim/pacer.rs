@@ -13,8 +13,10 @@ const SHARE_OF_RATE: f64 = 0.995;
 const SPARE_BURST: u32 = 2;
 /// A call that is late by less than this many seconds is made up for, or coarse timers would cost part of the rate.
 const TIMER_SLACK: f64 = 0.002;
-/// The least pause after a 429, whatever it says.
+/// The least pause after a 429, whatever it says; doubled with each one after which nothing was accepted.
 const LEAST_PAUSE: f64 = 0.1;
+/// And up to this: a tenant that says nothing but 429 is asked about every ten seconds.
+const LONGEST_LEAST_PAUSE: f64 = 10.0;
 /// A 429 sooner than this many seconds after the last pause says little about the rate: it met a burst.
 const TELLING: f64 = 1.0;
 /// A search doubles the pace in this many seconds.
@@ -53,6 +55,8 @@ struct SincePause {
     began: f64,
     pause: f64,
     accepted: f64,
+    /// Pauses in a row between which nothing was accepted, this one included.
+    in_vain: u32,
 }
 
 /// The way back up after a 429.
@@ -142,10 +146,12 @@ impl Pacer {
 
     /// A call that went at `sent` was one too many; the tenant asks to wait.
     pub(super) fn throttled(&mut self, sent: f64, now: f64, wait: Duration) {
-        let pause = wait.as_secs_f64().max(LEAST_PAUSE);
+        let mut pause = wait.as_secs_f64().max(LEAST_PAUSE);
         if sent >= self.since_pause.began {
+            let in_vain = if self.since_pause.accepted > 0.0 { 0 } else { self.since_pause.in_vain };
+            pause = pause.max((LEAST_PAUSE * f64::from(in_vain).exp2()).min(LONGEST_LEAST_PAUSE));
             self.climb = Some(self.lower(now, now + pause));
-            self.since_pause = SincePause { began: now + pause, pause, accepted: 0.0 };
+            self.since_pause = SincePause { began: now + pause, pause, accepted: 0.0, in_vain: in_vain + 1 };
         }
         self.pause_until(now + pause);
     }
@@ -345,6 +351,24 @@ mod tests {
         pacer.throttled(0.0, 0.0, Duration::from_secs(1));
         assert!(pacer.rate(1.0) < 60.0);
         assert!(pacer.rate(120.0) > 99.0);
+    }
+
+    #[test]
+    fn a_tenant_that_only_says_429_is_asked_ever_more_rarely() {
+        let (mut pacer, mut now, mut calls) = (Pacer::new(1000.0, 10), 0.0, 0);
+        while now < 3600.0 {
+            now = pacer.next(now).max(now) + 0.001;
+            pacer.take(now);
+            pacer.throttled(now, now, Duration::ZERO);
+            calls += 1;
+        }
+        assert!((300..400).contains(&calls), "{calls} calls in an hour");
+        // The first call that is accepted ends it.
+        now = pacer.next(now);
+        pacer.take(now);
+        pacer.accepted(now, now);
+        pacer.throttled(now, now, Duration::ZERO);
+        assert!(pacer.paused_until() - now < 0.2);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
@@ -46,52 +47,60 @@ struct WirePage {
     #[serde(rename = "totalResults")]
     total_results: Option<u64>,
     #[serde(rename = "Resources", default)]
-    resources: Option<Records>,
+    resources: Option<AtMost<Box<RawValue>, MOST_RECORDS>>,
 }
 
 /// No page holds more records, whatever was asked for.
 const MOST_RECORDS: usize = 10_000;
 
-/// The records of a page, read no further than [`MOST_RECORDS`].
-struct Records(Vec<Box<RawValue>>);
+/// No user has more roles, nor more teams: a few bytes of JSON become many times as many in memory.
+const MOST_VALUES: usize = 10_000;
 
-impl<'de> Deserialize<'de> for Records {
+/// A list, read no further than `MOST` elements.
+struct AtMost<T, const MOST: usize>(Vec<T>);
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for AtMost<T, MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(RecordsVisitor)
+        deserializer.deserialize_seq(AtMostVisitor(PhantomData))
     }
 }
 
-struct RecordsVisitor;
+struct AtMostVisitor<T, const MOST: usize>(PhantomData<T>);
 
-impl<'de> Visitor<'de> for RecordsVisitor {
-    type Value = Records;
+impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for AtMostVisitor<T, MOST> {
+    type Value = AtMost<T, MOST>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a list of at most {MOST_RECORDS} records")
+        write!(f, "a list of at most {MOST} elements")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<Records, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
         let mut read = Vec::new();
-        while let Some(record) = records.next_element()? {
-            if read.len() == MOST_RECORDS {
-                return Err(serde::de::Error::invalid_length(MOST_RECORDS + 1, &self));
+        while let Some(element) = elements.next_element()? {
+            if read.len() == MOST {
+                return Err(serde::de::Error::invalid_length(MOST + 1, &self));
             }
-            read.push(record);
+            read.push(element);
         }
-        Ok(Records(read))
+        Ok(AtMost(read))
     }
 }
 
-/// Reads a page. A list without `Resources` is only a list when it says that it is empty.
-pub(super) fn page(body: &[u8], date: Option<Timestamp>) -> Result<Page, String> {
-    let page: WirePage = parse(body).map_err(|why| format!("the answer is no SCIM list: {why}"))?;
-    let total = page.total_results.ok_or("the answer is no SCIM list: totalResults is missing")?;
-    let resources = match page.resources {
-        Some(Records(records)) => records,
-        None if total == 0 => Vec::new(),
-        None => return Err(format!("the list has no Resources, though totalResults is {total}")),
-    };
-    Ok(Page { total, date, resources })
+impl Page {
+    /// Reads a page. A list without `Resources` is only a list when it says that it is empty.
+    ///
+    /// # Errors
+    /// With the reason, when it is no list (RFC 7644 §3.4.2), or has more than 10,000 records.
+    pub fn read(body: &[u8], date: Option<Timestamp>) -> Result<Self, String> {
+        let page: WirePage = parse(body).map_err(|why| format!("the answer is no SCIM list: {why}"))?;
+        let total = page.total_results.ok_or("the answer is no SCIM list: totalResults is missing")?;
+        let resources = match page.resources {
+            Some(AtMost(records)) => records,
+            None if total == 0 => Vec::new(),
+            None => return Err(format!("the list has no Resources, though totalResults is {total}")),
+        };
+        Ok(Self { total, date, resources })
+    }
 }
 
 /// Reads whether a `ServiceProviderConfig` offers entity tags; what cannot be read does not.
@@ -111,8 +120,8 @@ pub(super) fn etag_supported(body: &[u8]) -> bool {
 struct WireUser {
     id: String,
     active: Option<bool>,
-    roles: Option<Vec<Element>>,
-    teams: Option<Vec<Element>>,
+    roles: Option<AtMost<Element, MOST_VALUES>>,
+    teams: Option<AtMost<Element, MOST_VALUES>>,
     meta: Option<Meta>,
 }
 
@@ -141,12 +150,9 @@ pub fn read_user(record: &[u8], role_attribute: RoleAttribute) -> Result<User, U
             reason: "id is empty, too long, or cannot stand in an address".to_owned(),
         });
     }
-    let values = |elements: &Option<Vec<Element>>| -> Vec<String> {
-        elements.iter().flatten().map(|element| element.value.clone()).collect()
-    };
-    let teams = values(&wire.teams);
+    let teams = values(wire.teams);
     let roles = match role_attribute {
-        RoleAttribute::Roles => values(&wire.roles),
+        RoleAttribute::Roles => values(wire.roles),
         RoleAttribute::Teams => teams.clone(),
     };
     let (version, last_modified) = wire.meta.map_or((None, None), |meta| (meta.version, meta.last_modified));
@@ -158,6 +164,10 @@ pub fn read_user(record: &[u8], role_attribute: RoleAttribute) -> Result<User, U
         version,
         last_modified: last_modified.as_deref().and_then(Timestamp::parse),
     })
+}
+
+fn values(elements: Option<AtMost<Element, MOST_VALUES>>) -> Vec<String> {
+    elements.into_iter().flat_map(|AtMost(elements)| elements).map(|element| element.value).collect()
 }
 
 /// Whether an id can be the last part of an address. Dots alone and control characters are dropped or resolved
@@ -254,16 +264,29 @@ mod tests {
     }
 
     #[test]
+    fn a_user_with_too_many_values_is_not_read() {
+        let list = |values: usize| format!("[{}]", vec![r#"{"value":"a"}"#; values].join(","));
+        for key in ["roles", "teams"] {
+            let read = |values| user(&format!(r#"{{"id":"u1","{key}":{}}}"#, list(values)));
+            assert!(read(MOST_VALUES).is_ok());
+            let unreadable = read(MOST_VALUES + 1).unwrap_err();
+            assert_eq!(unreadable.id, Some(UserId::from("u1")));
+            assert!(unreadable.reason.contains("at most 10000 elements"), "{}", unreadable.reason);
+        }
+    }
+
+    #[test]
     fn a_page_with_too_many_records_is_refused() {
         let list =
             |records: usize| format!(r#"{{"totalResults":1,"Resources":[{}1]}}"#, "1,".repeat(records - 1));
-        assert!(page(list(MOST_RECORDS).as_bytes(), None).is_ok());
-        assert!(page(list(MOST_RECORDS + 1).as_bytes(), None).is_err());
+        assert!(Page::read(list(MOST_RECORDS).as_bytes(), None).is_ok());
+        assert!(Page::read(list(MOST_RECORDS + 1).as_bytes(), None).is_err());
     }
 
     #[test]
     fn an_error_is_never_an_empty_list() {
-        let read = |body: &str| page(body.as_bytes(), None).map(|page| (page.total, page.resources.len()));
+        let read =
+            |body: &str| Page::read(body.as_bytes(), None).map(|page| (page.total, page.resources.len()));
         assert_eq!(read(r#"{"totalResults":0}"#), Ok((0, 0)));
         assert_eq!(read(r#"{"totalResults":3,"Resources":[{},{}]}"#), Ok((3, 2)));
         for broken in [

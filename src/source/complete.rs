@@ -3,9 +3,15 @@
 //! A list moves while it is read, so one run through its pages proves little: it is complete when the
 //! distinct users reach the latest `totalResults`. Otherwise it is read again, three times at most. Two
 //! runs that stop short with the same users are believed, and the reading counts as degraded.
+//!
+//! A total that is smaller than what is shown does not end a run: an empty page does, or one with nobody new. Some
+//! servers give the number of users on the page for a total, so a full first page that is all there is gets no belief
+//! either.
 
 /// More runs than this through one list are not made.
 const MOST_RUNS: u32 = 3;
+/// A list with more records is refused, because it may have no end. Far above any tenant.
+pub(super) const MOST_USERS: u64 = 10_000_000;
 
 /// What is known of a list after a run through it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,22 +41,35 @@ struct Run {
     new: u64,
     unreadable: u64,
     total: u64,
+    /// The last page showed nothing.
+    empty: bool,
+    /// As many records as the last page's total have been shown.
+    shown: bool,
+    /// More than that, or as many as fit on a first page.
+    understated: bool,
 }
 
 impl Tally {
-    /// A page came.
-    pub(super) fn page(&mut self, records: u64, unreadable: u64, total: u64) {
+    /// A page came; `asked` records were asked for.
+    pub(super) fn page(&mut self, asked: u32, records: u64, unreadable: u64, total: u64) {
+        self.run.understated |=
+            self.run.records + records > total || (records == total && records == u64::from(asked));
         self.run.records += records;
         self.run.unreadable += unreadable;
+        self.run.empty = records == 0;
+        self.run.shown = self.run.records >= total;
         // A list that shrinks moves users to pages that have been read: who was seen before it shrank does not
         // make up for them.
         self.run.total = self.run.total.max(total);
     }
 
-    /// So many of its users had not been read before.
-    pub(super) fn new_users(&mut self, new: u64) {
+    /// So many of its users had not been read before; whether the run is over.
+    pub(super) fn new_users(&mut self, asked: u32, new: u64) -> bool {
         self.run.new += new;
         self.distinct += new;
+        self.run.empty
+            || (self.run.shown && (!self.run.understated || new == 0))
+            || self.endless(u64::from(asked))
     }
 
     /// Records in this run so far.
@@ -58,8 +77,13 @@ impl Tally {
         self.run.records
     }
 
+    /// No tenant has so many users.
+    pub(super) const fn too_many(&self) -> bool {
+        self.run.records > MOST_USERS
+    }
+
     /// The run has shown far more records than there are users: its total cannot be believed.
-    pub(super) const fn endless(&self, page_size: u64) -> bool {
+    const fn endless(&self, page_size: u64) -> bool {
         self.run.records > 2 * self.distinct + 10 * page_size
     }
 
@@ -84,17 +108,48 @@ impl Tally {
 mod tests {
     use super::*;
 
+    const ASKED: u32 = 100;
+
     /// (records, new, total) of each run → how the last one ended.
     fn end(runs: &[(u64, u64, u64)]) -> Reading {
         let mut tally = Tally::default();
         let mut end = Reading::Again;
         for &(records, new, total) in runs {
             assert_eq!(end, Reading::Again, "read on after the end");
-            tally.page(records, 0, total);
-            tally.new_users(new);
+            tally.page(ASKED, records, 0, total);
+            tally.new_users(ASKED, new);
             end = tally.end_run();
         }
         end
+    }
+
+    /// (records, new, total) of each page of a run → after which of them it was over.
+    fn over(pages: &[(u64, u64, u64)]) -> Option<usize> {
+        let mut tally = Tally::default();
+        pages.iter().position(|&(records, new, total)| {
+            tally.page(ASKED, records, 0, total);
+            tally.new_users(ASKED, new)
+        })
+    }
+
+    #[test]
+    fn a_run_is_over_when_as_many_were_shown_as_there_are() {
+        assert_eq!(over(&[(0, 0, 0)]), Some(0));
+        assert_eq!(over(&[(99, 99, 99)]), Some(0));
+        assert_eq!(over(&[(100, 100, 150), (50, 50, 150)]), Some(1));
+        assert_eq!(over(&[(100, 100, 150), (0, 0, 150)]), Some(1), "it stops short");
+    }
+
+    #[test]
+    fn a_total_that_is_too_low_does_not_end_a_run() {
+        for total in [0, 7, 99] {
+            let lie = [(100, 100, total), (100, 100, total), (30, 30, total), (0, 0, total)];
+            assert_eq!(over(&lie), Some(3), "{total}");
+            assert_eq!(over(&[(100, 100, total), (100, 0, total)]), Some(1), "the same page again: {total}");
+        }
+        let of_the_page = [(100, 100, 100), (100, 100, 100), (30, 30, 30), (0, 0, 0)];
+        assert_eq!(over(&of_the_page), Some(3));
+        assert_eq!(over(&[(100, 100, 100), (0, 0, 100)]), Some(1), "it was the truth");
     }
 
     #[test]
@@ -107,23 +162,34 @@ mod tests {
     #[test]
     fn a_list_that_shrank_while_it_was_read_is_read_again() {
         let mut tally = Tally::default();
-        tally.page(100, 0, 200);
-        tally.page(99, 0, 199);
-        tally.new_users(199);
+        tally.page(ASKED, 100, 0, 200);
+        tally.page(ASKED, 99, 0, 199);
+        tally.new_users(ASKED, 199);
         assert_eq!(tally.end_run(), Reading::Again);
-        tally.page(199, 0, 199);
-        tally.new_users(1);
+        tally.page(ASKED, 199, 0, 199);
+        tally.new_users(ASKED, 1);
         assert_eq!(tally.end_run(), Reading::Complete);
     }
 
     #[test]
     fn a_list_without_end_ends() {
         let mut tally = Tally::default();
-        tally.page(5, 0, 1_000_000);
-        tally.new_users(5);
-        assert!(!tally.endless(5));
-        (0..12).for_each(|_| tally.page(5, 0, 1_000_000));
-        assert!(tally.endless(5));
+        tally.page(5, 5, 0, 1_000_000);
+        assert!(!tally.new_users(5, 5));
+        let more = (1..100).find(|_| {
+            tally.page(5, 5, 0, 1_000_000);
+            tally.new_users(5, 0)
+        });
+        assert_eq!(more, Some(12));
+    }
+
+    #[test]
+    fn a_list_of_ever_more_users_is_refused() {
+        let mut tally = Tally::default();
+        tally.page(ASKED, MOST_USERS, 0, u64::MAX);
+        assert!(!tally.new_users(ASKED, MOST_USERS) && !tally.too_many());
+        tally.page(ASKED, 1, 0, u64::MAX);
+        assert!(tally.too_many());
     }
 
     #[test]
@@ -142,8 +208,8 @@ mod tests {
     #[test]
     fn a_record_that_cannot_be_read_is_not_missing() {
         let mut tally = Tally::default();
-        tally.page(10, 1, 10);
-        tally.new_users(9);
+        tally.page(ASKED, 10, 1, 10);
+        tally.new_users(ASKED, 9);
         assert_eq!(tally.end_run(), Reading::Complete);
     }
 }

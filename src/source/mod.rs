@@ -3,6 +3,7 @@
 //! It decides nothing and keeps nothing: whoever asks gets what was read and stores it.
 
 mod complete;
+mod doubles;
 mod probe;
 mod users;
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tracing::{Instrument, warn};
 
-use super::complete::{Reading, Tally};
+use super::complete::{MOST_USERS, Reading, Tally};
+use super::doubles::without_doubles;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::{Timestamp, User, UserId};
@@ -115,20 +116,23 @@ impl<'a, P: ServiceProvider> UserList<'a, P> {
         let page = self.page(start_index).await?;
         self.pages += 1;
         self.date = self.date.or(page.date);
-        let batch = self.read(&page, start_index, read_at);
         let records = u64::try_from(page.resources.len()).unwrap_or(u64::MAX);
-        self.tally.page(records, u64::try_from(batch.unreadable.len()).unwrap_or(u64::MAX), page.total);
-        let page_size = u64::from(self.settings.page_size);
-        let last = records == 0 || self.tally.records() >= page.total || self.tally.endless(page_size);
-        self.next = (!last).then(|| self.tally.records() + 1);
+        let total = page.total;
+        let batch = self.read(page, start_index, read_at);
+        let unreadable = u64::try_from(batch.unreadable.len()).unwrap_or(u64::MAX);
+        self.tally.page(self.settings.page_size, records, unreadable, total);
+        if self.tally.too_many() {
+            let failure = broken(format!("the list has more than {MOST_USERS} users"));
+            return Err(ReadError { place: place(start_index), failure });
+        }
+        self.next = Some(self.tally.records() + 1);
         Ok(Some(batch))
     }
 
-    /// So many users of the last page had not been read before. After the last page of a run this decides
-    /// whether the list is read again.
+    /// So many users of the last page had not been read before. This decides whether there is another page, and after
+    /// the last page of a run whether the list is read again.
     pub fn new_users(&mut self, new: u64) {
-        self.tally.new_users(new);
-        if self.next.is_none() {
+        if self.tally.new_users(self.settings.page_size, new) {
             self.reading = self.tally.end_run();
             self.next = (self.reading == Reading::Again).then_some(1);
         }
@@ -163,24 +167,28 @@ impl<'a, P: ServiceProvider> UserList<'a, P> {
         let query = ListQuery { since: self.since, filter: self.settings.filter.clone(), start_index, count };
         let span = telemetry::span::page(start_index, count);
         let tries = repeat(self.clock, self.chance, || self.provider.list_users(&query));
-        let place = || format!("users from position {start_index} on");
-        tries.instrument(span).await.map_err(|failure| ReadError { place: place(), failure })
+        tries.instrument(span).await.map_err(|failure| ReadError { place: place(start_index), failure })
     }
 
-    fn read(&mut self, page: &Page, start_index: u64, read_at: Timestamp) -> Batch {
-        let mut batch =
-            Batch { users: Vec::with_capacity(page.resources.len()), unreadable: Vec::new(), read_at };
-        for (position, record) in (start_index..).zip(&page.resources) {
+    fn read(&mut self, page: Page, start_index: u64, read_at: Timestamp) -> Batch {
+        let (mut records, mut unreadable) = (Vec::with_capacity(page.resources.len()), Vec::new());
+        for (position, record) in (start_index..).zip(page.resources) {
             match read_user(record.get().as_bytes(), self.settings.role_attribute) {
                 Ok(user) => {
                     self.newest = self.newest.max(user.last_modified);
-                    batch.users.push(user);
+                    records.push((position, user));
                 }
-                Err(unreadable) => batch.unreadable.push(UnreadableAt { position, unreadable }),
+                Err(reason) => unreadable.push(UnreadableAt { position, unreadable: reason }),
             }
         }
-        batch
+        let (users, contradicted) = without_doubles(records);
+        unreadable.extend(contradicted);
+        Batch { users, unreadable, read_at }
     }
+}
+
+fn place(start_index: u64) -> String {
+    format!("users from position {start_index} on")
 }
 
 /// Reads one user; `None` when the tenant says in SCIM's form that he is no more.
@@ -223,15 +231,16 @@ where
             Ok(read) => return Ok(read),
             Err(failure) => failure,
         };
-        let wait = match failure.verdict {
+        let (sleeps, wait) = match failure.verdict {
             // The limiter holds the next call for as long as the tenant asked.
-            Verdict::Throttled { .. } if pauses < MOST_PAUSES => {
+            Verdict::Throttled { wait } if pauses < MOST_PAUSES => {
                 pauses += 1;
-                Duration::ZERO
+                (Duration::ZERO, wait)
             }
             Verdict::Unavailable { wait } if failures + 1 < MOST_FAILURES => {
                 failures += 1;
-                backoff(failures, chance.draw()).max(wait.unwrap_or_default())
+                let wait = backoff(failures, chance.draw()).max(wait.unwrap_or_default());
+                (wait, wait)
             }
             _ => return Err(failure),
         };
@@ -242,6 +251,6 @@ where
             retry_at = %clock.now().plus(wait),
             "read failed"
         );
-        clock.sleep(wait).await;
+        clock.sleep(sleeps).await;
     }
 }

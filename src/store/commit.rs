@@ -42,6 +42,8 @@ pub struct Commit<'a> {
     pub complete: bool,
     /// The new watermark; `None` leaves the old one.
     pub watermark: Option<Timestamp>,
+    /// Of its plan: 64 hexadecimal digits.
+    pub digest: &'a str,
     /// Of the rules that it decided by.
     pub mapping_digest: &'a str,
     /// These rules come into force with it, unless it is held.
@@ -116,7 +118,13 @@ impl Store {
         move_tenant(&mut tx, commit).await?;
         mappings::settle(&mut tx, commit).await?;
         let totals = PassTotals { planned, ..commit.totals };
-        let finished = Finished { hold, drift, mapping_digest: Some(commit.mapping_digest) };
+        let finished = Finished {
+            hold,
+            drift,
+            mapping_digest: Some(commit.mapping_digest),
+            digest: Some(commit.digest),
+            complete: commit.complete || !commit.kind.lists(),
+        };
         finish(&mut tx, commit.pass, (commit.result, commit.reason), totals, &finished, commit.now).await?;
         drop_staged(&mut tx, commit.pass).await?;
         tx.commit().await?;
@@ -182,12 +190,14 @@ async fn replace(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, 
 }
 
 /// An equal decision leaves the row alone, but for what it was decided from; a stale row is ready again, and
-/// belongs to the pass that decided it anew.
+/// belongs to the pass that decided it anew. What somebody has reviewed is not held any longer, and belongs to the
+/// pass that applies it.
 async fn refresh(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE operations SET payload = s.payload, target = s.target, version = s.version, cause = s.cause,
-             pass = CASE WHEN s.target = operations.target THEN operations.pass ELSE s.pass END,
-             state = CASE state WHEN 'stale' THEN 'ready' ELSE state END
+             pass = CASE WHEN s.target = operations.target AND NOT $4 THEN operations.pass ELSE s.pass END,
+             due_at = CASE WHEN $4 THEN $5 ELSE due_at END,
+             state = CASE WHEN state = 'stale' OR (state = 'held' AND $4) THEN 'ready' ELSE state END
          FROM staged_operations s
          WHERE s.pass = $1 AND operations.tenant = $2 AND s.user_id = operations.user_id
              AND s.kind = operations.kind AND s.target IS NOT NULL
@@ -197,6 +207,8 @@ async fn refresh(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(), S
     .bind(commit.pass)
     .bind(commit.tenant.as_str())
     .bind(commit.now.plus(FUTURE).millis())
+    .bind(commit.kind == PassKind::Apply)
+    .bind(commit.now.millis())
     .execute(tx)
     .await?;
     Ok(())

@@ -13,8 +13,6 @@ use crate::model::{Finding, PassKind, TenantId, Timestamp};
 /// Why a pass is held.
 #[derive(Debug)]
 pub struct NewHold<'a> {
-    /// Of its plan, by which it is approved: 64 hexadecimal digits.
-    pub digest: &'a str,
     /// What the guard objects to.
     pub findings: &'a [Finding],
     /// Known users whom the list did not show were not asked for.
@@ -84,6 +82,20 @@ impl Store {
         .fetch_all(&self.reader)
         .await?;
         rows.into_iter().map(hold).collect()
+    }
+
+    /// What the guard objected to in a pass that is held, or was.
+    ///
+    /// # Errors
+    /// When the database fails, or the row is damaged.
+    pub async fn findings(&self, hold: i64) -> Result<Vec<Finding>, StoreError> {
+        let findings: Option<String> = sqlx::query_scalar("SELECT findings FROM holds WHERE id = $1")
+            .bind(hold)
+            .fetch_optional(&self.reader)
+            .await?;
+        let damaged = |_| StoreError::damaged(format!("hold {hold} has findings that cannot be read"));
+        let findings = findings.map(|text| serde_json::from_str(&text).map_err(damaged)).transpose()?;
+        Ok(findings.unwrap_or_default())
     }
 
     /// Makes ready, or drops, what is still held of `hold`. With the approval of a sweep that missed users, they
@@ -196,7 +208,7 @@ pub(super) async fn open(
          RETURNING id",
     )
     .bind(commit.tenant.as_str())
-    .bind(hold.digest)
+    .bind(commit.digest)
     .bind(commit.pass)
     .bind(commit.now.millis())
     .bind(findings)

@@ -100,9 +100,11 @@ pub(super) async fn settle(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Re
         return Ok(());
     }
     bring_into_force(tx, commit.tenant, commit.mapping_digest, commit.now).await?;
-    if remap {
-        sqlx::query("UPDATE tenants SET remap_wanted = 0 WHERE name = $1")
+    // A reviewed plan changes those who are in it; the others are decided by a remap.
+    if remap || commit.kind == PassKind::Apply {
+        sqlx::query("UPDATE tenants SET remap_wanted = $2 WHERE name = $1")
             .bind(commit.tenant.as_str())
+            .bind(!remap)
             .execute(tx)
             .await?;
     }

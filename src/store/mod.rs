@@ -13,11 +13,13 @@ mod drift;
 mod error;
 mod file;
 mod grants;
+mod history;
 mod holds;
 mod mappings;
 mod outbox;
 mod passes;
 mod rereads;
+mod scratch;
 mod snapshot;
 mod staging;
 mod status;
@@ -36,6 +38,7 @@ pub use commit::{Commit, Committed};
 pub use dead_letters::{DeadLetter, Selection};
 pub use drift::Drift;
 pub use error::StoreError;
+pub use history::{OpenWork, Sent};
 pub use holds::{Hold, HoldDecision, NewHold, Released};
 pub use outbox::{Damaged, Leased, Note, Settlement, Step, Turn};
 pub use passes::{PassRow, PassTotals};
@@ -59,6 +62,8 @@ const RETENTION: Duration = Duration::from_hours(168);
 pub struct Store {
     writer: SqlitePool,
     reader: SqlitePool,
+    /// What is leased was decided by this pass.
+    only: Option<i64>,
     /// Held for as long as any clone lives.
     _owner: Option<std::sync::Arc<file::Owner>>,
 }
@@ -106,7 +111,7 @@ impl Store {
             .connect_with(options.pragma("query_only", "on"))
             .await
             .map_err(error)?;
-        Ok(Self { writer, reader, _owner: owner.map(std::sync::Arc::new) })
+        Ok(Self { writer, reader, only: None, _owner: owner.map(std::sync::Arc::new) })
     }
 
     /// Writes what is still in the log into the database file and closes it.
@@ -160,7 +165,7 @@ impl Store {
         Ok(())
     }
 
-    /// Removes finished operations and passes that are older than a week.
+    /// Removes finished operations and passes that are older than a week; a pass that is held is kept.
     ///
     /// # Errors
     /// When the database fails.
@@ -168,7 +173,13 @@ impl Store {
         let before = now.minus(RETENTION).millis();
         let mut tx = self.write().await?;
         sqlx::query("DELETE FROM operations WHERE finished_at < $1").bind(before).execute(&mut *tx).await?;
-        sqlx::query("DELETE FROM passes WHERE finished_at < $1").bind(before).execute(&mut *tx).await?;
+        sqlx::query(
+            "DELETE FROM passes WHERE finished_at < $1
+                 AND id NOT IN (SELECT pass FROM holds WHERE decision IS NULL)",
+        )
+        .bind(before)
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
         Ok(())
     }

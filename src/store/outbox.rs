@@ -108,6 +108,12 @@ pub struct Turn {
 }
 
 impl Store {
+    /// The same database, whose [`turn`](Self::turn) leases nothing but what the pass `pass` decided.
+    #[must_use]
+    pub fn only(&self, pass: i64) -> Self {
+        Self { only: Some(pass), ..self.clone() }
+    }
+
     /// Acknowledges what was sent, with the last line that the audit has of it, and leases up to `room` operations
     /// that are due, oldest first, in one transaction. A user with an operation in flight is passed over.
     ///
@@ -128,9 +134,11 @@ impl Store {
         for settlement in settlements {
             settle(&mut tx, tenant, settlement, now).await?;
         }
-        let mut turn = if room > 0 { lease(&mut tx, tenant, room, now).await? } else { Turn::default() };
+        let only = self.only;
+        let mut turn =
+            if room > 0 { lease(&mut tx, tenant, only, room, now).await? } else { Turn::default() };
         let all_taken = u32::try_from(turn.leased.len()).is_ok_and(|taken| taken < room) || room == 0;
-        turn.next_due = if all_taken { next_due(&mut tx, tenant).await? } else { None };
+        turn.next_due = if all_taken { next_due(&mut tx, tenant, only).await? } else { None };
         tx.commit().await?;
         Ok(turn)
     }
@@ -152,12 +160,18 @@ impl Store {
     }
 }
 
-async fn next_due(tx: &mut SqliteConnection, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError> {
-    let due: Option<i64> =
-        sqlx::query_scalar("SELECT min(due_at) FROM operations WHERE tenant = $1 AND state = 'ready'")
-            .bind(tenant.as_str())
-            .fetch_one(tx)
-            .await?;
+async fn next_due(
+    tx: &mut SqliteConnection,
+    tenant: &TenantId,
+    only: Option<i64>,
+) -> Result<Option<Timestamp>, StoreError> {
+    let due: Option<i64> = sqlx::query_scalar(
+        "SELECT min(due_at) FROM operations WHERE tenant = $1 AND state = 'ready' AND ($2 IS NULL OR pass = $2)",
+    )
+    .bind(tenant.as_str())
+    .bind(only)
+    .fetch_one(tx)
+    .await?;
     Ok(due.map(Timestamp::from_millis))
 }
 
@@ -166,6 +180,7 @@ type Row = (i64, i64, String, String, String, Option<String>, i64, Option<String
 async fn lease(
     tx: &mut SqliteConnection,
     tenant: &TenantId,
+    only: Option<i64>,
     room: u32,
     now: Timestamp,
 ) -> Result<Turn, StoreError> {
@@ -174,6 +189,7 @@ async fn lease(
         "UPDATE operations SET state = 'leased', lease = coalesce(lease, 0) + 1, touched_at = $2
          WHERE id IN (
              SELECT id FROM operations o WHERE tenant = $1 AND state = 'ready' AND (due_at <= $2 OR due_at > $3)
+                 AND ($5 IS NULL OR pass = $5)
                  AND NOT EXISTS (SELECT 1 FROM operations f
                      WHERE f.tenant = o.tenant AND f.user_id = o.user_id AND f.state = 'leased')
              ORDER BY due_at, id LIMIT $4)
@@ -184,6 +200,7 @@ async fn lease(
     .bind(now.millis())
     .bind(now.plus(LONGEST_DELAY).millis())
     .bind(room)
+    .bind(only)
     .fetch_all(&mut *tx)
     .await?;
     rows.sort_unstable_by_key(|row| row.0);
@@ -191,9 +208,8 @@ async fn lease(
     for row in rows {
         match leased(row) {
             Ok(leased) => {
-                let (Operation { user, payload: Payload::Teams(teams), .. }, id) =
-                    (&leased.operation, leased.id);
-                grants::grant(tx, tenant, user, &teams.added, id, now).await?;
+                let Payload::Teams(teams) = &leased.operation.payload;
+                grants::grant(tx, tenant, &leased.operation.user, &teams.added, leased.id, now).await?;
                 turn.leased.push(leased);
             }
             Err(damaged) => {

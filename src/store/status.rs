@@ -1,8 +1,6 @@
 //! Numbers for `status`: read beside the writer, changing nothing.
 
-use sqlx::FromRow;
-
-use super::{Drift, PassRow, PassTotals, Store, StoreError, TenantState};
+use super::{PassRow, Store, StoreError, TenantState};
 use crate::model::{TenantId, Timestamp};
 
 /// Operations by state.
@@ -37,26 +35,6 @@ pub struct TenantStatus {
     pub rereads: u64,
     /// The newest passes, newest first: at most one that runs, and the last few that ended.
     pub passes: Vec<PassRow>,
-}
-
-#[derive(FromRow)]
-struct PassColumns {
-    id: i64,
-    kind: String,
-    started_at: i64,
-    finished_at: Option<i64>,
-    result: Option<String>,
-    reason: Option<String>,
-    users_read: i64,
-    pages: i64,
-    planned: i64,
-    skipped: i64,
-    unreadable: i64,
-    missing: i64,
-    deleted: i64,
-    edited: i64,
-    missed: i64,
-    hold: Option<i64>,
 }
 
 impl Store {
@@ -102,40 +80,6 @@ impl Store {
             dead: of("dead"),
             done: of("done"),
         })
-    }
-
-    async fn passes(&self, tenant: &TenantId, limit: u32) -> Result<Vec<PassRow>, StoreError> {
-        let rows: Vec<PassColumns> = sqlx::query_as(
-            "SELECT id, kind, started_at, finished_at, result, reason, users_read, pages, planned, skipped, unreadable,
-                 missing, deleted, edited, missed, hold
-             FROM passes WHERE tenant = $1 ORDER BY id DESC LIMIT $2",
-        )
-        .bind(tenant.as_str())
-        .bind(limit)
-        .fetch_all(&self.reader)
-        .await?;
-        Ok(rows.into_iter().map(pass_row).collect())
-    }
-}
-
-fn pass_row(row: PassColumns) -> PassRow {
-    PassRow {
-        id: row.id,
-        kind: row.kind,
-        started_at: Timestamp::from_millis(row.started_at),
-        finished_at: row.finished_at.map(Timestamp::from_millis),
-        result: row.result,
-        reason: row.reason,
-        totals: PassTotals {
-            users_read: number(row.users_read),
-            pages: number(row.pages),
-            planned: number(row.planned),
-            skipped: number(row.skipped),
-            unreadable: number(row.unreadable),
-            missing: number(row.missing),
-        },
-        drift: Drift { deleted: number(row.deleted), edited: number(row.edited), missed: number(row.missed) },
-        hold: row.hold,
     }
 }
 

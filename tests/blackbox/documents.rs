@@ -18,7 +18,7 @@ use wiremock::ResponseTemplate;
 use crate::rig::{Rig, users};
 use crate::scripted::{Scripted, header, list, page, parameter, refusal, token, user};
 
-fn http_date(at: Timestamp) -> String {
+pub(crate) fn http_date(at: Timestamp) -> String {
     at.to_utc().unwrap().format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "what a test sets up must be there")]
 
 mod answers;
+mod apply;
 mod audit;
 mod audited;
 mod bad_day;
@@ -16,7 +17,9 @@ mod database;
 mod dead_letters;
 mod documents;
 mod home;
+mod liar;
 mod logs;
+mod lying;
 mod plan;
 mod process;
 mod quarantine;

@@ -73,6 +73,13 @@ impl Daemon {
         assert!(Command::new("/bin/sh").args(["-c", &script]).status().unwrap().success());
     }
 
+    /// The most memory that it has held at once so far, in KiB; what Linux calls its peak resident set.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// How many lines have this message.
     pub(crate) fn said(&self, message: &str) -> usize {
         self.lines().iter().filter(|line| line["message"] == message).count()

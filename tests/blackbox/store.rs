@@ -110,6 +110,7 @@ impl Bench {
             began: now,
             complete: watermark.is_some(),
             watermark,
+            digest: "plan",
             mapping_digest: "digest",
             mapping_applied: true,
             sweep_wanted: false,

@@ -10,7 +10,7 @@ use crate::model::PassKind;
 ///
 /// # Errors
 /// When nothing could be committed.
-pub(super) async fn pass(
+pub(super) async fn observed_pass(
     passes: &Passes,
     condition: &Condition,
     kind: PassKind,
