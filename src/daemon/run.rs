@@ -322,11 +322,13 @@ impl Round<'_> {
     /// Runs one pass. Answers with its kind, and once more if it was committed.
     async fn one(&self, kind: PassKind) -> (PassKind, Option<PassKind>) {
         tokio::select! {
-            ended = observed_pass(self.passes, self.condition, kind) => (kind, ended.is_ok().then_some(kind)),
+            // Or the pass would find out by itself, and it would be said twice.
+            biased;
             () = self.stop.cancelled() => {
                 self.break_off().await;
                 (kind, None)
             }
+            ended = observed_pass(self.passes, self.condition, kind) => (kind, ended.is_ok().then_some(kind)),
         }
     }
 

@@ -208,9 +208,8 @@ async fn lease(
     for row in rows {
         match leased(row) {
             Ok(leased) => {
-                let (Operation { user, payload: Payload::Teams(teams), .. }, id) =
-                    (&leased.operation, leased.id);
-                grants::grant(tx, tenant, user, &teams.added, id, now).await?;
+                let Payload::Teams(teams) = &leased.operation.payload;
+                grants::grant(tx, tenant, &leased.operation.user, &teams.added, leased.id, now).await?;
                 turn.leased.push(leased);
             }
             Err(damaged) => {

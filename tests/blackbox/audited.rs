@@ -147,6 +147,16 @@ fn lines_that_are_missing_at_the_end_are_missed() {
     fs::rename(rig.database(), rig.path("elsewhere.db")).unwrap();
     rig.run(&["audit", "verify"]).ended(0).says("the chain is whole");
     fs::rename(rig.path("elsewhere.db"), rig.database()).unwrap();
+
+    // Nor are they forgotten once others follow.
+    rig.advance(60);
+    let leaver = rig.some(|user| user.active && user.teams.contains(&"team-sales".into()));
+    rig.set_roles(&leaver.id, &[]);
+    rig.sync();
+    assert!(changes(&rig).iter().any(|line| line["user"] == json!(leaver.id)));
+    rig.run(&["audit", "verify"])
+        .ended(1)
+        .says(&format!("seq {} to {lines} are missing before it", lines - 1));
 }
 
 /// Who decided what stands there as well, whether the daemon did it or the command itself.

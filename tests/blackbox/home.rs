@@ -55,9 +55,9 @@ impl Home {
             overlap = "0s"
             delivery.rate_per_second = 2000
             delivery.burst = 200
-            delivery.verify_percent = 0
             guard.max_removals_percent = 100
             guard.max_changes_percent = 100
+            delivery.verify_percent = 0
             [tenants.{TENANT}.mapping]
             "#,
             database = home.database().display(),
