@@ -8,12 +8,14 @@ use rosterd::commands::apply::ApplyArgs;
 use rosterd::commands::config::ConfigCommand;
 use rosterd::commands::dead_letters::DeadLettersCommand;
 use rosterd::commands::demo::DemoArgs;
+use rosterd::commands::explain::ExplainArgs;
 use rosterd::commands::plan::PlanArgs;
 use rosterd::commands::practice_tenant::PracticeTenantArgs;
 use rosterd::commands::status::StatusArgs;
 use rosterd::commands::sync::SyncArgs;
 use rosterd::commands::{
-    CommandError, Exit, apply, complain, config, dead_letters, demo, plan, practice_tenant, run, status, sync,
+    CommandError, Exit, apply, complain, config, dead_letters, demo, explain, plan, practice_tenant, run,
+    status, sync,
 };
 use rosterd::config::Sources;
 use rosterd::telemetry::{self, LogFormat};
@@ -44,6 +46,7 @@ enum Command {
     Plan(PlanArgs),
     Apply(ApplyArgs),
     Status(StatusArgs),
+    Explain(ExplainArgs),
     /// Operations that were given up: look at them, send them again, give them up for good
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
@@ -123,6 +126,7 @@ async fn dispatch(command: Command, sources: &Sources) -> Result<Exit, CommandEr
         Command::Plan(args) => plan::run(args, sources).await,
         Command::Apply(args) => apply::run(args, sources).await,
         Command::Status(args) => status::run(args, sources).await,
+        Command::Explain(args) => explain::run(args, sources).await,
         Command::DeadLetters(command) => dead_letters::run(command, sources).await,
         Command::Config(command) => Ok(config::run(&command, sources)?),
         Command::Demo(args) => Ok(demo::run(args).await?),

@@ -3,6 +3,8 @@
 mod apply;
 mod cadence;
 mod connect;
+mod explain;
+mod force;
 mod lifecycle;
 mod parts;
 mod pass;
@@ -20,6 +22,8 @@ mod watch;
 
 pub use apply::{ApplyEnd, apply};
 pub use cadence::{History, next_pass, remap_due};
+pub use explain::{Explained, RuleHit, Standing, explain, explain_known};
+pub use force::{NotInForce, not_in_force};
 pub use lifecycle::{Signals, StopOnSignal};
 pub use parts::Parts;
 pub use pass::Passes;

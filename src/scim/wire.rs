@@ -160,6 +160,17 @@ pub fn read_user(record: &[u8], role_attribute: RoleAttribute) -> Result<User, U
     })
 }
 
+/// Whether a record has this `userName`, whatever its case.
+pub(super) fn is_named(record: &[u8], user_name: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Named {
+        #[serde(rename = "userName")]
+        user_name: String,
+    }
+    serde_json::from_slice::<Named>(record)
+        .is_ok_and(|named| named.user_name.to_lowercase() == user_name.to_lowercase())
+}
+
 /// Whether an id can be the last part of an address. Dots alone and control characters are dropped or resolved
 /// there, and would make it the address of somebody else.
 fn addressable(id: &str) -> bool {

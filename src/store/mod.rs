@@ -35,7 +35,7 @@ pub use commit::{Commit, Committed};
 pub use dead_letters::{DeadLetter, Selection};
 pub use drift::Drift;
 pub use error::StoreError;
-pub use history::{OpenWork, Sent};
+pub use history::{Sent, Work};
 pub use holds::{Hold, HoldDecision, NewHold, Released};
 pub use outbox::{Leased, Note, Settlement, Step, Turn};
 pub use passes::{PassRow, PassTotals};

@@ -316,11 +316,14 @@ async fn stale(
     .execute(&mut *tx)
     .await?;
     if updated.rows_affected() > 0 {
-        sqlx::query("INSERT INTO rereads (tenant, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-            .bind(tenant.as_str())
-            .bind(settlement.user.as_str())
-            .execute(tx)
-            .await?;
+        sqlx::query(
+            "INSERT INTO rereads (tenant, user_id, since) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        )
+        .bind(tenant.as_str())
+        .bind(settlement.user.as_str())
+        .bind(now.millis())
+        .execute(tx)
+        .await?;
     }
     Ok(())
 }
