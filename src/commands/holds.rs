@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::outcome::{ago, short};
-use super::{CommandError, Exit, answer, complain};
-use crate::daemon;
+use super::{CommandError, Exit, answer};
+use crate::daemon::{self, find_hold};
 use crate::model::{TenantId, Timestamp};
 use crate::store::{Hold, Store};
 
@@ -60,7 +60,7 @@ pub(super) fn value(hold: &Hold) -> Value {
     })
 }
 
-/// `status --held DIGEST`: what is still held of each plan whose digest starts like that.
+/// `status --held DIGEST`: what is still held of that plan.
 pub(super) async fn show(
     store: &Store,
     tenant: Option<&TenantId>,
@@ -68,17 +68,13 @@ pub(super) async fn show(
     now: Timestamp,
     as_json: bool,
 ) -> Result<Exit, CommandError> {
-    let held = daemon::held_plans(store, tenant, digest).await?;
-    let (mut text_of_all, mut values) = (String::new(), Vec::new());
-    for (hold, plan) in &held {
-        text_of_all.push_str(&plan.to_text());
-        text_of_all.push_str(&text(hold, now));
-        values.push(json!({ "hold": value(hold), "plan": plan }));
-    }
-    answer(&if as_json { format!("{:#}\n", json!({ "held": values })) } else { text_of_all })?;
-    if held.is_empty() {
-        complain(&format!("no plan with the digest {digest} is held; `rosterd status` shows what is"));
-        return Ok(Exit::Failed);
-    }
+    let holds = store.holds(tenant).await?;
+    let hold = find_hold(&holds, digest).map_err(CommandError::NotHeld)?;
+    let plan = daemon::held_plan(store, hold).await?;
+    answer(&if as_json {
+        format!("{:#}\n", json!({ "hold": value(hold), "plan": plan }))
+    } else {
+        plan.to_text() + &text(hold, now)
+    })?;
     Ok(Exit::Done)
 }

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::{self, Sources, TenantSettings};
 use crate::daemon::{self, NotInForce};
 use crate::model::Timestamp;
-use crate::store::{Drift, Store, TenantStatus};
+use crate::store::{Drift, Occupant, Request, Store, TenantStatus};
 
 /// Passes that are shown.
 const PASSES: u32 = 5;
@@ -39,7 +39,8 @@ pub struct StatusArgs {
 /// When the database or standard output fails.
 pub async fn run(args: StatusArgs, sources: &Sources) -> Result<Exit, CommandError> {
     let settings = config::load(sources)?;
-    let store = Store::beside(&settings.store).await?;
+    let database = settings.store.clone();
+    let store = Store::beside(&database).await?;
     let tenants = args.selected.of(settings)?;
     let now = Clock::system().now();
     if let Some(pass) = args.pass {
@@ -48,14 +49,17 @@ pub async fn run(args: StatusArgs, sources: &Sources) -> Result<Exit, CommandErr
     if let Some(digest) = &args.held {
         return holds::show(&store, args.selected.name().as_ref(), digest, now, args.json).await;
     }
-    let (mut text, mut values) = (String::new(), Vec::new());
+    let owner = Store::occupant(&database)?;
+    let (mut text, mut values) = (owner_text(owner.as_ref()), Vec::new());
     for tenant in tenants {
         let status = store.status(&tenant.name, PASSES).await?;
         let mapping = MappingStatus::of(&tenant, &status);
         text.push_str(&to_text(tenant.name.as_str(), &status, &mapping, now));
         values.push(to_json(tenant.name.as_str(), &status, &mapping, now));
     }
-    answer(&if args.json { format!("{:#}\n", json!({ "tenants": values })) } else { text })?;
+    let owner = owner.map(|owner| json!({ "pid": owner.pid }));
+    let values = json!({ "owner": owner, "tenants": values });
+    answer(&if args.json { format!("{values:#}\n") } else { text })?;
     Ok(Exit::Done)
 }
 
@@ -71,6 +75,14 @@ impl MappingStatus {
         let configured = tenant.mapping.digest();
         let not_in_force = daemon::not_in_force(&status.state, &configured, &status.holds);
         Self { in_force: status.state.mapping_digest.clone(), configured, not_in_force }
+    }
+}
+
+fn owner_text(owner: Option<&Occupant>) -> String {
+    match owner {
+        Some(Occupant { pid: Some(pid) }) => format!("process {pid} is at work\n"),
+        Some(Occupant { pid: None }) => "a process is at work\n".to_owned(),
+        None => "no daemon is at work\n".to_owned(),
     }
 }
 
@@ -114,10 +126,18 @@ fn to_text(name: &str, status: &TenantStatus, mapping: &MappingStatus, now: Time
     }
     row("dead letters", operations.dead.to_string());
     row("delivered", format!("{} in the last 7 days", operations.done));
+    for request in &status.requests {
+        row(&format!("request {}", request.id), request_text(request, now));
+    }
     for pass in &status.passes {
         row(&format!("pass {}", pass.id), passes::line(pass, now));
     }
     out
+}
+
+fn request_text(request: &Request, now: Timestamp) -> String {
+    let begun = if request.taken_at.is_some() { "begun" } else { "waits" };
+    format!("{}, asked {}, {begun}", request.what, ago(request.asked_at, now))
 }
 
 fn to_json(name: &str, status: &TenantStatus, mapping: &MappingStatus, now: Timestamp) -> Value {
@@ -136,6 +156,7 @@ fn to_json(name: &str, status: &TenantStatus, mapping: &MappingStatus, now: Time
         "drift": drift,
         "sweep_wanted": status.state.sweep_wanted,
         "rereads": status.rereads,
+        "requests": status.requests.iter().map(request_json).collect::<Vec<_>>(),
         "oldest_waiting": text(status.oldest_waiting),
         "operations": {
             "ready": operations.ready,
@@ -152,5 +173,15 @@ fn to_json(name: &str, status: &TenantStatus, mapping: &MappingStatus, now: Time
             "not_in_force": mapping.not_in_force.map(NotInForce::as_str),
         },
         "passes": status.passes.iter().map(passes::value).collect::<Vec<_>>(),
+    })
+}
+
+fn request_json(request: &Request) -> Value {
+    json!({
+        "id": request.id,
+        "what": request.what,
+        "operator": request.operator,
+        "asked_at": request.asked_at.to_string(),
+        "taken_at": request.taken_at.map(|at| at.to_string()),
     })
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::ask::{AskError, Left};
 use super::report::{Applied, PassError};
+use super::requests::{Answer, Clerk};
 use super::sync::drain;
 use super::tenant::Tenant;
 use crate::clock::Clock;
@@ -38,16 +40,29 @@ pub async fn apply(
     stop: &CancellationToken,
 ) -> Result<ApplyEnd, PassError> {
     tenant.passes.see_mapping().await?;
-    let applied = tokio::select! {
-        applied = tenant.passes.apply(plan) => applied?,
-        () = stop.cancelled() => {
-            tenant.client.limiter().close();
-            store.break_off(&tenant.name, clock.now()).await?;
-            return Err(PassError::Stopped);
-        }
-    };
+    let clerk = Clerk { tenant: &tenant.name, passes: &tenant.passes, store, clock, stop };
+    let applied = clerk.apply(plan).await?;
     tenant.pump.only(applied.report.id);
     drain(tenant, clock.instant() + wait, stop).await;
     let operations = store.operations_of_pass(applied.report.id).await?;
     Ok(ApplyEnd { applied, operations, trouble: tenant.pump.trouble() })
+}
+
+/// The same through the owner of the database, who was asked by `left` and delivers it with all that waits.
+///
+/// # Errors
+/// When the pass came to nothing, the owner is gone before all is delivered, or the database fails.
+pub async fn apply_beside(
+    left: &Left,
+    store: &Store,
+    clock: &Clock,
+    wait: Duration,
+    stop: &CancellationToken,
+) -> Result<ApplyEnd, AskError> {
+    let Answer::Applied { applied } = left.follow(store, clock, stop).await? else {
+        return Err(AskError::Words);
+    };
+    let pass = applied.report.id;
+    left.pass_delivered(store, pass, wait, clock, stop).await?;
+    Ok(ApplyEnd { applied: *applied, operations: store.operations_of_pass(pass).await?, trouble: None })
 }

@@ -18,6 +18,7 @@ use super::cadence::{History, next_pass};
 use super::lifecycle::{Asked, Signals};
 use super::parts::Parts;
 use super::pass::Passes;
+use super::requests::{Clerk, somebody_asks};
 use super::schedule::Ticks;
 use super::tenant::Tenant;
 use crate::config::{Cadence, Settings, last_run};
@@ -250,6 +251,14 @@ async fn deliver(
     }
 }
 
+/// What is to be done next for a tenant.
+enum Due {
+    /// A pass; a delta pass gives way to a sweep that is due.
+    Pass(PassKind),
+    /// What an operator asks for.
+    Request,
+}
+
 /// What the passes of one tenant need to know.
 struct Round<'a> {
     name: TenantId,
@@ -267,28 +276,25 @@ impl Round<'_> {
         if let Err(error) = self.passes.see_mapping().await {
             error!(tenant = %self.name, reason = %error, "database cannot be used");
         }
-        let mut asked = Some(PassKind::Delta);
-        while let Some(kind) = asked {
-            let kind = if kind == PassKind::Delta { self.delta_or_sweep().await } else { kind };
-            let mut done = None;
-            tokio::select! {
-                ended = self.passes.run(kind) => if ended.is_ok() {
-                    done = Some(kind);
-                    // Single users who were read again say nothing about all the others who wait.
-                    if kind != PassKind::Reread {
-                        committed.cancel();
-                    }
-                    wake.notify_one();
-                },
-                () = self.stop.cancelled() => self.break_off().await,
+        let mut asked = Some(Due::Pass(PassKind::Delta));
+        while let Some(due) = asked {
+            let (last, done) = match due {
+                Due::Pass(PassKind::Delta) => self.one(self.delta_or_sweep().await).await,
+                Due::Pass(kind) => self.one(kind).await,
+                Due::Request => (PassKind::Delta, self.serve().await),
+            };
+            // Single users who were read again say nothing about all the others who wait.
+            if done.is_some_and(|kind| kind != PassKind::Reread) {
+                committed.cancel();
             }
+            wake.notify_one();
             let skipped = ticks.skip();
             if skipped > 0 {
                 debug!(tenant = %self.name, skipped, "delta ticks skipped during a pass");
             }
             asked = tokio::select! {
                 () = self.stop.cancelled() => None,
-                kind = self.next(&mut ticks, kind, done) => kind,
+                due = self.next(&mut ticks, last, done) => due,
             };
         }
         if let Err(error) = ticks.stop().await {
@@ -296,21 +302,40 @@ impl Round<'_> {
         }
     }
 
+    /// Runs one pass. Answers with its kind, and once more if it was committed.
+    async fn one(&self, kind: PassKind) -> (PassKind, Option<PassKind>) {
+        tokio::select! {
+            ended = self.passes.run(kind) => (kind, ended.is_ok().then_some(kind)),
+            () = self.stop.cancelled() => {
+                self.break_off().await;
+                (kind, None)
+            }
+        }
+    }
+
+    /// Carries out what an operator asks for. Answers with a kind of pass if a list was read for it.
+    async fn serve(&self) -> Option<PassKind> {
+        let (store, clock) = (self.store, &self.parts.clock);
+        let clerk = Clerk { tenant: &self.name, passes: self.passes, store, clock, stop: self.stop };
+        clerk.serve_next().await.then_some(PassKind::Delta)
+    }
+
     /// What to do after a pass of the kind `last`: apply a changed mapping after a list was read; read again whoever has to be, but after a pass that did
     /// just that wait until there is a reason.
-    async fn next(&self, ticks: &mut Ticks, last: PassKind, done: Option<PassKind>) -> Option<PassKind> {
+    async fn next(&self, ticks: &mut Ticks, last: PassKind, done: Option<PassKind>) -> Option<Due> {
         if matches!(done, Some(PassKind::Delta | PassKind::Sweep)) && self.remap_due().await {
-            return Some(PassKind::Remap);
+            return Some(Due::Pass(PassKind::Remap));
         }
         if last != PassKind::Reread && self.anybody_stale().await {
-            return Some(PassKind::Reread);
+            return Some(Due::Pass(PassKind::Reread));
         }
         tokio::select! {
             tick = ticks.next() => {
                 sleep(self.cadence.jitter.mul_f64(self.parts.chance.draw())).await;
-                tick.map_err(|error| scheduler_failed(&self.name, &error)).ok()
+                tick.map(Due::Pass).map_err(|error| scheduler_failed(&self.name, &error)).ok()
             }
-            () = self.somebody_stale() => Some(PassKind::Reread),
+            () = self.somebody_stale() => Some(Due::Pass(PassKind::Reread)),
+            () = somebody_asks(&self.name, self.store) => Some(Due::Request),
         }
     }
 

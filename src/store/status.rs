@@ -1,6 +1,6 @@
 //! Numbers for `status`: read beside the writer, changing nothing.
 
-use super::{Hold, PassRow, Store, StoreError, TenantState};
+use super::{Hold, PassRow, Request, Store, StoreError, TenantState};
 use crate::model::{TenantId, Timestamp};
 
 /// Operations by state.
@@ -40,6 +40,8 @@ pub struct TenantStatus {
     pub holds: Vec<Hold>,
     /// Users whose record must be read again.
     pub rereads: u64,
+    /// What operators have asked for and is not done yet, oldest first.
+    pub requests: Vec<Request>,
     /// The newest passes, newest first: at most one that runs, and the last few that ended.
     pub passes: Vec<PassRow>,
 }
@@ -69,6 +71,7 @@ impl Store {
             last_sweep: self.last_sweep(tenant).await?,
             holds: self.holds(Some(tenant)).await?,
             rereads: number(rereads),
+            requests: self.open_requests(tenant).await?,
             passes: self.passes(tenant, passes).await?,
         })
     }
@@ -92,6 +95,21 @@ impl Store {
             dead: of("dead"),
             done: of("done"),
         })
+    }
+
+    /// Operations of `tenant` that were delivered since `since`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn delivered_since(&self, tenant: &TenantId, since: Timestamp) -> Result<u64, StoreError> {
+        let delivered: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM operations WHERE finished_at >= $2 AND tenant = $1 AND state = 'done'",
+        )
+        .bind(tenant.as_str())
+        .bind(since.millis())
+        .fetch_one(&self.reader)
+        .await?;
+        Ok(number(delivered))
     }
 }
 

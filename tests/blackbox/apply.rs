@@ -8,6 +8,7 @@ use rosterd::practice::{Faults, Options};
 use serde_json::{Value, json};
 
 use crate::home::TENANT;
+use crate::process::{Daemon, until};
 use crate::rig::{Rig, users};
 
 const FILE: &str = "plan.json";
@@ -186,4 +187,25 @@ fn a_plan_by_another_mapping_is_refused_and_one_by_the_new_mapping_brings_it_int
     rig.advance(60);
     rig.run(&["sync"]).ended(0).says("0 delivered");
     assert_eq!(bonus(&rig), given);
+}
+
+#[test]
+fn beside_a_daemon_the_daemon_applies_it() {
+    let rig = Rig::live(users(60));
+    rig.set("schedule = \"0 0 0 1 1 *\"\nsweep_schedule = \"0 0 0 1 1 *\"");
+    let daemon = Daemon::start(&rig);
+    daemon.until_said("pass finished");
+    until("all is delivered", || rig.misplaced().is_empty() && rig.status()["operations"]["in_flight"] == 0);
+    let sales =
+        rig.tenant().users().into_iter().filter(|user| user.teams.contains(&TeamId::from("team-sales")));
+    sales.take(3).for_each(|user| rig.set_roles(&user.id, &["HR_FINANCE"]));
+    let changed = rig.misplaced();
+    rig.run(&["plan", "--out", FILE]).ended(2).says("changes 3 users");
+    rig.tenant().set_teams(&changed[0], []).unwrap();
+
+    let ran = rig.run(&["apply", FILE, "--json"]).ended(3).complains("it was asked to do this");
+    let answer = ran.json();
+    assert_eq!((&answer["applied"], &answer["delivered"]), (&json!(changed[1..]), &json!(2)));
+    assert_eq!((refused(&answer), rig.misplaced()), (vec![&json!(changed[0])], vec![changed[0].clone()]));
+    daemon.stop().with(0);
 }
