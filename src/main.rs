@@ -10,14 +10,15 @@ use rosterd::commands::audit::AuditCommand;
 use rosterd::commands::config::ConfigCommand;
 use rosterd::commands::dead_letters::DeadLettersCommand;
 use rosterd::commands::demo::DemoArgs;
+use rosterd::commands::explain::ExplainArgs;
 use rosterd::commands::plan::PlanArgs;
 use rosterd::commands::practice_tenant::PracticeTenantArgs;
 use rosterd::commands::state::StateCommand;
 use rosterd::commands::status::StatusArgs;
 use rosterd::commands::sync::SyncArgs;
 use rosterd::commands::{
-    CommandError, Exit, apply, approve, audit, complain, config, dead_letters, demo, plan, practice_tenant,
-    run, state, status, sync,
+    CommandError, Exit, apply, approve, audit, complain, config, dead_letters, demo, explain, plan,
+    practice_tenant, run, state, status, sync,
 };
 use rosterd::config::Sources;
 use rosterd::telemetry::{self, LogFormat};
@@ -48,6 +49,7 @@ enum Command {
     Plan(PlanArgs),
     Apply(ApplyArgs),
     Status(StatusArgs),
+    Explain(ExplainArgs),
     /// Send what is held of a plan that the guard has stopped
     Approve(DigestArgs),
     /// Drop what is held of a plan that the guard has stopped
@@ -137,6 +139,7 @@ async fn dispatch(command: Command, sources: &Sources) -> Result<Exit, CommandEr
         Command::Plan(args) => plan::run(args, sources).await,
         Command::Apply(args) => apply::run(args, sources).await,
         Command::Status(args) => status::run(args, sources).await,
+        Command::Explain(args) => explain::run(args, sources).await,
         Command::Approve(args) => approve::run(args, approve::Decision::Approve, sources).await,
         Command::Discard(args) => approve::run(args, approve::Decision::Discard, sources).await,
         Command::State(command) => state::run(command, sources).await,

@@ -78,6 +78,7 @@ CREATE INDEX grants_by_team ON grants (tenant, team);
 
 ALTER TABLE rereads ADD COLUMN due_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE rereads ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rereads ADD COLUMN since INTEGER;                     -- since when nothing is decided for the user
 
 -- What an operator asks of the daemon from another process.
 CREATE TABLE requests (

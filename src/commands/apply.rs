@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, Exit, answer, complain, error};
-use crate::config::{self, Settings, Sources, TenantSettings};
-use crate::daemon::{self, ApplyEnd, Parts, PassError, StopOnSignal, Tenant};
-use crate::model::State;
-use crate::plan::SavedPlan;
-use crate::store::{Sent, Store};
+use super::{CommandError, Exit, answer, complain, error, through_the_daemon};
+use crate::config::{self, AuditSettings, Settings, Sources, TenantSettings};
+use crate::daemon::{self, ApplyEnd, Ask, AskError, Blame, Left, Parts, StopOnSignal, Tenant};
+use crate::model::{State, TenantId};
+use crate::plan::{Plan, SavedPlan};
+use crate::store::{Sent, Store, StoreError};
 
 /// Send a saved plan exactly as it was reviewed; whoever has changed since is left alone
 #[derive(Args, Clone, Debug)]
@@ -29,25 +30,67 @@ pub struct ApplyArgs {
     json: bool,
 }
 
-/// Applies it as the owner of the database.
+/// Applies it: by ourselves, or through whoever owns the database.
 ///
 /// # Errors
-/// When the file cannot be used, the database is somebody else's, or standard output cannot be written.
+/// When the file cannot be used, the database fails, or standard output cannot be written.
 pub async fn run(args: ApplyArgs, sources: &Sources) -> Result<Exit, CommandError> {
     let settings = config::load(sources)?;
     let (database, written) = (settings.store.clone(), settings.audit.clone());
     let saved = args.read()?;
     let settings = args.tenant(&saved, settings)?;
-    let parts = Parts::default();
-    let store = Store::own(&database, parts.clock.now()).await?;
-    let audit = daemon::open_audit(&written, &store, parts.clock.now()).await?;
-    let mut tenant = Tenant::new(settings, &store, &audit, &parts)?;
-    let stop = StopOnSignal::default();
-    let apply = daemon::apply(&mut tenant, &store, &parts.clock, &saved.plan, args.wait, &stop.stop);
-    let Some(end) = stop.run(apply).await? else { return Ok(Exit::Failed) };
+    let (parts, stop) = (Parts::default(), StopOnSignal::default());
+    let end = loop {
+        match Store::own(&database, parts.clock.now()).await {
+            Ok(store) => {
+                break stop
+                    .run(alone(&settings, &saved.plan, (&store, &written), &parts, &args, &stop.stop))
+                    .await?;
+            }
+            Err(StoreError::Owned { pid, .. }) => {
+                let store = Store::beside(&database).await?;
+                let asks = [(settings.name.clone(), Ask::Apply { plan: Box::new(saved.plan.clone()) })];
+                let Some(left) = daemon::leave(&store, &database, &asks, &parts.clock).await? else {
+                    continue;
+                };
+                through_the_daemon(pid);
+                break stop.run(beside((&left, &settings.name), &store, &parts, &args, &stop.stop)).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    };
+    end.map_or(Ok(Exit::Failed), |end| report(&saved.plan.tenant, &end?, args.json))
+}
+
+/// How it ended, or why it came to nothing.
+type End = Result<ApplyEnd, (String, Blame)>;
+
+async fn alone(
+    settings: &TenantSettings,
+    plan: &Plan,
+    (store, written): (&Store, &AuditSettings),
+    parts: &Parts,
+    args: &ApplyArgs,
+    stop: &CancellationToken,
+) -> Result<End, CommandError> {
+    let audit = daemon::open_audit(written, store, parts.clock.now()).await?;
+    let mut tenant = Tenant::new(settings.clone(), store, &audit, parts)?;
+    let end = daemon::apply(&mut tenant, (store, &audit), &parts.clock, plan, args.wait, stop).await;
     store.prune(parts.clock.now()).await?;
     store.close().await;
-    report(&saved.plan.tenant, &end, args.json)
+    Ok(end.map_err(|error| (error.to_string(), error.blame())))
+}
+
+async fn beside(
+    (left, tenant): (&[Left], &TenantId),
+    store: &Store,
+    parts: &Parts,
+    args: &ApplyArgs,
+    stop: &CancellationToken,
+) -> Result<End, CommandError> {
+    let Some(left) = left.first() else { return Err(AskError::Withdrawn.into()) };
+    let end = daemon::apply_beside(left, tenant, store, &parts.clock, args.wait, stop).await;
+    Ok(end.map_err(|error| (error.to_string(), error.blame())))
 }
 
 impl ApplyArgs {
@@ -74,13 +117,12 @@ impl ApplyArgs {
     }
 }
 
-fn report(tenant: &str, end: &Result<ApplyEnd, PassError>, as_json: bool) -> Result<Exit, CommandError> {
+fn report(tenant: &str, end: &End, as_json: bool) -> Result<Exit, CommandError> {
     let (exit, text, value) = match end {
         Ok(end) => (exit_of(end), text(tenant, end), value(tenant, end)),
-        Err(error) => {
+        Err((error, blame)) => {
             complain(&format!("{tenant}: {error}"));
-            let exit = error::of_blame(error.blame());
-            let error = error.to_string();
+            let exit = error::of_blame(*blame);
             (exit, String::new(), json!({ "tenant": tenant, "exit_code": exit.code(), "error": error }))
         }
     };
@@ -145,7 +187,7 @@ fn delivered(end: &ApplyEnd) -> usize {
 }
 
 fn left(end: &ApplyEnd) -> usize {
-    end.operations.len() - delivered(end)
+    end.applied.users.len().saturating_sub(delivered(end))
 }
 
 fn exit_of(end: &ApplyEnd) -> Exit {

@@ -82,7 +82,7 @@ pub(super) const fn of_blame(blame: Blame) -> Exit {
     match blame {
         Blame::Refused => Exit::Refused,
         Blame::Unreachable => Exit::Unavailable,
-        Blame::Asked => Exit::Usage,
+        Blame::Request => Exit::Usage,
         Blame::Other => Exit::Failed,
     }
 }

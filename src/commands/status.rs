@@ -1,27 +1,34 @@
 //! `rosterd status`: what the database knows, while the daemon runs or while it does not.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::outcome::{ago, short, span};
 use super::select::Selected;
-use super::{CommandError, Exit, answer};
+use super::{CommandError, Exit, answer, holds, passes};
 use crate::clock::Clock;
-use crate::config::{self, Sources};
+use crate::config::{self, Sources, TenantSettings};
+use crate::daemon::{self, NotInForce};
 use crate::deliver::Trouble;
 use crate::model::Timestamp;
-use crate::store::{Occupant, Part, PassRow, Request, Store, TenantStatus, TroubleRow};
+use crate::store::{Drift, Occupant, Part, Request, Store, TenantStatus, TroubleRow};
 
 /// Passes that are shown.
 const PASSES: u32 = 5;
 
-/// Show how far each tenant has been read, and what waits
+/// Show how far each tenant has been read, what waits and what is held
 #[derive(Args, Clone, Debug)]
 pub struct StatusArgs {
     #[command(flatten)]
     selected: Selected,
+    /// Show one pass instead: what it decided, and what became of it
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["held", "tenant"])]
+    pass: Option<i64>,
+    /// Show instead what is held under this digest, or under those that start like that
+    #[arg(long, value_name = "DIGEST")]
+    held: Option<String>,
     /// Write JSON
     #[arg(long)]
     json: bool,
@@ -37,18 +44,40 @@ pub async fn run(args: StatusArgs, sources: &Sources) -> Result<Exit, CommandErr
     let store = Store::beside(&database).await?;
     let tenants = args.selected.of(settings)?;
     let now = Clock::system().now();
+    if let Some(pass) = args.pass {
+        return passes::show(&store, pass, now, args.json).await;
+    }
+    if let Some(digest) = &args.held {
+        return holds::show(&store, args.selected.name().as_ref(), digest, now, args.json).await;
+    }
     let owner = Store::occupant(&database)?;
     let (mut text, mut values) = (owner_text(owner.as_ref()), Vec::new());
     for tenant in tenants {
         let status = store.status(&tenant.name, PASSES).await?;
         let troubles = store.troubles(&tenant.name).await?;
-        text.push_str(&to_text(tenant.name.as_str(), &status, &troubles, now));
-        values.push(to_json(tenant.name.as_str(), &status, &troubles));
+        let mapping = MappingStatus::of(&tenant, &status);
+        text.push_str(&to_text(tenant.name.as_str(), &status, &mapping, &troubles, now));
+        values.push(to_json(tenant.name.as_str(), &status, &mapping, &troubles, now));
     }
     let owner = owner.map(|owner| json!({ "pid": owner.pid }));
     let values = json!({ "owner": owner, "tenants": values });
     answer(&if args.json { format!("{values:#}\n") } else { text })?;
     Ok(Exit::Done)
+}
+
+/// Which mapping passes decide by.
+struct MappingStatus {
+    in_force: Option<String>,
+    configured: String,
+    not_in_force: Option<NotInForce>,
+}
+
+impl MappingStatus {
+    fn of(tenant: &TenantSettings, status: &TenantStatus) -> Self {
+        let configured = tenant.mapping.digest();
+        let not_in_force = daemon::not_in_force(&status.state, &configured, &status.holds);
+        Self { in_force: status.state.mapping_digest.clone(), configured, not_in_force }
+    }
 }
 
 fn owner_text(owner: Option<&Occupant>) -> String {
@@ -61,18 +90,43 @@ fn owner_text(owner: Option<&Occupant>) -> String {
 
 type Troubles = [(Part, TroubleRow)];
 
-fn to_text(name: &str, status: &TenantStatus, troubles: &Troubles, now: Timestamp) -> String {
+fn to_text(
+    name: &str,
+    status: &TenantStatus,
+    mapping: &MappingStatus,
+    troubles: &Troubles,
+    now: Timestamp,
+) -> String {
     let mut out = format!("tenant {name}\n");
+    for hold in &status.holds {
+        out.push_str(&holds::text(hold, now));
+    }
     let mut row = |word: &str, value: String| {
         let _ = writeln!(out, "  {word:15}{value}");
     };
     for (part, trouble) in troubles {
         row(part.as_str(), trouble_text(trouble, now));
     }
+    let when = |at: Option<Timestamp>, never: &str| at.map_or(never.to_owned(), |at| ago(at, now));
     let operations = &status.operations;
     row("users known", status.users.to_string());
-    row("watermark", ago(status.state.watermark, now, "none yet: the next pass reads all users"));
-    row("last sweep", ago(status.state.last_sweep, now, "none yet"));
+    row("watermark", when(status.state.watermark, "none yet: the next pass reads all users"));
+    row("last read", when(status.state.last_read, "none yet"));
+    row("last sweep", when(status.state.last_sweep, "none yet"));
+    if let Some(drift) = status.last_sweep.as_ref().map(|sweep| sweep.drift).filter(Drift::any) {
+        row("drift", passes::drift_text(drift));
+    }
+    row("mapping", mapping.in_force.as_deref().map_or("none yet", short).to_owned());
+    if let Some(why) = mapping.not_in_force {
+        row("configured", format!("{}: {}", short(&mapping.configured), why.explained()));
+    }
+    row(
+        "not applied",
+        match status.oldest_unapplied {
+            Some(oldest) => format!("the oldest change is {} old", span(now.since(oldest))),
+            None => "nothing: all that is known is in the tenant".to_owned(),
+        },
+    );
     row(
         "waiting",
         format!(
@@ -81,7 +135,7 @@ fn to_text(name: &str, status: &TenantStatus, troubles: &Troubles, now: Timestam
         ),
     );
     if let Some(oldest) = status.oldest_waiting {
-        row("oldest waiting", ago(Some(oldest), now, ""));
+        row("oldest waiting", ago(oldest, now));
     }
     row("dead letters", operations.dead.to_string());
     row("delivered", format!("{} in the last 7 days", operations.done));
@@ -89,14 +143,14 @@ fn to_text(name: &str, status: &TenantStatus, troubles: &Troubles, now: Timestam
         row(&format!("request {}", request.id), request_text(request, now));
     }
     for pass in &status.passes {
-        row(&format!("pass {}", pass.id), pass_text(pass, now));
+        row(&format!("pass {}", pass.id), passes::line(pass, now));
     }
     out
 }
 
 fn request_text(request: &Request, now: Timestamp) -> String {
     let begun = if request.taken_at.is_some() { "begun" } else { "waits" };
-    format!("{}, asked {}, {begun}", request.what, ago(Some(request.asked_at), now, ""))
+    format!("{}, asked {}, {begun}", request.what, ago(request.asked_at, now))
 }
 
 fn trouble_text(row: &TroubleRow, now: Timestamp) -> String {
@@ -104,39 +158,30 @@ fn trouble_text(row: &TroubleRow, now: Timestamp) -> String {
         outage if outage == Trouble::Outage.as_str() => "the tenant does not answer".to_owned(),
         other => format!("quarantined ({other})"),
     };
-    let since = ago(Some(row.since), now, "");
+    let since = ago(row.since, now);
     format!("{what} since {since} because {}; next try {}", row.reason, row.until)
 }
 
-fn pass_text(pass: &PassRow, now: Timestamp) -> String {
-    let result = pass.result.as_deref().unwrap_or("running");
-    let mut text = format!(
-        "{} {result}, began {}, {} users read, {} planned",
-        pass.kind,
-        ago(Some(pass.started_at), now, ""),
-        pass.totals.users_read,
-        pass.totals.planned
-    );
-    if let Some(reason) = &pass.reason {
-        let _ = write!(text, " ({reason})");
-    }
-    text
-}
-
-fn ago(at: Option<Timestamp>, now: Timestamp, never: &str) -> String {
-    let Some(at) = at else { return never.to_owned() };
-    let age = Duration::from_secs(now.since(at).as_secs());
-    format!("{at} ({} ago)", humantime::format_duration(age))
-}
-
-fn to_json(name: &str, status: &TenantStatus, troubles: &Troubles) -> Value {
+fn to_json(
+    name: &str,
+    status: &TenantStatus,
+    mapping: &MappingStatus,
+    troubles: &Troubles,
+    now: Timestamp,
+) -> Value {
     let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    let seconds = |at: Option<Timestamp>| at.map(|at| now.since(at).as_secs());
     let operations = &status.operations;
+    let drift = status.last_sweep.as_ref().map(|sweep| passes::drift_value(sweep.drift));
     json!({
         "tenant": name,
         "users": status.users,
         "watermark": text(status.state.watermark),
         "last_sweep": text(status.state.last_sweep),
+        "last_complete_read": text(status.state.last_read),
+        "last_complete_read_seconds": seconds(status.state.last_read),
+        "oldest_change_not_applied_seconds": seconds(status.oldest_unapplied),
+        "drift": drift,
         "sweep_wanted": status.state.sweep_wanted,
         "rereads": status.rereads,
         "requests": status.requests.iter().map(request_json).collect::<Vec<_>>(),
@@ -150,7 +195,13 @@ fn to_json(name: &str, status: &TenantStatus, troubles: &Troubles) -> Value {
             "dead_letters": operations.dead,
             "delivered": operations.done,
         },
-        "passes": status.passes.iter().map(pass_json).collect::<Vec<_>>(),
+        "holds": status.holds.iter().map(holds::value).collect::<Vec<_>>(),
+        "mapping": {
+            "in_force": mapping.in_force,
+            "configured": mapping.configured,
+            "not_in_force": mapping.not_in_force.map(NotInForce::as_str),
+        },
+        "passes": status.passes.iter().map(passes::value).collect::<Vec<_>>(),
     })
 }
 
@@ -171,21 +222,5 @@ fn trouble_json((part, row): &(Part, TroubleRow)) -> Value {
         "reason": row.reason,
         "since": row.since.to_string(),
         "until": row.until.to_string(),
-    })
-}
-
-fn pass_json(pass: &PassRow) -> Value {
-    json!({
-        "id": pass.id,
-        "kind": pass.kind.as_str(),
-        "started_at": pass.started_at.to_string(),
-        "finished_at": pass.finished_at.map(|at| at.to_string()),
-        "result": pass.result,
-        "reason": pass.reason,
-        "users_read": pass.totals.users_read,
-        "pages": pass.totals.pages,
-        "planned": pass.totals.planned,
-        "skipped": pass.totals.skipped,
-        "unreadable": pass.totals.unreadable,
     })
 }

@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::report::{Applied, PassError};
+use super::ask::{AskError, Left, operator};
+use super::report::Applied;
+use super::requests::{Answer, Clerk, Undone};
 use super::sync::drain;
 use super::tenant::Tenant;
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::deliver::Trouble;
+use crate::model::TenantId;
 use crate::plan::Plan;
 use crate::store::{Sent, Store};
 
@@ -31,21 +35,23 @@ pub struct ApplyEnd {
 /// When the pass came to nothing, or the database fails.
 pub async fn apply(
     tenant: &mut Tenant,
-    store: &Store,
+    (store, audit): (&Store, &Audit),
     clock: &Clock,
     plan: &Plan,
     wait: Duration,
     stop: &CancellationToken,
-) -> Result<ApplyEnd, PassError> {
+) -> Result<ApplyEnd, Undone> {
     tenant.passes.see_mapping().await?;
-    let applied = tokio::select! {
-        applied = tenant.passes.apply(plan) => applied?,
-        () = stop.cancelled() => {
-            tenant.client.limiter().close();
-            store.break_off(&tenant.name, clock.now()).await?;
-            return Err(PassError::Stopped);
-        }
+    let clerk = Clerk {
+        tenant: &tenant.name,
+        passes: &tenant.passes,
+        condition: &tenant.condition,
+        store,
+        audit,
+        clock,
+        stop,
     };
+    let applied = clerk.apply(plan, Some(operator())).await?;
     tenant.pump.only(applied.report.id);
     // Whom it changes was read just now, one by one.
     tenant.condition.list_read().await;
@@ -54,4 +60,24 @@ pub async fn apply(
     let trouble = tenant.pump.trouble();
     tenant.condition.end().await;
     Ok(ApplyEnd { applied, operations, trouble })
+}
+
+/// The same through the owner of the database, who was asked by `left` and delivers it with all that waits.
+///
+/// # Errors
+/// When the pass came to nothing, the owner is gone before all is delivered, or the database fails.
+pub async fn apply_beside(
+    left: &Left,
+    tenant: &TenantId,
+    store: &Store,
+    clock: &Clock,
+    wait: Duration,
+    stop: &CancellationToken,
+) -> Result<ApplyEnd, AskError> {
+    let Answer::Applied { applied } = left.follow(store, clock, stop).await? else {
+        return Err(AskError::Words);
+    };
+    let pass = applied.report.id;
+    let (_, trouble) = left.pass_delivered(store, (tenant, pass), wait, clock, stop).await?;
+    Ok(ApplyEnd { applied: *applied, operations: store.operations_of_pass(pass).await?, trouble })
 }

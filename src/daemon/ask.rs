@@ -203,10 +203,37 @@ impl Left {
         clock: &Clock,
         stop: &CancellationToken,
     ) -> Result<(u64, Option<Trouble>), AskError> {
+        self.nothing_waits(store, tenant, async || store.open_work(tenant).await, (wait, clock), stop).await
+    }
+
+    /// The same for what the pass `pass` has decided.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn pass_delivered(
+        &self,
+        store: &Store,
+        (tenant, pass): (&TenantId, i64),
+        wait: Duration,
+        clock: &Clock,
+        stop: &CancellationToken,
+    ) -> Result<(u64, Option<Trouble>), AskError> {
+        let open = async || store.open_work_of_pass(pass).await;
+        self.nothing_waits(store, tenant, open, (wait, clock), stop).await
+    }
+
+    async fn nothing_waits(
+        &self,
+        store: &Store,
+        tenant: &TenantId,
+        open: impl AsyncFn() -> Result<u64, StoreError>,
+        (wait, clock): (Duration, &Clock),
+        stop: &CancellationToken,
+    ) -> Result<(u64, Option<Trouble>), AskError> {
         let deadline = clock.instant() + wait;
         loop {
             let owned = Store::occupant(&self.database)?.is_some();
-            let open = store.open_work(tenant).await?;
+            let open = open().await?;
             let troubles = store.troubles(tenant).await?;
             let mut delivery = troubles.iter().filter(|(part, _)| open > 0 && *part == Part::Delivery);
             let trouble = delivery.find_map(|(_, row)| Trouble::parse(&row.trouble));

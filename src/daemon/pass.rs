@@ -204,9 +204,8 @@ impl<P: ServiceProvider> Passes<P> {
         let users: Vec<UserId> = sent.into_iter().map(|sent| sent.operation.user).collect();
         let told: BTreeSet<&UserId> = refused.iter().map(|refused| &refused.user).chain(&users).collect();
         let others = plan.changes.iter().map(|change| &change.user).filter(|user| !told.contains(user));
-        let others: Vec<Refused> = others
-            .map(|user| Refused { user: user.clone(), why: "an operation for him was in flight" })
-            .collect();
+        let others: Vec<Refused> =
+            others.map(|user| Refused::new(user, "an operation for him was in flight")).collect();
         refused.extend(others);
         refused.sort_by(|one, other| one.user.cmp(&other.user));
         Ok(Applied { report, users, refused })

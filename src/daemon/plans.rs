@@ -1,6 +1,6 @@
 //! A pass that ran, and a pass that is held, as the plan that it was.
 
-use crate::model::{PassKind, TenantId};
+use crate::model::PassKind;
 use crate::plan::{Already, Change, Plan};
 use crate::store::{Hold, PassRow, Sent, Store, StoreError};
 
@@ -40,29 +40,17 @@ pub async fn plan_of_pass(store: &Store, row: &PassRow, operations: &[Sent]) -> 
     })
 }
 
-/// What is still held of the hold whose digest starts with `digest`, of one tenant or of any; `None` when there is
-/// none.
+/// What is still held of a pass.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn held_plans(
-    store: &Store,
-    tenant: Option<&TenantId>,
-    digest: &str,
-) -> Result<Vec<(Hold, Plan)>, StoreError> {
-    let mut plans = Vec::new();
-    for hold in store.holds(tenant).await? {
-        if !hold.digest.starts_with(digest) {
-            continue;
-        }
-        let mut plan = plan_of(store, hold.pass).await?;
-        plan.digest.clone_from(&hold.digest);
-        plan.findings.clone_from(&hold.findings);
-        let held = store.operations_of_hold(hold.id).await?;
-        plan.changes = held.iter().map(change).map(|change| Change { already: None, ..change }).collect();
-        plans.push((hold, plan));
-    }
-    Ok(plans)
+pub async fn held_plan(store: &Store, hold: &Hold) -> Result<Plan, StoreError> {
+    let mut plan = plan_of(store, hold.pass).await?;
+    plan.digest.clone_from(&hold.digest);
+    plan.findings.clone_from(&hold.findings);
+    let operations = store.operations_of_hold(hold.id).await?;
+    plan.changes = operations.iter().map(change).map(|change| Change { already: None, ..change }).collect();
+    Ok(plan)
 }
 
 /// What an operation changes, and where it stands.

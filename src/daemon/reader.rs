@@ -142,13 +142,12 @@ impl<P: ServiceProvider> Reader<'_, P> {
         let mut refused = Vec::new();
         let mut changes: HashMap<UserId, &Change> = HashMap::new();
         for change in &plan.changes {
-            let user = change.user.clone();
             if given_up(change) {
-                refused.push(Refused { user, why: "it is a dead letter: replay or discard that" });
+                refused.push(Refused::new(&change.user, "it is a dead letter: replay or discard that"));
             } else if change.already == Some(Already::Held) {
-                refused.push(Refused { user, why: "it was held already: approve or discard that" });
+                refused.push(Refused::new(&change.user, "it was held already: approve or discard that"));
             } else {
-                changes.insert(user, change);
+                changes.insert(change.user.clone(), change);
             }
         }
         let ids = changes.keys().cloned().collect();
@@ -157,13 +156,13 @@ impl<P: ServiceProvider> Reader<'_, P> {
             if plan::still_fits(change, &user, self.rules.mapping()) {
                 return Some(Decision { operation: Some(change.operation(user.version.clone())), user });
             }
-            refused.push(Refused { user: user.id, why: CHANGED });
+            refused.push(Refused::new(&user.id, CHANGED));
             None
         };
         self.single(ids, MOST_FAILURES.min(changes.len()), readings, take).await?;
         let gone = readings.gone.iter().map(|user| (user, "the tenant knows him no more"));
         let unread = readings.unreadable.iter().map(|user| (user, "his record cannot be read"));
-        refused.extend(gone.chain(unread).map(|(user, why)| Refused { user: user.clone(), why }));
+        refused.extend(gone.chain(unread).map(|(user, why)| Refused::new(user, why)));
         Ok(refused)
     }
 

@@ -31,7 +31,7 @@ pub struct Report {
 }
 
 /// A reviewed plan that was carried out, as far as it was not stale.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Applied {
     /// The pass.
     pub report: Report,
@@ -42,12 +42,18 @@ pub struct Applied {
 }
 
 /// A change of a reviewed plan that is not made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     /// Whose.
     pub user: UserId,
     /// Why not.
-    pub why: &'static str,
+    pub why: String,
+}
+
+impl Refused {
+    pub(super) fn new(user: &UserId, why: &str) -> Self {
+        Self { user: user.clone(), why: why.to_owned() }
+    }
 }
 
 /// A pass that came to nothing.
@@ -75,8 +81,8 @@ pub enum Blame {
     Refused,
     /// The tenant cannot be reached.
     Unreachable,
-    /// What was asked for cannot be done.
-    Asked,
+    /// What was asked for does not fit what is known.
+    Request,
     /// Anywhere else: a tenant that answers, but not with what it should, is reached.
     Other,
 }
@@ -85,9 +91,6 @@ impl PassError {
     /// Where the fault lies.
     #[must_use]
     pub fn blame(&self) -> Blame {
-        if matches!(self, Self::OtherMapping) {
-            return Blame::Asked;
-        }
         match self.failure() {
             Some(Failure { verdict: Verdict::Unauthorized | Verdict::Forbidden, .. }) => Blame::Refused,
             Some(Failure {
@@ -95,6 +98,7 @@ impl PassError {
                 status,
                 ..
             }) if status.is_none_or(|status| status >= 300) => Blame::Unreachable,
+            _ if matches!(self, Self::OtherMapping) => Blame::Request,
             _ => Blame::Other,
         }
     }

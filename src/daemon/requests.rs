@@ -13,24 +13,30 @@ use tracing::{error, info, warn};
 use super::cadence::{History, next_pass};
 use super::observed::observed_pass;
 use super::pass::Passes;
-use super::report::{Blame, PassError, Report};
+use super::report::{Applied, Blame, PassError, Report};
 use crate::audit::{Audit, AuditError, Entry, Link};
 use crate::clock::Clock;
 use crate::deliver::Condition;
 use crate::model::{PassKind, TenantId};
+use crate::plan::Plan;
 use crate::store::{AuditHead, Hold, HoldDecision, Reset, ResetDone, Selection, Store, StoreError};
 
 /// The owner looks for requests this often.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What is asked for. A new thing is a variant here and an arm in [`Clerk::carry_out`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Ask {
     /// A pass now, and a remap after it if one is due.
     Sync {
         /// Over all users.
         full: bool,
+    },
+    /// A plan that somebody has reviewed is carried out.
+    Apply {
+        /// As it was reviewed.
+        plan: Box<Plan>,
     },
     /// What is held of a plan is sent.
     Approve {
@@ -65,6 +71,7 @@ impl Ask {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Sync { .. } => "sync",
+            Self::Apply { .. } => "apply",
             Self::Approve { .. } => "approve",
             Self::Discard { .. } => "discard",
             Self::ReplayDeadLetters { .. } => "replay_dead_letters",
@@ -84,6 +91,11 @@ pub enum Answer {
         report: Box<Report>,
         /// The remap after it, if the mapping has changed.
         remap: Option<Box<Report>>,
+    },
+    /// A reviewed plan was committed.
+    Applied {
+        /// For whom, and for whom not.
+        applied: Box<Applied>,
     },
     /// A hold was approved or discarded.
     Released {
@@ -222,6 +234,9 @@ impl Clerk<'_> {
     async fn carry_out(&self, ask: &Ask, operator: Option<u32>) -> Result<Answer, Undone> {
         match ask {
             Ask::Sync { full } => self.sync(*full).await,
+            Ask::Apply { plan } => {
+                Ok(Answer::Applied { applied: Box::new(self.apply(plan, operator).await?) })
+            }
             Ask::Approve { digest } => {
                 // What is held may be old, and may have been decided otherwise since.
                 self.pass(self.delta_or_sweep().await?).await?;
@@ -269,10 +284,32 @@ impl Clerk<'_> {
         Ok(Answer::Synced { report, remap })
     }
 
+    /// Carries out a reviewed plan, until told to stop.
+    pub(super) async fn apply(&self, plan: &Plan, operator: Option<u32>) -> Result<Applied, Undone> {
+        let applied = self.unless_stopped(Box::pin(self.passes.apply(plan))).await?;
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        self.note(Entry::PlanApplied {
+            tenant: self.tenant.clone(),
+            digest: plan.digest.clone(),
+            users: number(applied.users.len()),
+            refused: number(applied.refused.len()),
+            operator,
+        })
+        .await?;
+        Ok(applied)
+    }
+
     /// Runs one pass, until told to stop.
     async fn pass(&self, kind: PassKind) -> Result<Report, PassError> {
+        self.unless_stopped(Box::pin(observed_pass(self.passes, self.condition, kind))).await
+    }
+
+    async fn unless_stopped<T>(
+        &self,
+        pass: impl Future<Output = Result<T, PassError>>,
+    ) -> Result<T, PassError> {
         tokio::select! {
-            report = observed_pass(self.passes, self.condition, kind) => report,
+            ended = pass => ended,
             () = self.stop.cancelled() => {
                 self.store.break_off(self.tenant, self.clock.now()).await?;
                 Err(PassError::Stopped)
@@ -323,13 +360,27 @@ impl Clerk<'_> {
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
-enum Undone {
+pub enum Undone {
+    /// Its pass came to nothing.
     #[error(transparent)]
     Pass(#[from] PassError),
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It could not be written into the audit.
     #[error(transparent)]
     Audit(#[from] AuditError),
+}
+
+impl Undone {
+    /// Where the fault lies.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Pass(error) => error.blame(),
+            Self::Store(_) | Self::Audit(_) => Blame::Other,
+        }
+    }
 }
 
 /// Digits of a digest that are shown, and those that have to be given at least.

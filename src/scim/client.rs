@@ -113,6 +113,20 @@ impl Client {
         self.0.calls.load(Ordering::Relaxed)
     }
 
+    /// The record of the user with this `userName`, whatever its case (RFC 7643 §4.1.1), as bytes. A tenant that does
+    /// not understand the filter (RFC 7644 §3.4.2.2) may answer with others: they are not taken for him.
+    ///
+    /// # Errors
+    /// When the call fails, or what comes back is no list.
+    pub async fn find_user(&self, user_name: &str) -> Result<Option<Vec<u8>>, Failure> {
+        // A name in a filter is a JSON string.
+        let filter = format!("userName eq {}", serde_json::Value::from(user_name));
+        let filter = Some(("filter".to_owned(), filter));
+        let page = self.list_users(&ListQuery { since: None, filter, start_index: 1, count: 2 }).await?;
+        let mut records = page.resources.iter().map(|record| record.get().as_bytes());
+        Ok(records.find(|record| wire::is_named(record, user_name)).map(<[u8]>::to_vec))
+    }
+
     async fn asks_for_etags(&self) -> Result<bool, Failure> {
         let url = self.url(&["ServiceProviderConfig"]);
         let template = "/ServiceProviderConfig";

@@ -170,6 +170,17 @@ fn values(elements: Option<AtMost<Element, MOST_VALUES>>) -> Vec<String> {
     elements.into_iter().flat_map(|AtMost(elements)| elements).map(|element| element.value).collect()
 }
 
+/// Whether a record has this `userName`, whatever its case.
+pub(super) fn is_named(record: &[u8], user_name: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Named {
+        #[serde(rename = "userName")]
+        user_name: String,
+    }
+    serde_json::from_slice::<Named>(record)
+        .is_ok_and(|named| named.user_name.to_lowercase() == user_name.to_lowercase())
+}
+
 /// Whether an id can be the last part of an address. Dots alone and control characters are dropped or resolved
 /// there, and would make it the address of somebody else.
 fn addressable(id: &str) -> bool {

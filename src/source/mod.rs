@@ -9,4 +9,4 @@ mod users;
 
 pub use complete::Reading;
 pub use probe::probe_since;
-pub use users::{Batch, ListSettings, ReadError, UserList, read_by_id};
+pub use users::{Batch, ListSettings, ReadError, UserList, find_by_name, read_by_id};

@@ -13,7 +13,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::{Timestamp, User, UserId};
 use crate::scim::{
-    Failure, ListQuery, Page, RoleAttribute, ServiceProvider, Unreadable, Verdict, backoff, read_user,
+    Client, Failure, ListQuery, Page, RoleAttribute, ServiceProvider, Unreadable, Verdict, backoff, read_user,
 };
 use crate::telemetry;
 
@@ -214,6 +214,23 @@ pub async fn read_by_id(
     } else {
         Err(error(broken("the answer is another user's".to_owned())))
     }
+}
+
+/// Looks a user up by `userName`; `None` when the tenant has nobody of this name.
+///
+/// # Errors
+/// When he cannot be read, after several tries, or his record is broken. The name is not in it.
+pub async fn find_by_name(
+    client: &Client,
+    user_name: &str,
+    role_attribute: RoleAttribute,
+    clock: &Clock,
+    chance: Chance,
+) -> Result<Option<User>, ReadError> {
+    let error = |failure| ReadError { place: "user by userName".to_owned(), failure };
+    let record = repeat(clock, chance, || client.find_user(user_name)).await.map_err(error)?;
+    let read = |record: Vec<u8>| read_user(&record, role_attribute);
+    record.map(read).transpose().map_err(|unreadable| error(broken(unreadable.reason)))
 }
 
 fn broken(reason: String) -> Failure {

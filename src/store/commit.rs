@@ -138,8 +138,8 @@ impl Store {
 /// touched before our clock was set back, and says nothing.
 async fn want_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, StoreError> {
     let wanted = sqlx::query(
-        "INSERT INTO rereads (tenant, user_id)
-         SELECT DISTINCT $2, s.user_id FROM staged_operations s
+        "INSERT INTO rereads (tenant, user_id, since)
+         SELECT DISTINCT $2, s.user_id, $4 FROM staged_operations s
          JOIN operations o ON o.tenant = $2 AND o.user_id = s.user_id
          WHERE s.pass = $1 AND (o.state = 'leased' OR o.touched_at BETWEEN s.read_at AND $3)
          ON CONFLICT DO NOTHING",
@@ -147,6 +147,7 @@ async fn want_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<
     .bind(commit.pass)
     .bind(commit.tenant.as_str())
     .bind(commit.now.plus(FUTURE).millis())
+    .bind(commit.now.millis())
     .execute(&mut *tx)
     .await?;
     let mut rereads = wanted.rows_affected();

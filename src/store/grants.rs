@@ -10,6 +10,20 @@ use super::{Store, StoreError};
 use crate::model::{TeamId, TenantId, Timestamp, UserId};
 
 impl Store {
+    /// The teams that a user was given.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn grants_of(&self, tenant: &TenantId, user: &UserId) -> Result<BTreeSet<TeamId>, StoreError> {
+        let teams: Vec<String> =
+            sqlx::query_scalar("SELECT team FROM grants WHERE tenant = $1 AND user_id = $2")
+                .bind(tenant.as_str())
+                .bind(user.as_str())
+                .fetch_all(&self.reader)
+                .await?;
+        Ok(teams.into_iter().map(TeamId::from).collect())
+    }
+
     /// Who was given which teams that are not among `managed`.
     ///
     /// # Errors

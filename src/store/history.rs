@@ -39,13 +39,21 @@ pub struct Sent {
     pub hold: Option<i64>,
 }
 
-/// What waits for a user.
+/// What was decided for a user, and what waits for him.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OpenWork {
+pub struct Work {
     /// His operations, newest first, finished ones included.
     pub operations: Vec<Sent>,
     /// When his record is read again, if it has to be.
     pub reread_at: Option<Timestamp>,
+}
+
+impl Work {
+    /// The one that is open, if there is one.
+    #[must_use]
+    pub fn open(&self) -> Option<&Sent> {
+        self.operations.iter().find(|sent| sent.state.open())
+    }
 }
 
 #[derive(FromRow)]
@@ -123,21 +131,22 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails, or a row is damaged.
-    pub async fn work_of(&self, tenant: &TenantId, user: &UserId) -> Result<OpenWork, StoreError> {
+    pub async fn work_of(&self, tenant: &TenantId, user: &UserId) -> Result<Work, StoreError> {
         let rows: Vec<Row> =
             sqlx::query_as(operations!("WHERE tenant = $1 AND user_id = $2 ORDER BY id DESC"))
                 .bind(tenant.as_str())
                 .bind(user.as_str())
                 .fetch_all(&self.reader)
                 .await?;
-        let due: Option<i64> =
-            sqlx::query_scalar("SELECT due_at FROM rereads WHERE tenant = $1 AND user_id = $2")
-                .bind(tenant.as_str())
-                .bind(user.as_str())
-                .fetch_optional(&self.reader)
-                .await?;
+        let due: Option<i64> = sqlx::query_scalar(
+            "SELECT coalesce(nullif(due_at, 0), since, 0) FROM rereads WHERE tenant = $1 AND user_id = $2",
+        )
+        .bind(tenant.as_str())
+        .bind(user.as_str())
+        .fetch_optional(&self.reader)
+        .await?;
         let operations = rows.into_iter().map(Row::sent).collect::<Result<_, _>>()?;
-        Ok(OpenWork { operations, reread_at: due.map(Timestamp::from_millis) })
+        Ok(Work { operations, reread_at: due.map(Timestamp::from_millis) })
     }
 }
 

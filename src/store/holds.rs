@@ -163,8 +163,8 @@ async fn approve(tx: &mut SqliteConnection, hold: &Hold, now: Timestamp) -> Resu
             .execute(&mut *tx)
             .await?;
     for statement in [
-        "INSERT INTO rereads (tenant, user_id)
-         SELECT h.tenant, m.user_id FROM hold_missing m JOIN holds h ON h.id = m.hold WHERE h.id = $1
+        "INSERT INTO rereads (tenant, user_id, since)
+         SELECT h.tenant, m.user_id, h.created_at FROM hold_missing m JOIN holds h ON h.id = m.hold WHERE h.id = $1
          ON CONFLICT DO NOTHING",
         "UPDATE users SET listed = 0 WHERE (tenant, id) IN
              (SELECT h.tenant, m.user_id FROM hold_missing m JOIN holds h ON h.id = m.hold WHERE h.id = $1)",

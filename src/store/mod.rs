@@ -42,7 +42,7 @@ pub use dead_letters::{DeadLetter, Selection};
 pub use drift::Drift;
 pub use error::StoreError;
 pub use file::Occupant;
-pub use history::{OpenWork, Sent};
+pub use history::{Sent, Work};
 pub use holds::{Hold, HoldDecision, NewHold, Released};
 pub use outbox::{Damaged, Leased, Note, Settlement, Step, Turn};
 pub use passes::{PassRow, PassTotals};

@@ -160,6 +160,22 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Operations of one pass that still have to be sent, in flight or stale ones included.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn open_work_of_pass(&self, pass: i64) -> Result<u64, StoreError> {
+        let open: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM operations WHERE pass = $1 AND state IN ('ready', 'leased', 'stale')",
+        )
+        .bind(pass)
+        .fetch_one(&self.reader)
+        .await?;
+        Ok(u64::try_from(open).unwrap_or(0))
+    }
+}
+
 async fn next_due(
     tx: &mut SqliteConnection,
     tenant: &TenantId,
@@ -365,11 +381,14 @@ async fn stale(
     .execute(&mut *tx)
     .await?;
     if updated.rows_affected() > 0 {
-        sqlx::query("INSERT INTO rereads (tenant, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-            .bind(tenant.as_str())
-            .bind(settlement.user.as_str())
-            .execute(tx)
-            .await?;
+        sqlx::query(
+            "INSERT INTO rereads (tenant, user_id, since) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        )
+        .bind(tenant.as_str())
+        .bind(settlement.user.as_str())
+        .bind(now.millis())
+        .execute(tx)
+        .await?;
     }
     Ok(())
 }

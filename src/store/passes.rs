@@ -154,6 +154,20 @@ impl Store {
         row.map(Row::pass).transpose()
     }
 
+    /// The last sweep of `tenant` that was committed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn last_sweep(&self, tenant: &TenantId) -> Result<Option<PassRow>, StoreError> {
+        let row: Option<Row> = sqlx::query_as(passes!(
+            "WHERE tenant = $1 AND kind = 'sweep' AND result IN ('ok', 'degraded') ORDER BY id DESC LIMIT 1"
+        ))
+        .bind(tenant.as_str())
+        .fetch_optional(&self.reader)
+        .await?;
+        row.map(Row::pass).transpose()
+    }
+
     /// The newest passes of `tenant`, newest first, at most `limit`.
     ///
     /// # Errors

@@ -68,11 +68,12 @@ pub(super) async fn postpone(
     now: Timestamp,
 ) -> Result<u64, StoreError> {
     let attempts: i64 = sqlx::query_scalar(
-        "INSERT INTO rereads (tenant, user_id, attempts) VALUES ($1, $2, 1)
+        "INSERT INTO rereads (tenant, user_id, attempts, since) VALUES ($1, $2, 1, $3)
          ON CONFLICT (tenant, user_id) DO UPDATE SET attempts = attempts + 1 RETURNING attempts",
     )
     .bind(tenant.as_str())
     .bind(user.as_str())
+    .bind(now.millis())
     .fetch_one(&mut *tx)
     .await?;
     let doublings = u32::try_from(attempts - 1).unwrap_or(u32::MAX).min(MOST_DOUBLINGS);

@@ -52,12 +52,12 @@ impl Store {
         file::migrate(path, &memory).await?;
         let scratch = Self { writer: memory.clone(), reader: memory, only: None, _owner: None };
         if there {
-            scratch.copy(path, tenant).await?;
+            scratch.fill(path, tenant).await?;
         }
         Ok(scratch)
     }
 
-    async fn copy(&self, path: &Path, tenant: &TenantId) -> Result<(), StoreError> {
+    async fn fill(&self, path: &Path, tenant: &TenantId) -> Result<(), StoreError> {
         sqlx::query("ATTACH DATABASE $1 AS source")
             .bind(path.to_string_lossy().into_owned())
             .execute(&self.writer)

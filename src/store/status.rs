@@ -1,6 +1,6 @@
 //! Numbers for `status`: read beside the writer, changing nothing.
 
-use super::{PassRow, Request, Store, StoreError, TenantState};
+use super::{Hold, PassRow, Request, Store, StoreError, TenantState};
 use crate::model::{TenantId, Timestamp};
 
 /// Operations by state.
@@ -31,6 +31,13 @@ pub struct TenantStatus {
     pub operations: OperationCounts,
     /// When the oldest operation that waits was decided.
     pub oldest_waiting: Option<Timestamp>,
+    /// Since when the oldest change has been known that is not in the tenant yet: an operation that waits or is held,
+    /// or a user who has to be read again.
+    pub oldest_unapplied: Option<Timestamp>,
+    /// The last sweep that was committed.
+    pub last_sweep: Option<PassRow>,
+    /// What is held, oldest first.
+    pub holds: Vec<Hold>,
     /// Users whose record must be read again.
     pub rereads: u64,
     /// What operators have asked for and is not done yet, oldest first.
@@ -45,10 +52,12 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn status(&self, tenant: &TenantId, passes: u32) -> Result<TenantStatus, StoreError> {
-        let (users, rereads, oldest): (i64, i64, Option<i64>) = sqlx::query_as(
+        let (users, rereads, oldest, held, reread): (i64, i64, Option<i64>, Option<i64>, Option<i64>) = sqlx::query_as(
             "SELECT (SELECT count(*) FROM users WHERE tenant = $1),
                     (SELECT count(*) FROM rereads WHERE tenant = $1),
-                    (SELECT min(created_at) FROM operations WHERE tenant = $1 AND state IN ('ready', 'leased', 'stale'))",
+                    (SELECT min(created_at) FROM operations WHERE tenant = $1 AND state IN ('ready', 'leased', 'stale')),
+                    (SELECT min(created_at) FROM operations WHERE tenant = $1 AND state = 'held'),
+                    (SELECT min(since) FROM rereads WHERE tenant = $1)",
         )
         .bind(tenant.as_str())
         .fetch_one(&self.reader)
@@ -58,6 +67,9 @@ impl Store {
             users: number(users),
             operations: self.operation_counts(tenant).await?,
             oldest_waiting: oldest.map(Timestamp::from_millis),
+            oldest_unapplied: [oldest, held, reread].into_iter().flatten().min().map(Timestamp::from_millis),
+            last_sweep: self.last_sweep(tenant).await?,
+            holds: self.holds(Some(tenant)).await?,
             rereads: number(rereads),
             requests: self.open_requests(tenant).await?,
             passes: self.passes(tenant, passes).await?,

@@ -88,7 +88,7 @@ fields! {
     SINCE = "since";
     /// Of a plan, by which it is approved.
     DIGEST = "digest";
-    /// What an operator asks for: `sync`, `approve`, `discard`, `replay_dead_letters`, `discard_dead_letters`, `reset`.
+    /// What an operator asks for: `sync`, `apply`, `approve`, `discard`, `replay_dead_letters`, `discard_dead_letters`, `reset`.
     ASK = "ask";
     /// User id of the process that asks.
     OPERATOR = "operator";

@@ -128,14 +128,18 @@ impl Home {
         started.into_iter().map(Started::ran).collect()
     }
 
-    /// What `status --json` says of the tenant.
+    /// What `status --json` says of the tenant, but for what changes by itself: ages.
     pub(crate) fn status(&self) -> Value {
         self.status_of(TENANT)
     }
 
     pub(crate) fn status_of(&self, tenant: &str) -> Value {
-        let mut status = self.run(&["status", "--json", "--tenant", tenant]).ended(0).json();
-        status["tenants"][0].take()
+        let mut status =
+            self.run(&["status", "--json", "--tenant", tenant]).ended(0).json()["tenants"][0].take();
+        if let Some(status) = status.as_object_mut() {
+            status.retain(|key, _| !key.ends_with("_seconds"));
+        }
+        status
     }
 
     /// Adds a tenant named `other` that is like another home's only one, with these keys beside.
