@@ -49,7 +49,9 @@ async fn asking(
     let (parts, stop) = (Parts::default(), StopOnSignal::default());
     let beside = |owner: &Occupant| through_the_daemon(owner.pid);
     let answers = daemon::ask((database, audit), asks, &parts, &stop.stop, &beside);
-    let answers = stop.run(answers).await?.ok_or(AskError::Withdrawn)??;
+    let cut =
+        || CommandError::Other(anyhow::anyhow!("stopped at once; what was asked for may still be done"));
+    let answers = stop.run(answers).await?.ok_or_else(cut)??;
     Ok(names.into_iter().zip(answers).collect())
 }
 

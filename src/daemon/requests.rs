@@ -4,6 +4,7 @@
 //! What somebody decides stands in the audit before it is done, with who asked for it. Each thing may be carried out a
 //! second time, and then stands there twice, because a request that was taken when its owner died is taken again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ use crate::store::{AuditHead, Hold, HoldDecision, Reset, ResetDone, Selection, S
 /// The owner looks for requests this often.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What is asked for. A new thing is a variant here and an arm in [`Clerk::carry_out`].
+/// What is asked for. A new thing is a variant here and an arm in `Clerk::carry_out`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Ask {
@@ -171,6 +172,37 @@ pub(super) async fn somebody_asks(tenant: &TenantId, store: &Store) {
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Refuses what is asked about tenants that are not among `known`: nobody else would ever answer.
+pub(super) async fn refuse_strangers(
+    known: BTreeSet<TenantId>,
+    store: Store,
+    clock: Clock,
+    stop: CancellationToken,
+) {
+    loop {
+        if let Err(error) = refuse(&known, &store, &clock).await {
+            error!(reason = %error, "database cannot be used");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn refuse(known: &BTreeSet<TenantId>, store: &Store, clock: &Clock) -> Result<(), StoreError> {
+    for tenant in store.asked_about().await?.into_iter().filter(|tenant| !known.contains(tenant)) {
+        while let Some(request) = store.take(&tenant, clock.now()).await? {
+            let reason =
+                format!("the daemon has no tenant {tenant}; SIGHUP has it read its configuration again");
+            let (ask, operator) = (request.what.as_str(), request.operator.map(i64::from));
+            warn!(%tenant, ask, operator, reason, "request refused");
+            store.answer(request.id, &Answer::refused(reason), clock.now()).await?;
+        }
+    }
+    Ok(())
 }
 
 impl Clerk<'_> {

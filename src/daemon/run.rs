@@ -20,7 +20,7 @@ use super::lifecycle::{Asked, Signals};
 use super::observed::observed_pass;
 use super::parts::Parts;
 use super::pass::Passes;
-use super::requests::{Clerk, somebody_asks};
+use super::requests::{Clerk, refuse_strangers, somebody_asks};
 use super::schedule::Ticks;
 use super::tenant::Tenant;
 use crate::audit::Audit;
@@ -125,6 +125,8 @@ impl Running {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let mut limiters = Vec::new();
+        let known = settings.tenants.keys().cloned().collect();
+        tasks.spawn(refuse_strangers(known, store.clone(), parts.clock.clone(), stop.clone()));
         for settings in settings.tenants.into_values() {
             let tenant = Tenant::new(settings, store, audit, parts)?;
             limiters.push(tenant.client.limiter().clone());

@@ -195,6 +195,25 @@ async fn schema(pool: &SqlitePool) -> Result<i64, StoreError> {
 mod tests {
     use super::*;
 
+    /// Somebody looks at the very moment at which an owner comes.
+    #[tokio::test]
+    async fn whoever_only_looks_keeps_no_owner_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("rosterd.db");
+        assert_eq!(occupant(&database).unwrap(), None);
+        let looking = File::create(lock_path(&database)).unwrap();
+        looking.lock_shared().unwrap();
+        assert_eq!(occupant(&database).unwrap(), None, "two may look at once");
+        let (owner, ()) = tokio::join!(Owner::lock(&database), async { drop(looking) });
+        let pid = Some(std::process::id());
+        assert_eq!(occupant(&database).unwrap(), Some(Occupant { pid }));
+        assert!(
+            matches!(Owner::lock(&database).await, Err(StoreError::Owned { pid: found, .. }) if found == pid)
+        );
+        drop(owner.unwrap());
+        assert_eq!(occupant(&database).unwrap(), None);
+    }
+
     #[test]
     fn the_application_id_is_written_as_it_is_checked() {
         assert_eq!(APPLICATION_ID, 1_919_906_676);

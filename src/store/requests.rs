@@ -103,6 +103,19 @@ impl Store {
         Ok(rows.into_iter().map(Request::from).collect())
     }
 
+    /// Tenants about whom somebody asks for something that nobody has taken.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn asked_about(&self) -> Result<Vec<TenantId>, StoreError> {
+        let names: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT tenant FROM requests WHERE finished_at IS NULL AND taken_at IS NULL",
+        )
+        .fetch_all(&self.reader)
+        .await?;
+        Ok(names.into_iter().map(TenantId::from).collect())
+    }
+
     /// Takes the oldest request about `tenant` that nobody has taken. Looking is cheap when there is none.
     ///
     /// # Errors

@@ -227,6 +227,24 @@ fn a_request_that_is_not_understood_is_refused() {
     assert!(request.answer.unwrap().contains("cannot be understood"));
 }
 
+/// A tenant that was added to the configuration, and the daemon was not told.
+#[test]
+fn a_tenant_that_the_daemon_does_not_know_is_refused() {
+    let (rig, other) = (Rig::live(users(10)), Rig::still(users(10)));
+    let daemon = asleep(&rig);
+    rig.and_other(
+        &other.practice().base_url(),
+        &other.practice().token_url(),
+        "mapping.HR_SALES = \"team-sales\"",
+    );
+    rig.run(&["sync", "--tenant", "other"]).ended(1).complains("the daemon has no tenant other; SIGHUP");
+    assert_eq!(other.stats().requests.len(), 0);
+    daemon.signal("HUP");
+    daemon.until_said("configuration reloaded");
+    rig.run(&["sync", "--full", "--tenant", "other"]).ended(0).says("other: ").says("10 users read");
+    daemon.stop().with(0);
+}
+
 #[test]
 fn letters_are_moved_by_the_daemon_if_there_is_one() {
     let rig = Rig::live(users(30));

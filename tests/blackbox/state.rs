@@ -127,7 +127,8 @@ fn a_file_with_garbage_in_it_is_refused_and_a_fresh_one_starts_anew() {
 #[test]
 fn garbage_in_one_page_is_found_before_anything_is_done() {
     let rig = with_database();
-    let page = number(&rig.database(), "SELECT rootpage FROM sqlite_master WHERE name = 'grants_by_team'");
+    let page =
+        number(&rig.database(), "SELECT rootpage FROM sqlite_master WHERE name = 'operations_of_pass'");
     let mut file = fs::OpenOptions::new().write(true).open(rig.database()).unwrap();
     file.seek(SeekFrom::Start((page - 1) * 4096)).unwrap();
     file.write_all(&[0xa5; 64]).unwrap();
