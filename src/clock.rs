@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::model::Timestamp;
 
@@ -45,6 +45,17 @@ impl Clock {
         match &self.0 {
             Source::System => system_now(),
             Source::Manual(at) => Timestamp::from_millis(at.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Waits. A manual clock does not wait: it moves ahead by as much.
+    pub async fn sleep(&self, wait: Duration) {
+        match &self.0 {
+            Source::System => tokio::time::sleep(wait).await,
+            Source::Manual(_) => {
+                tokio::task::yield_now().await;
+                self.set(self.now().plus(wait));
+            }
         }
     }
 

@@ -10,6 +10,7 @@ pub mod config;
 pub mod scim;
 pub mod source;
 pub mod store;
+pub mod audit;
 pub mod deliver;
 pub mod telemetry;
 pub mod daemon;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rosterd::commands::apply::ApplyArgs;
+use rosterd::commands::audit::AuditCommand;
 use rosterd::commands::config::ConfigCommand;
 use rosterd::commands::dead_letters::DeadLettersCommand;
 use rosterd::commands::demo::DemoArgs;
@@ -12,7 +14,8 @@ use rosterd::commands::practice_tenant::PracticeTenantArgs;
 use rosterd::commands::status::StatusArgs;
 use rosterd::commands::sync::SyncArgs;
 use rosterd::commands::{
-    CommandError, Exit, complain, config, dead_letters, demo, plan, practice_tenant, run, status, sync,
+    CommandError, Exit, apply, audit, complain, config, dead_letters, demo, plan, practice_tenant, run,
+    status, sync,
 };
 use rosterd::config::Sources;
 use rosterd::telemetry::{self, LogFormat};
@@ -41,10 +44,14 @@ enum Command {
     Run,
     Sync(SyncArgs),
     Plan(PlanArgs),
+    Apply(ApplyArgs),
     Status(StatusArgs),
     /// Operations that were given up: look at them, send them again, give them up for good
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// The record of every change and decision: is it what was written?
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -119,8 +126,10 @@ async fn dispatch(command: Command, sources: &Sources) -> Result<Exit, CommandEr
         Command::Run => run::run(sources).await,
         Command::Sync(args) => sync::run(args, sources).await,
         Command::Plan(args) => plan::run(args, sources).await,
+        Command::Apply(args) => apply::run(args, sources).await,
         Command::Status(args) => status::run(args, sources).await,
         Command::DeadLetters(command) => dead_letters::run(command, sources).await,
+        Command::Audit(command) => audit::run(command, sources),
         Command::Config(command) => Ok(config::run(&command, sources)?),
         Command::Demo(args) => Ok(demo::run(args).await?),
         Command::PracticeTenant(args) => Ok(practice_tenant::run(args).await?),

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the other rooms that it may use, in reading order.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("model", &[]),
     ("clock", &["model"]),
     ("chance", &[]),
@@ -19,16 +19,30 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("scim", &["clock", "model", "telemetry"]),
     ("source", &["chance", "clock", "model", "scim", "telemetry"]),
     ("store", &["model"]),
-    ("deliver", &["chance", "clock", "model", "scim", "store", "telemetry"]),
+    ("audit", &["model"]),
+    ("deliver", &["audit", "chance", "clock", "model", "scim", "store", "telemetry"]),
     ("telemetry", &["clock", "model"]),
     (
         "daemon",
-        &["chance", "clock", "config", "deliver", "model", "plan", "scim", "source", "store", "telemetry"],
+        &[
+            "audit",
+            "chance",
+            "clock",
+            "config",
+            "deliver",
+            "model",
+            "plan",
+            "scim",
+            "source",
+            "store",
+            "telemetry",
+        ],
     ),
     ("practice", &["clock", "model", "plan"]),
     (
         "commands",
         &[
+            "audit",
             "chance",
             "clock",
             "config",

@@ -168,14 +168,20 @@ fn show(id: i64, letter: Option<&DeadLetter>, as_json: bool) -> Result<Exit, Com
     ] {
         let _ = writeln!(out, "{key:15}{}", text(key));
     }
-    let _ = writeln!(out, "request        PATCH /Users/{}\n{:#}", letter.user, value["request"]["body"]);
+    match &value["request"]["body"] {
+        Value::Null => out.push_str("request        cannot be read\n"),
+        body => {
+            let _ = writeln!(out, "request        PATCH /Users/{}\n{body:#}", letter.user);
+        }
+    }
     let _ = writeln!(out, "answer\n{}", letter.answer.as_deref().unwrap_or("none"));
     answer(&out)?;
     Ok(Exit::Done)
 }
 
 fn to_json(letter: &DeadLetter) -> Value {
-    let body: Value = serde_json::from_slice(&patch_body(&letter.payload)).unwrap_or_default();
+    let body = letter.payload.as_ref().map(patch_body);
+    let body: Value = body.and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default();
     json!({
         "id": letter.id,
         "tenant": letter.tenant,

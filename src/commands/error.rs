@@ -1,6 +1,7 @@
 //! Why a command could not do what it was asked to, and the exit code for it.
 
 use super::Exit;
+use crate::audit::AuditError;
 use crate::config::Faults;
 use crate::daemon::{PassError, PreviewError, RunError};
 use crate::deliver::Trouble;
@@ -16,6 +17,9 @@ pub enum CommandError {
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The audit cannot be used.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The daemon cannot run.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -50,18 +54,24 @@ impl CommandError {
             Self::Usage(_) => Exit::Usage,
             Self::Preview { error, .. } => match &**error {
                 PreviewError::Pass(error) => of_pass(error),
-                PreviewError::Client(_) => Exit::Failed,
+                PreviewError::Client(_) | PreviewError::Store(_) => Exit::Failed,
             },
-            Self::Store(_) | Self::Run(_) | Self::Client(_) | Self::System(_) | Self::Other(_) => {
-                Exit::Failed
-            }
+            Self::Store(_)
+            | Self::Audit(_)
+            | Self::Run(_)
+            | Self::Client(_)
+            | Self::System(_)
+            | Self::Other(_) => Exit::Failed,
         }
     }
 }
 
 /// How a command ends whose pass came to nothing.
 pub(super) fn of_pass(error: &PassError) -> Exit {
-    error.failure().map_or(Exit::Failed, of_failure)
+    match error {
+        PassError::OtherMapping => Exit::Usage,
+        _ => error.failure().map_or(Exit::Failed, of_failure),
+    }
 }
 
 /// How a command ends that leaves a tenant in trouble with something to be sent.
@@ -69,7 +79,7 @@ pub(super) const fn of_trouble(trouble: Option<Trouble>) -> Option<Exit> {
     match trouble {
         Some(Trouble::Unauthorized | Trouble::Forbidden) => Some(Exit::Refused),
         Some(Trouble::Outage) => Some(Exit::Unavailable),
-        Some(Trouble::Rejected | Trouble::Gone) | None => None,
+        Some(Trouble::Rejected | Trouble::Gone | Trouble::Ignored) | None => None,
     }
 }
 

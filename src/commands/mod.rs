@@ -1,5 +1,7 @@
 //! One thin file for each thing that an operator can ask for. No decisions here.
 
+pub mod apply;
+pub mod audit;
 pub mod config;
 pub mod dead_letters;
 pub mod demo;

@@ -10,8 +10,9 @@ use super::select::Selected;
 use super::{CommandError, Exit, answer};
 use crate::clock::Clock;
 use crate::config::{self, Sources};
+use crate::deliver::Trouble;
 use crate::model::Timestamp;
-use crate::store::{PassRow, Store, TenantStatus};
+use crate::store::{Part, PassRow, Store, TenantStatus, TroubleRow};
 
 /// Passes that are shown.
 const PASSES: u32 = 5;
@@ -38,18 +39,24 @@ pub async fn run(args: StatusArgs, sources: &Sources) -> Result<Exit, CommandErr
     let (mut text, mut values) = (String::new(), Vec::new());
     for tenant in tenants {
         let status = store.status(&tenant.name, PASSES).await?;
-        text.push_str(&to_text(tenant.name.as_str(), &status, now));
-        values.push(to_json(tenant.name.as_str(), &status));
+        let troubles = store.troubles(&tenant.name).await?;
+        text.push_str(&to_text(tenant.name.as_str(), &status, &troubles, now));
+        values.push(to_json(tenant.name.as_str(), &status, &troubles));
     }
     answer(&if args.json { format!("{:#}\n", json!({ "tenants": values })) } else { text })?;
     Ok(Exit::Done)
 }
 
-fn to_text(name: &str, status: &TenantStatus, now: Timestamp) -> String {
+type Troubles = [(Part, TroubleRow)];
+
+fn to_text(name: &str, status: &TenantStatus, troubles: &Troubles, now: Timestamp) -> String {
     let mut out = format!("tenant {name}\n");
     let mut row = |word: &str, value: String| {
         let _ = writeln!(out, "  {word:15}{value}");
     };
+    for (part, trouble) in troubles {
+        row(part.as_str(), trouble_text(trouble, now));
+    }
     let operations = &status.operations;
     row("users known", status.users.to_string());
     row("watermark", ago(status.state.watermark, now, "none yet: the next pass reads all users"));
@@ -70,6 +77,15 @@ fn to_text(name: &str, status: &TenantStatus, now: Timestamp) -> String {
         row(&format!("pass {}", pass.id), pass_text(pass, now));
     }
     out
+}
+
+fn trouble_text(row: &TroubleRow, now: Timestamp) -> String {
+    let what = match row.trouble.as_str() {
+        outage if outage == Trouble::Outage.as_str() => "the tenant does not answer".to_owned(),
+        other => format!("quarantined ({other})"),
+    };
+    let since = ago(Some(row.since), now, "");
+    format!("{what} since {since} because {}; next try {}", row.reason, row.until)
 }
 
 fn pass_text(pass: &PassRow, now: Timestamp) -> String {
@@ -93,7 +109,7 @@ fn ago(at: Option<Timestamp>, now: Timestamp, never: &str) -> String {
     format!("{at} ({} ago)", humantime::format_duration(age))
 }
 
-fn to_json(name: &str, status: &TenantStatus) -> Value {
+fn to_json(name: &str, status: &TenantStatus, troubles: &Troubles) -> Value {
     let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
     let operations = &status.operations;
     json!({
@@ -103,6 +119,7 @@ fn to_json(name: &str, status: &TenantStatus) -> Value {
         "last_sweep": text(status.state.last_sweep),
         "sweep_wanted": status.state.sweep_wanted,
         "rereads": status.rereads,
+        "troubles": troubles.iter().map(trouble_json).collect::<Vec<_>>(),
         "oldest_waiting": text(status.oldest_waiting),
         "operations": {
             "ready": operations.ready,
@@ -116,10 +133,20 @@ fn to_json(name: &str, status: &TenantStatus) -> Value {
     })
 }
 
+fn trouble_json((part, row): &(Part, TroubleRow)) -> Value {
+    json!({
+        "part": part.as_str(),
+        "trouble": row.trouble,
+        "reason": row.reason,
+        "since": row.since.to_string(),
+        "until": row.until.to_string(),
+    })
+}
+
 fn pass_json(pass: &PassRow) -> Value {
     json!({
         "id": pass.id,
-        "kind": pass.kind,
+        "kind": pass.kind.as_str(),
         "started_at": pass.started_at.to_string(),
         "finished_at": pass.finished_at.map(|at| at.to_string()),
         "result": pass.result,

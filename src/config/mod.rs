@@ -28,8 +28,8 @@ pub use fault::{Fault, Faults};
 pub use rules::{RulesForm, read_rules};
 pub use schedule::{last_run, next_runs};
 pub use settings::{
-    Cadence, Credentials, DeliverySettings, GuardSettings, Profile, Reading, RoleAttribute, Settings,
-    TenantSettings, TokenAuth,
+    AuditSettings, Cadence, Credentials, DeliverySettings, GuardSettings, Profile, Reading, RoleAttribute,
+    Settings, TenantSettings, TokenAuth,
 };
 pub use sources::{DEFAULT_FILES, Sources};
 
@@ -37,6 +37,9 @@ use reader::{Judged, Notes, Read, Section};
 use tree::Origin;
 
 use crate::model::TenantId;
+
+/// The largest `audit.max_mib`: 1 TiB.
+const MOST_AUDIT_MIB: u32 = 1 << 20;
 
 /// A configuration without a fault.
 #[derive(Clone, Debug)]
@@ -85,10 +88,10 @@ fn read(mut root: Section<'_>) -> Read<Settings> {
     let shutdown_grace = root.duration("shutdown_grace", grace, Duration::ZERO..=Duration::from_hours(1));
     let store = store(root.section("store"));
     admin(root.section_without_effect("admin"));
-    audit(root.section_without_effect("audit"));
+    let audit = audit(root.section("audit"));
     let tenants = tenants(&mut root);
     root.finish();
-    Ok(Settings { store, shutdown_grace, tenants: tenants?, not_in_force: Vec::new() })
+    Ok(Settings { store, audit, shutdown_grace, tenants: tenants?, not_in_force: Vec::new() })
 }
 
 /// No fault quotes the URL: one of another database may hold a password.
@@ -110,13 +113,17 @@ fn admin(mut section: Section<'_>) {
     section.finish();
 }
 
-/// Checked, and not in force in this version; so nothing is kept of it.
-fn audit(mut section: Section<'_>) {
-    section.parsed("path", "audit.jsonl".to_owned(), |text| match text {
+fn audit(mut section: Section<'_>) -> AuditSettings {
+    let path = section.parsed("path", "audit.jsonl".to_owned(), |text| match text {
         "" => Err("is empty: name a file".to_owned()),
+        folder if folder.ends_with('/') || PathBuf::from(folder).file_name().is_none() => {
+            Err("names a folder, not a file".to_owned())
+        }
         path => Ok(path.to_owned()),
     });
+    let max_mib = section.whole("max_mib", 100, 0..=MOST_AUDIT_MIB);
     section.finish();
+    AuditSettings { path: path.into(), max_bytes: u64::from(max_mib) << 20 }
 }
 
 fn listen(text: &str) -> Judged<SocketAddr> {

@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::model::TenantId;
-use crate::plan::{Mapping, Policy};
+use crate::plan::{Limits, Mapping, Policy};
 pub use crate::scim::{RoleAttribute, TokenAuth};
 
 /// Everything that the configuration says.
@@ -19,12 +19,23 @@ pub use crate::scim::{RoleAttribute, TokenAuth};
 pub struct Settings {
     /// The database file, from `store.url`.
     pub store: PathBuf,
+    /// `[audit]`.
+    pub audit: AuditSettings,
     /// How long a stop waits for what is in flight, from `shutdown_grace`.
     pub shutdown_grace: Duration,
     /// `[tenants.*]`, at least one.
     pub tenants: BTreeMap<TenantId, TenantSettings>,
-    /// Keys that are set, valid, and without effect in this version, in full: `tenants.acme.guard.window`.
+    /// Keys that are set, valid, and without effect in this version, in full: `tenants.acme.webhook.url`.
     pub not_in_force: Vec<String>,
+}
+
+/// `[audit]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// The file.
+    pub path: PathBuf,
+    /// A file that would grow beyond this many bytes is put aside; 0 for never.
+    pub max_bytes: u64,
 }
 
 /// A set of defaults for one kind of tenant.
@@ -118,19 +129,15 @@ pub struct DeliverySettings {
     pub workers: usize,
     /// Failed attempts after which an operation is a dead letter, at least 1.
     pub max_attempts: u32,
+    /// So many of the writes are read back, 0 to 100 percent.
+    pub verify_percent: f64,
 }
 
-/// `[tenants.NAME.guard]`. Percentages are 0 to 100.
+/// `[tenants.NAME.guard]`.
 #[derive(Clone, Copy, Debug)]
 pub struct GuardSettings {
-    /// Users who lose a managed team.
-    pub max_removals_percent: f64,
-    /// Users who are changed.
-    pub max_changes_percent: f64,
-    /// Known users who are missing from a sweep.
-    pub max_missing_percent: f64,
-    /// Over which the limits count.
+    /// What may change within the window.
+    pub limits: Limits,
+    /// Over which the limits count; at most 7 days, because that long finished operations are kept.
     pub window: Duration,
-    /// Below this many known users the percentages do not apply.
-    pub min_users: u64,
 }

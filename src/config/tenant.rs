@@ -1,5 +1,6 @@
 //! One `[tenants.NAME]`: its keys, their defaults in the profile `genesys-scim`, and their ranges.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use chrono_tz::Tz;
@@ -16,12 +17,14 @@ use super::settings::{
 };
 use super::tree::Origin;
 use crate::model::{TeamPatch, TenantId};
-use crate::plan::{Policy, WhenGone};
+use crate::plan::{Limit, Limits, Policy, WhenGone};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
+/// A limit on users is a number of this range.
+const MOST_USERS: RangeInclusive<u32> = 0..=10_000_000;
 
 /// Reads all of it before it gives up on any of it.
 pub(super) fn read(name: &str, mut tenant: Section<'_>) -> Read<TenantSettings> {
@@ -34,7 +37,7 @@ pub(super) fn read(name: &str, mut tenant: Section<'_>) -> Read<TenantSettings> 
     let reading = reading(&mut tenant);
     let policy = policy(&mut tenant);
     let delivery = delivery(tenant.section("delivery"));
-    let guard = guard(tenant.section_without_effect("guard"));
+    let guard = guard(tenant.section("guard"));
     webhook(tenant.section_without_effect("webhook"));
     let mapping = rules::read(&mut tenant);
     tenant.finish();
@@ -159,21 +162,38 @@ fn delivery(mut section: Section<'_>) -> DeliverySettings {
         burst: section.whole("burst", 10, 1..=10_000),
         workers: section.whole("workers", 10, 1..=1000) as usize,
         max_attempts: section.whole("max_attempts", 8, 1..=100),
+        verify_percent: section.number("verify_percent", 1.0, 0.0..=100.0),
     };
     section.finish();
     settings
 }
 
 fn guard(mut section: Section<'_>) -> GuardSettings {
-    let settings = GuardSettings {
-        max_removals_percent: section.number("max_removals_percent", 20.0, 0.0..=100.0),
-        max_changes_percent: section.number("max_changes_percent", 50.0, 0.0..=100.0),
-        max_missing_percent: section.number("max_missing_percent", 20.0, 0.0..=100.0),
-        window: section.duration("window", HOUR, MINUTE..=30 * DAY),
-        min_users: u64::from(section.whole("min_users", 50, 0..=10_000_000)),
+    let tenant = |percent: f64, users| Limit { percent: Some(percent), users };
+    let team = |percent, users| Limit { percent, users };
+    let limits = Limits {
+        removals: tenant(
+            section.number("max_removals_percent", 20.0, 0.0..=100.0),
+            section.optional_whole("max_removals", MOST_USERS),
+        ),
+        changes: tenant(
+            section.number("max_changes_percent", 50.0, 0.0..=100.0),
+            section.optional_whole("max_changes", MOST_USERS),
+        ),
+        team_removals: team(
+            section.optional_number("max_team_removals_percent", 0.0..=100.0),
+            section.optional_whole("max_team_removals", MOST_USERS),
+        ),
+        team_changes: team(
+            section.optional_number("max_team_changes_percent", 0.0..=100.0),
+            section.optional_whole("max_team_changes", MOST_USERS),
+        ),
+        missing_percent: section.number("max_missing_percent", 20.0, 0.0..=100.0),
+        min_users: u64::from(section.whole("min_users", 50, MOST_USERS)),
     };
+    let window = section.duration("window", HOUR, MINUTE..=7 * DAY);
     section.finish();
-    settings
+    GuardSettings { limits, window }
 }
 
 /// Checked, and not in force in this version; so nothing is kept of it.

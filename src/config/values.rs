@@ -44,16 +44,20 @@ impl Section<'_> {
         self.or_default(key, default, judge, |value| number(*value))
     }
 
+    /// A number within `range` that is unset by default.
+    pub(super) fn optional_number(&mut self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
+        let judge = |raw: &Raw| within(raw.number()?, &range);
+        self.optional(key, judge, |value| number(*value)).ok().flatten()
+    }
+
     /// A whole number within `range`.
     pub(super) fn whole(&mut self, key: &'static str, default: u32, range: RangeInclusive<u32>) -> u32 {
-        let bounds = f64::from(*range.start())..=f64::from(*range.end());
-        let judge = |raw: &Raw| {
-            let value = within(raw.number()?, &bounds)?;
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is within u32")]
-            let whole = value as u32;
-            if value.fract() == 0.0 { Ok(whole) } else { Err("is not a whole number".to_owned()) }
-        };
-        self.or_default(key, default, judge, |value| json!(value))
+        self.or_default(key, default, |raw| whole(raw, &range), |value| json!(value))
+    }
+
+    /// A whole number within `range` that is unset by default.
+    pub(super) fn optional_whole(&mut self, key: &'static str, range: RangeInclusive<u32>) -> Option<u64> {
+        self.optional(key, |raw| whole(raw, &range), |value| json!(value)).ok().flatten().map(u64::from)
     }
 
     /// A duration with its unit, within `range`.
@@ -95,6 +99,14 @@ fn number(value: f64) -> Value {
     let whole = value as i64;
     #[expect(clippy::cast_precision_loss, clippy::float_cmp, reason = "it is whole or it is not")]
     if whole as f64 == value { json!(whole) } else { json!(value) }
+}
+
+fn whole(raw: &Raw, range: &RangeInclusive<u32>) -> Judged<u32> {
+    let bounds = f64::from(*range.start())..=f64::from(*range.end());
+    let value = within(raw.number()?, &bounds)?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is within u32")]
+    let whole = value as u32;
+    if value.fract() == 0.0 { Ok(whole) } else { Err("is not a whole number".to_owned()) }
 }
 
 fn within(value: f64, range: &RangeInclusive<f64>) -> Judged<f64> {

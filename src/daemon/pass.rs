@@ -1,137 +1,96 @@
-//! A pass: read, plan, commit. What was read is staged page by page; nothing of it counts before the end.
+//! A pass: read, plan, ask the guard, commit. What was read is staged page by page; nothing of it counts
+//! before the end.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
-use tracing::{Instrument, error, info, warn};
+use tokio::time::Instant;
+use tracing::{Instrument, error};
 
+use super::cadence::remap_due;
 use super::connect::list_settings;
 use super::parts::Parts;
-use crate::config::TenantSettings;
+use super::reader::Reader;
+use super::readings::Readings;
+use super::report::{Applied, PassError, Refused, Report, log};
+use super::rules::Rules;
+use crate::config::{GuardSettings, TenantSettings};
 use crate::deliver::Vitals;
-use crate::model::{PassKind, PassResult, Since, TenantId, Timestamp, User, UserId};
-use crate::plan::{self, Mapping};
-use crate::scim::{Client, Failure, Verdict};
-use crate::source::{Batch, ListSettings, ReadError, Reading, UserList, probe_since, read_by_id};
-use crate::store::{Commit, Committed, Decision, PassTotals, Store, StoreError};
+use crate::model::{PassKind, Payload, Tally, TenantId, Timestamp, UserId};
+use crate::plan::{self, Mapping, Plan, PlanDigest};
+use crate::scim::{Client, ServiceProvider};
+use crate::source::ListSettings;
+use crate::store::{Commit, Committed, NewHold, Store, StoreError, TenantState};
 use crate::telemetry;
 
-/// Users read again in one pass, at most; the rest follows in the next.
-const MOST_REREADS: u32 = 500;
-/// And so many of them at once.
-const REREADS_AT_ONCE: usize = 8;
-/// Unreadable records that are logged and read again one by one; if there are more in a pass, it is not the
-/// records that are wrong, and the watermark stays.
-const MOST_UNREADABLE: u64 = 20;
+/// A pass, from its begin on.
+#[derive(Debug)]
+struct Begun {
+    id: i64,
+    kind: PassKind,
+    at: Timestamp,
+    instant: Instant,
+    /// The tenant as it was then.
+    state: TenantState,
+}
 
 /// Runs the passes of one tenant, one at a time.
 #[derive(Debug)]
-pub struct Passes {
+pub struct Passes<P = Client> {
     tenant: TenantId,
     store: Store,
-    client: Client,
+    provider: P,
     list: ListSettings,
     overlap: Duration,
     mapping: Mapping,
     mapping_digest: String,
     policy: plan::Policy,
+    guard: GuardSettings,
     parts: Parts,
     vitals: Arc<Vitals>,
 }
 
-/// A pass that was committed.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// Its number.
-    pub id: i64,
-    /// How much it read.
-    pub kind: PassKind,
-    /// How it ended.
-    pub result: PassResult,
-    /// What it did.
-    pub totals: PassTotals,
-    /// What became of its decisions.
-    pub committed: Committed,
-}
-
-/// A pass that came to nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum PassError {
-    /// The users could not be read.
-    #[error("users could not be read: {0}")]
-    Read(#[from] ReadError),
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// We were told to stop.
-    #[error("stopped before the pass had ended")]
-    Stopped,
-}
-
-impl PassError {
-    /// The answer that ended it, if it was one.
-    #[must_use]
-    pub const fn failure(&self) -> Option<&Failure> {
-        match self {
-            Self::Read(error) => Some(&error.failure),
-            Self::Store(_) | Self::Stopped => None,
-        }
-    }
-
-    /// It ended because we are stopping.
-    #[must_use]
-    pub fn stopped(&self) -> bool {
-        matches!(self, Self::Stopped)
-            || self.failure().is_some_and(|failure| failure.verdict == Verdict::NotSent)
-    }
-}
-
-/// What a pass has read, before its end.
-#[derive(Debug, Default)]
-struct Readings {
-    totals: PassTotals,
-    watermark: Option<Timestamp>,
-    /// Why users may have been missed.
-    incomplete: Option<&'static str>,
-    /// Users whose record could not be read, as far as they are known and few enough to be read one by one.
-    unreadable: BTreeSet<UserId>,
-    /// There are more.
-    unreadable_lost: bool,
-    sweep_wanted: bool,
-    since: Option<Since>,
-    mapping_applied: bool,
-    gone: Vec<UserId>,
-}
-
-impl Passes {
+impl<P: ServiceProvider> Passes<P> {
     /// Reads nothing yet.
-    pub(super) fn new(
+    #[must_use]
+    pub fn new(
         settings: &TenantSettings,
         store: Store,
-        client: Client,
+        provider: P,
         parts: Parts,
         vitals: Arc<Vitals>,
     ) -> Self {
         Self {
             tenant: settings.name.clone(),
             store,
-            client,
+            provider,
             list: list_settings(settings),
             overlap: settings.reading.overlap,
             mapping: settings.mapping.clone(),
             mapping_digest: settings.mapping.digest(),
             policy: settings.policy,
+            guard: settings.guard,
             parts,
             vitals,
         }
     }
 
-    /// The digest of the rules that these passes apply.
-    #[must_use]
-    pub fn mapping_digest(&self) -> &str {
-        &self.mapping_digest
+    /// Notes the mapping that the configuration names: to be done before the first pass.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn see_mapping(&self) -> Result<(), StoreError> {
+        let now = self.parts.clock.now();
+        self.store.see_mapping(&self.tenant, &self.mapping_digest, self.mapping.rules(), now).await
+    }
+
+    /// Whether all users have to be decided anew, after a list pass.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn remap_due(&self) -> Result<bool, StoreError> {
+        Ok(remap_due(&self.store.tenant(&self.tenant).await?, &self.mapping_digest))
     }
 
     /// Runs one pass and logs how it ended.
@@ -139,267 +98,207 @@ impl Passes {
     /// # Errors
     /// When nothing could be committed.
     pub async fn run(&self, kind: PassKind) -> Result<Report, PassError> {
-        let began = self.parts.clock.now();
-        let instant = self.parts.clock.instant();
-        let before = self.store.tenant(&self.tenant).await?.watermark;
-        let id = self.store.begin_pass(&self.tenant, kind, began).await?;
-        let span = telemetry::span::pass(&self.tenant, kind, id);
+        let pass = self.begin(kind).await?;
         async {
             let mut readings = Readings::default();
-            let ended = self.read_and_commit(id, kind, began, before, &mut readings).await;
-            if ended.is_err() {
-                readings.watermark = None;
-            }
-            let took = self.parts.clock.instant().saturating_duration_since(instant);
-            Self::log(kind, &ended, &readings, before, took);
-            if let Err(error) = &ended {
-                self.fail(id, error, readings.totals).await;
-            }
+            let ended = self.read_and_commit(&pass, &mut readings).await;
+            self.end(&pass, &ended, &mut readings).await;
             ended
         }
-        .instrument(span)
+        .instrument(telemetry::span::pass(&self.tenant, kind, pass.id))
         .await
     }
 
-    async fn read_and_commit(
-        &self,
-        id: i64,
-        kind: PassKind,
-        began: Timestamp,
-        before: Option<Timestamp>,
-        readings: &mut Readings,
-    ) -> Result<Report, PassError> {
-        match kind {
-            PassKind::Reread => self.reread(id, readings).await?,
-            PassKind::Sweep => self.read_list(id, None, began, before, readings).await?,
-            PassKind::Delta => self.read_list(id, before, began, before, readings).await?,
+    /// Carries out a plan that somebody has reviewed, for every user who is still as he was; logs how it ended.
+    ///
+    /// # Errors
+    /// When nothing could be committed, or the plan was made by rules that do not hold any more.
+    pub async fn apply(&self, plan: &Plan) -> Result<Applied, PassError> {
+        let pass = self.begin(PassKind::Apply).await?;
+        async {
+            let mut readings = Readings::default();
+            let applied = self.read_reviewed(&pass, plan, &mut readings).await;
+            let (ended, refused) = applied
+                .map_or_else(|error| (Err(error), Vec::new()), |(report, refused)| (Ok(report), refused));
+            self.end(&pass, &ended, &mut readings).await;
+            self.applied(ended?, refused, plan).await
         }
-        let committed = self.commit(id, kind, readings).instrument(telemetry::span::commit()).await?;
-        readings.totals.planned = committed.ready;
-        self.vitals.passes.add(1);
-        self.vitals.users_read.add(readings.totals.users_read);
-        self.vitals.planned.add(committed.ready);
-        if let Some(watermark) = readings.watermark {
-            self.vitals.set_watermark(watermark);
-        }
-        let result = readings.result();
-        Ok(Report { id, kind, result, totals: readings.totals, committed })
+        .instrument(telemetry::span::pass(&self.tenant, PassKind::Apply, pass.id))
+        .await
     }
 
-    async fn read_list(
-        &self,
-        pass: i64,
-        since: Option<Timestamp>,
-        began: Timestamp,
-        before: Option<Timestamp>,
-        readings: &mut Readings,
-    ) -> Result<(), PassError> {
-        let Parts { clock, chance, .. } = &self.parts;
-        let mut list = UserList::new(&self.client, &self.list, since, clock, *chance);
-        while let Some(batch) = list.next().await? {
-            list.new_users(self.stage(pass, batch, readings).await?);
-            readings.totals.pages = list.pages();
-        }
-        if since.is_none() && readings.totals.users_read > 0 {
-            readings.since = self.probe_since().await;
-        }
-        readings.mapping_applied = since.is_none();
-        readings.watermark = plan::watermark(list.date(), began, list.newest(), self.overlap);
-        if list.date().is_some_and(|date| before.is_some_and(|before| before > date)) {
-            warn!(
-                watermark_before = before.map(tracing::field::display),
-                "watermark is ahead of the tenant's clock"
-            );
-            readings.sweep_wanted = since.is_some();
-        }
-        match list.reading() {
-            Reading::Complete => {}
-            Reading::Short => readings.incomplete = Some("the list stops short of its total"),
-            Reading::Again | Reading::Incomplete => {
-                readings.incomplete = Some("the list moved too much to be read completely");
-                readings.watermark = None;
-                readings.mapping_applied = false;
-                readings.sweep_wanted |= since.is_none();
-            }
-        }
-        if readings.unreadable_lost {
-            readings.incomplete = Some("records could not be read");
+    /// Runs one pass without a word in the log: for a plan, whose store is a copy.
+    pub(super) async fn rehearse(&self, kind: PassKind) -> Result<Report, PassError> {
+        let pass = self.begin(kind).await?;
+        self.read_and_commit(&pass, &mut Readings::default()).await
+    }
+
+    async fn begin(&self, kind: PassKind) -> Result<Begun, StoreError> {
+        let (at, instant) = (self.parts.clock.now(), self.parts.clock.instant());
+        let state = self.store.tenant(&self.tenant).await?;
+        let id = self.store.begin_pass(&self.tenant, kind, at).await?;
+        Ok(Begun { id, kind, at, instant, state })
+    }
+
+    /// Logs how a pass ended. One that came to nothing is noted as such; a database that cannot even do that
+    /// clears up at the next start.
+    async fn end(&self, pass: &Begun, ended: &Result<Report, PassError>, readings: &mut Readings) {
+        if ended.is_err() {
             readings.watermark = None;
-            readings.mapping_applied = false;
-            readings.sweep_wanted |= since.is_none();
         }
-        Ok(())
-    }
-
-    /// What the tenant makes of `since`. An answer that cannot be had changes nothing.
-    async fn probe_since(&self) -> Option<Since> {
-        let Parts { clock, chance, .. } = &self.parts;
-        match probe_since(&self.client, &self.list, clock, *chance).await {
-            Ok(Since::Works) => Some(Since::Works),
-            Ok(since) => {
-                warn!(since = since.as_str(), "tenant does not understand the parameter since");
-                Some(since)
-            }
-            Err(error) => {
-                warn!(reason = %error, "read failed");
-                None
-            }
-        }
-    }
-
-    async fn reread(&self, pass: i64, readings: &mut Readings) -> Result<(), PassError> {
-        let ids = self.store.rereads(&self.tenant, MOST_REREADS).await?;
-        let Parts { clock, chance, .. } = &self.parts;
-        let read = |id: UserId| async move {
-            let read_at = clock.now();
-            (read_by_id(&self.client, &id, self.list.role_attribute, clock, *chance).await, id, read_at)
-        };
-        let (mut answered, mut in_a_row) = (self.client.answered(), 0);
-        let mut users = stream::iter(ids).map(read).buffer_unordered(REREADS_AT_ONCE);
-        while let Some((user, id, read_at)) = users.next().await {
-            readings.totals.pages += 1;
-            match user {
-                Ok(Some(user)) => {
-                    let batch = Batch { users: vec![user], unreadable: Vec::new(), read_at };
-                    self.stage(pass, batch, readings).await?;
-                }
-                Ok(None) => {
-                    warn!(user = %id, "user is gone");
-                    readings.gone.push(id);
-                }
-                Err(error) if matches!(error.failure.verdict, Verdict::NotSent | Verdict::Unauthorized) => {
-                    return Err(error.into());
-                }
-                Err(error) => {
-                    in_a_row = if self.client.answered() == answered { in_a_row + 1 } else { 1 };
-                    answered = self.client.answered();
-                    // Nobody is answered: the tenant is away, and the others would not be read either.
-                    if in_a_row >= REREADS_AT_ONCE {
-                        return Err(error.into());
-                    }
-                    warn!(user = %id, reason = %telemetry::redact::text(&error.failure.reason), "record cannot be read");
-                    readings.totals.unreadable += 1;
-                    readings.unreadable.insert(id);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Plans for a page of users and stages it; returns how many of them are new to the pass.
-    async fn stage(&self, pass: i64, batch: Batch, readings: &mut Readings) -> Result<u64, StoreError> {
-        for at in &batch.unreadable {
-            let id = at.unreadable.id.clone();
-            if id.as_ref().is_some_and(|id| readings.unreadable.contains(id)) {
-                continue; // in an earlier run through the list
-            }
-            readings.totals.unreadable += 1;
-            if readings.totals.unreadable <= MOST_UNREADABLE {
-                readings.unreadable_lost |= id.is_none();
-                readings.unreadable.extend(id);
-                let user = at.unreadable.id.as_ref().map(tracing::field::display);
-                let position = i64::try_from(at.position).unwrap_or(i64::MAX);
-                warn!(user, position, reason = %at.unreadable.reason, "record cannot be read");
-            } else {
-                readings.unreadable_lost = true;
-            }
-        }
-        let read_at = batch.read_at;
-        let decisions = telemetry::span::plan().in_scope(|| self.decide(batch.users));
-        let skipped = decisions.iter().filter(|decision| decision.operation.is_none()).count();
-        let traceparent = telemetry::context::traceparent();
-        let new = self.store.stage(pass, &decisions, read_at, traceparent.as_deref()).await?;
-        readings.totals.users_read += new;
-        readings.totals.skipped += u64::try_from(skipped).unwrap_or(u64::MAX);
-        Ok(new)
-    }
-
-    fn decide(&self, users: Vec<User>) -> Vec<Decision> {
-        let decide = |user: User| {
-            let operation = plan::decide(&user, &self.mapping, self.policy);
-            Decision { user, operation }
-        };
-        users.into_iter().map(decide).collect()
-    }
-
-    async fn commit(&self, id: i64, kind: PassKind, readings: &Readings) -> Result<Committed, StoreError> {
-        let commit = Commit {
-            pass: id,
-            tenant: &self.tenant,
-            kind,
-            result: readings.result(),
-            reason: readings.reason(),
-            totals: readings.totals,
-            watermark: readings.watermark,
-            mapping_digest: readings.mapping_applied.then_some(self.mapping_digest.as_str()),
-            sweep_wanted: readings.sweep_wanted,
-            since: readings.since,
-            gone: &readings.gone,
-            unreadable: &readings.unreadable,
-            now: self.parts.clock.now(),
-        };
-        self.store.commit(&commit).await
-    }
-
-    /// A pass that came to nothing is noted as such; a database that cannot even do that clears up at the
-    /// next start.
-    async fn fail(&self, id: i64, error: &PassError, totals: PassTotals) {
-        let reason = error.to_string();
-        if let Err(error) = self.store.fail_pass(id, &reason, totals, self.parts.clock.now()).await {
+        let took = self.parts.clock.instant().saturating_duration_since(pass.instant);
+        log(pass.kind, ended, readings, pass.state.watermark, took);
+        let Err(error) = ended else { return };
+        let (reason, now) = (error.to_string(), self.parts.clock.now());
+        if let Err(error) = self.store.fail_pass(pass.id, &reason, readings.totals, now).await {
             error!(reason = %error, "database cannot be used");
         }
     }
 
-    fn log(
-        kind: PassKind,
-        ended: &Result<Report, PassError>,
-        readings: &Readings,
-        before: Option<Timestamp>,
-        took: Duration,
-    ) {
-        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        macro_rules! finished {
-            ($level:ident, $result:expr, $totals:expr, { $($field:tt)* }) => {
-                $level!(
-                    kind = kind.as_str(),
-                    result = $result,
-                    users_read = signed($totals.users_read),
-                    pages = signed($totals.pages),
-                    planned = signed($totals.planned),
-                    skipped = signed($totals.skipped),
-                    duration_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
-                    watermark_before = before.map(tracing::field::display),
-                    watermark_after = readings.watermark.or(before).map(tracing::field::display),
-                    $($field)*
-                    "pass finished"
-                )
-            };
-        }
-        match ended {
-            Ok(Report { result: PassResult::Ok, totals, .. }) => finished!(info, "ok", totals, {}),
-            Ok(Report { result, totals, .. }) => {
-                finished!(warn, result.as_str(), totals, { reason = readings.reason(), });
+    async fn read_and_commit(&self, pass: &Begun, readings: &mut Readings) -> Result<Report, PassError> {
+        let Begun { id, kind, at, ref state, .. } = *pass;
+        let configured = (&self.mapping, self.mapping_digest.as_str());
+        let rules = Rules::of_pass(kind, &self.tenant, configured, self.policy, state, &self.store).await?;
+        let reader = self.reader(id, &rules);
+        match kind {
+            PassKind::Delta => reader.list(state.watermark, at, state.watermark, readings).await?,
+            PassKind::Sweep => {
+                reader.list(None, at, state.watermark, readings).await?;
+                reader.missing(readings).await?;
             }
-            Err(error) if error.stopped() => info!(kind = kind.as_str(), "pass broken off"),
-            Err(error) => {
-                let failure = error.failure();
-                let correlation_id = failure.and_then(|failure| failure.correlation_id.as_deref());
-                let status = failure.and_then(|failure| failure.status).map(i64::from);
-                let reason = error.to_string();
-                finished!(error, "failed", readings.totals, { status, reason, correlation_id, });
-            }
+            PassKind::Reread => reader.reread(readings).await?,
+            PassKind::Remap => reader.remap(readings).await?,
+            PassKind::Apply => {}
         }
-    }
-}
-
-impl Readings {
-    fn result(&self) -> PassResult {
-        if self.reason().is_some() { PassResult::Degraded } else { PassResult::Ok }
+        let tally = self.tally(id, readings).await?;
+        let mapping_applied = rules.new && (kind == PassKind::Remap || readings.complete);
+        self.commit(pass, (&rules, mapping_applied), (!tally.first, true), readings).await
     }
 
-    /// Why it is not ok.
-    fn reason(&self) -> Option<&'static str> {
-        let unreadable = self.totals.unreadable > 0;
-        self.incomplete.or_else(|| unreadable.then_some("records could not be read, and will be read again"))
+    /// What somebody has reviewed is not asked about again, and does not count towards the guard's limits.
+    async fn read_reviewed(
+        &self,
+        pass: &Begun,
+        plan: &Plan,
+        readings: &mut Readings,
+    ) -> Result<(Report, Vec<Refused>), PassError> {
+        let configured = (&self.mapping, self.mapping_digest.as_str());
+        let (made_by, policy) = (plan.mapping_digest.as_str(), self.policy);
+        let rules =
+            Rules::of_plan(made_by, &self.tenant, configured, policy, &pass.state, &self.store).await?;
+        let rules = rules.ok_or(PassError::OtherMapping)?;
+        let refused = self.reader(pass.id, &rules).reviewed(plan, readings).await?;
+        let mapping_applied = rules.new && pass.state.mapping_digest.is_some();
+        let report = self.commit(pass, (&rules, mapping_applied), (false, false), readings).await?;
+        Ok((report, refused))
+    }
+
+    /// Whoever was in flight when the pass was committed is read again instead.
+    async fn applied(
+        &self,
+        report: Report,
+        mut refused: Vec<Refused>,
+        plan: &Plan,
+    ) -> Result<Applied, PassError> {
+        let sent = self.store.operations_of_pass(report.id).await?;
+        let users: Vec<UserId> = sent.into_iter().map(|sent| sent.operation.user).collect();
+        let told: BTreeSet<&UserId> = refused.iter().map(|refused| &refused.user).chain(&users).collect();
+        let others = plan.changes.iter().map(|change| &change.user).filter(|user| !told.contains(user));
+        let others: Vec<Refused> = others
+            .map(|user| Refused { user: user.clone(), why: "an operation for him was in flight" })
+            .collect();
+        refused.extend(others);
+        refused.sort_by(|one, other| one.user.cmp(&other.user));
+        Ok(Applied { report, users, refused })
+    }
+
+    async fn commit(
+        &self,
+        pass: &Begun,
+        (rules, mapping_applied): (&Rules, bool),
+        counts: (bool, bool),
+        readings: &mut Readings,
+    ) -> Result<Report, PassError> {
+        let digest = self.digest(pass.id, readings).await?;
+        let held = !readings.findings.is_empty();
+        let reason = readings.reason();
+        let commit = Commit {
+            pass: pass.id,
+            tenant: &self.tenant,
+            kind: pass.kind,
+            result: readings.result(),
+            reason: reason.as_deref(),
+            totals: readings.totals,
+            began: pass.at,
+            complete: readings.complete,
+            watermark: readings.watermark,
+            digest: &digest,
+            mapping_digest: &rules.digest,
+            mapping_applied,
+            sweep_wanted: readings.sweep_wanted,
+            since: readings.since,
+            gone: &readings.gone,
+            unreadable: &readings.unreadable,
+            hold: held.then_some(NewHold { findings: &readings.findings, missing: readings.missing }),
+            counts,
+            now: self.parts.clock.now(),
+        };
+        let committed = self.store.commit(&commit).instrument(telemetry::span::commit()).await?;
+        Ok(self.report(pass, committed, held.then_some(digest), readings))
+    }
+
+    fn report(
+        &self,
+        &Begun { id, kind, .. }: &Begun,
+        committed: Committed,
+        held: Option<String>,
+        readings: &mut Readings,
+    ) -> Report {
+        readings.totals.planned = committed.planned;
+        self.vitals.passes.add(1);
+        self.vitals.users_read.add(readings.totals.users_read);
+        self.vitals.planned.add(committed.planned);
+        if let Some(watermark) = readings.watermark {
+            self.vitals.set_watermark(watermark);
+        }
+        let (result, reason, totals) = (readings.result(), readings.reason(), readings.totals);
+        Report { id, kind, result, reason, totals, committed, held }
+    }
+
+    /// Asks the guard what it thinks of what is staged.
+    async fn tally(&self, id: i64, readings: &mut Readings) -> Result<Tally, StoreError> {
+        let limits = &self.guard.limits;
+        let window = self.parts.clock.now().minus(self.guard.window);
+        let tally = self.store.tally(&self.tenant, id, window, limits.of_teams()).await?;
+        readings.findings.extend(plan::examine(&tally, limits));
+        Ok(tally)
+    }
+
+    /// The digest of what is staged: its plan is held under it, if it is.
+    async fn digest(&self, id: i64, readings: &Readings) -> Result<String, StoreError> {
+        let mut digest = PlanDigest::default();
+        let change = |user: &UserId, payload: &Payload| {
+            let Payload::Teams(teams) = payload;
+            digest.change(user, &teams.added, &teams.removed);
+        };
+        self.store.each_staged_change(&self.tenant, id, change).await?;
+        if readings.missing {
+            self.store.each_missing(&self.tenant, id, |user| digest.missing(&user)).await?;
+        }
+        Ok(digest.finish())
+    }
+
+    fn reader<'a>(&'a self, pass: i64, rules: &'a Rules) -> Reader<'a, P> {
+        Reader {
+            tenant: &self.tenant,
+            store: &self.store,
+            provider: &self.provider,
+            settings: &self.list,
+            overlap: self.overlap,
+            limits: &self.guard.limits,
+            parts: &self.parts,
+            pass,
+            rules,
+        }
     }
 }

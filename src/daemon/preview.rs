@@ -1,18 +1,17 @@
-//! What a pass would do, without a store: the same reading and the same decisions, rendered.
+//! What a sync would do: the same passes, on a copy of the database that nobody keeps.
 
-use std::collections::{BTreeMap, HashMap};
-
-use tracing::warn;
+use std::path::Path;
 
 use super::cadence::{History, next_pass};
-use super::connect::{client, list_settings};
+use super::connect::client;
 use super::parts::Parts;
-use super::pass::PassError;
+use super::pass::Passes;
+use super::plans::{change, plan_of};
+use super::report::PassError;
 use crate::config::TenantSettings;
-use crate::model::{PassKind, Timestamp, UserId};
-use crate::plan::{self, Change, Plan};
-use crate::source::{Reading, UserList};
-use crate::store::TenantState;
+use crate::model::PassKind;
+use crate::plan::{Change, Plan};
+use crate::store::{Store, StoreError};
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -23,61 +22,53 @@ pub enum PreviewError {
     /// The users could not be read.
     #[error(transparent)]
     Pass(#[from] PassError),
+    /// The database cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
-/// Plans one tenant, from what the database knows of it (the default if there is none), with a sweep if
-/// `full` or if one is due.
+/// Plans one tenant, from what the database at `path` knows of it (nothing, if there is none), with a sweep if
+/// `full` or if one is due; the remap after it, and users who have to be read again, as in a sync. What waits already
+/// is part of the plan, because a sync sends it.
 ///
 /// # Errors
-/// When the users cannot be read.
+/// When the users cannot be read, or the database.
 pub async fn preview(
     settings: &TenantSettings,
-    state: &TenantState,
+    path: &Path,
     full: bool,
     parts: &Parts,
 ) -> Result<Plan, PreviewError> {
+    let store = Store::scratch(path, &settings.name).await?;
     let client = client(settings, &parts.clock)?;
-    let list = list_settings(settings);
-    let history = History::of(state, &settings.mapping.digest(), None);
-    let kind = if full { PassKind::Sweep } else { next_pass(&history) };
-    let since = state.watermark.filter(|_| kind == PassKind::Delta);
-    let mut users = UserList::new(&client, &list, since, &parts.clock, parts.chance);
-    let mut seen: HashMap<UserId, Option<Timestamp>> = HashMap::new();
-    let mut changes = BTreeMap::new();
-    let mut plan = Plan {
-        tenant: settings.name.to_string(),
-        kind: kind.as_str(),
-        since: since.map(|since| since.to_string()),
-        users_read: 0,
-        unreadable: 0,
-        complete: false,
-        changes: Vec::new(),
-    };
-    while let Some(batch) = users.next().await.map_err(PassError::from)? {
-        for at in &batch.unreadable {
-            plan.unreadable += 1;
-            let user = at.unreadable.id.as_ref().map(tracing::field::display);
-            let position = i64::try_from(at.position).unwrap_or(i64::MAX);
-            warn!(user, position, reason = %at.unreadable.reason, "record cannot be read");
+    let passes = Passes::new(settings, store.clone(), client, parts.clone(), std::sync::Arc::default());
+    passes.see_mapping().await?;
+    let state = store.tenant(&settings.name).await?;
+    let kind = if full { PassKind::Sweep } else { next_pass(&History::of(&state, None)) };
+    let list = passes.rehearse(kind).await?;
+    let mut plan = plan_of(&store, list.id).await?;
+    if passes.remap_due().await? {
+        let remap = plan_of(&store, passes.rehearse(PassKind::Remap).await?.id).await?;
+        if plan.findings.is_empty() {
+            plan.digest.clone_from(&remap.digest);
         }
-        let mut new = 0;
-        for user in batch.users {
-            let before = seen.insert(user.id.clone(), user.last_modified);
-            new += u64::from(before.is_none());
-            // Of a user who is read twice the later record counts, as in a pass.
-            if before.flatten().is_some_and(|before| user.last_modified.is_some_and(|now| now < before)) {
-                seen.insert(user.id, before.flatten());
-                continue;
-            }
-            match plan::decide(&user, &settings.mapping, settings.policy) {
-                Some(operation) => changes.insert(user.id, Change::from(&operation)),
-                None => changes.remove(&user.id),
-            };
-        }
-        plan.users_read += new;
-        users.new_users(new);
+        (plan.kind, plan.mapping_digest) = (remap.kind, remap.mapping_digest);
+        plan.findings.extend(remap.findings);
     }
-    plan.changes = changes.into_values().collect();
-    plan.complete = users.reading() == Reading::Complete;
+    while !store.rereads(&settings.name, 1, parts.clock.now()).await?.is_empty() {
+        let reread = passes.rehearse(PassKind::Reread).await?;
+        let again = plan_of(&store, reread.id).await?;
+        if plan.findings.is_empty() && !again.findings.is_empty() {
+            plan.digest = again.digest;
+        }
+        plan.findings.extend(again.findings);
+        if reread.totals.users_read == 0 {
+            break; // whose record is broken is tried again later, and is not waited for
+        }
+    }
+    let open = store.open_operations(&settings.name).await?;
+    let of_before = |change: Change, new: bool| Change { already: change.already.filter(|_| !new), ..change };
+    plan.changes = open.iter().map(|sent| of_before(change(sent), sent.pass >= list.id)).collect();
+    store.close().await;
     Ok(plan)
 }

@@ -9,25 +9,28 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_cron_scheduler::JobSchedulerError;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::cadence::{History, next_pass};
 use super::lifecycle::{Asked, Signals};
+use super::observed::observed_pass;
 use super::parts::Parts;
 use super::pass::Passes;
 use super::schedule::Ticks;
 use super::tenant::Tenant;
 use crate::config::{Cadence, Settings, last_run};
-use crate::deliver::Pump;
-use crate::model::{PassKind, TenantId};
+use crate::deliver::Condition;
+use crate::model::{PassKind, TenantId, Timestamp};
 use crate::scim::Limiter;
 use crate::store::{Store, StoreError};
 
 /// Users who must be read again are read in passes at least this far apart.
 const BETWEEN_REREADS: Duration = Duration::from_secs(1);
+/// A database that cannot be used is tried again after this long.
+const BETWEEN_TRIES: Duration = Duration::from_secs(2);
 /// Finished rows are looked through this often.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
 
@@ -215,40 +218,41 @@ async fn stop_asked(signals: &mut Signals) -> &'static str {
 
 /// One tenant: passes by its schedules, and delivery beside them.
 async fn tend(tenant: Tenant, store: Store, parts: Parts, stop: CancellationToken) {
-    let Tenant { name, passes, mut pump, cadence, stale, .. } = tenant;
+    let Tenant { name, passes, mut pump, cadence, condition, stale, .. } = tenant;
     let wake = Notify::new();
-    let committed = CancellationToken::new();
     let ticks = match Ticks::start(cadence.clone(), parts.clock.clone()).await {
         Ok(ticks) => ticks,
         Err(error) => return scheduler_failed(&name, &error),
     };
-    let round =
-        Round { name, passes: &passes, store: &store, parts: &parts, cadence: &cadence, stale, stop: &stop };
+    let round = Round {
+        name,
+        passes: &passes,
+        condition: &condition,
+        store: &store,
+        parts: &parts,
+        cadence: &cadence,
+        stale,
+        stop: &stop,
+    };
     // Passes that end before their time end the tenant, and whoever watches it is told by that.
     let own = stop.child_token();
     let passing = async {
-        round.pass(ticks, &wake, &committed).await;
+        round.pass(ticks, &wake).await;
         own.cancel();
     };
-    tokio::join!(passing, deliver(&mut pump, &wake, &committed, &own));
+    tokio::join!(passing, pump.run(&wake, &own));
+    condition.end().await;
 }
 
 fn scheduler_failed(tenant: &TenantId, error: &JobSchedulerError) {
     error!(%tenant, reason = %error, "scheduler failed");
 }
 
-/// What waits from an earlier run is sent only after a pass has committed: its lists may be old.
-async fn deliver(pump: &mut Pump, wake: &Notify, committed: &CancellationToken, stop: &CancellationToken) {
-    tokio::select! {
-        () = committed.cancelled() => pump.run(wake, stop).await,
-        () = stop.cancelled() => {}
-    }
-}
-
 /// What the passes of one tenant need to know.
 struct Round<'a> {
     name: TenantId,
     passes: &'a Passes,
+    condition: &'a Condition,
     store: &'a Store,
     parts: &'a Parts,
     cadence: &'a Cadence,
@@ -257,17 +261,16 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// One pass at the start, then one for each tick, and in between for users who must be read again.
-    async fn pass(&self, mut ticks: Ticks, wake: &Notify, committed: &CancellationToken) {
-        let mut asked = Some(PassKind::Delta);
+    /// One pass at the start, then one for each tick, and in between for users who must be read again, for
+    /// delivery that waits for a list, and to find out whether a tenant that could not be read can be now.
+    async fn pass(&self, mut ticks: Ticks, wake: &Notify) {
+        let mut asked = self.see_mapping().await.then_some(PassKind::Delta);
         while let Some(kind) = asked {
             let kind = if kind == PassKind::Delta { self.delta_or_sweep().await } else { kind };
+            let mut done = None;
             tokio::select! {
-                ended = self.passes.run(kind) => if ended.is_ok() {
-                    // Single users who were read again say nothing about all the others who wait.
-                    if kind != PassKind::Reread {
-                        committed.cancel();
-                    }
+                ended = observed_pass(self.passes, self.condition, kind) => if ended.is_ok() {
+                    done = Some(kind);
                     wake.notify_one();
                 },
                 () = self.stop.cancelled() => self.break_off().await,
@@ -278,7 +281,7 @@ impl Round<'_> {
             }
             asked = tokio::select! {
                 () = self.stop.cancelled() => None,
-                kind = self.next(&mut ticks, kind) => kind,
+                kind = self.next(&mut ticks, kind, done) => kind,
             };
         }
         if let Err(error) = ticks.stop().await {
@@ -286,18 +289,65 @@ impl Round<'_> {
         }
     }
 
-    /// What to do after a pass of the kind `last`: read again whoever has to be, but after a pass that did
-    /// just that wait until there is a reason.
-    async fn next(&self, ticks: &mut Ticks, last: PassKind) -> Option<PassKind> {
-        if last != PassKind::Reread && self.anybody_stale().await {
+    /// No pass runs before the mapping is noted that it decides by; false when we are stopped before that.
+    async fn see_mapping(&self) -> bool {
+        while let Err(error) = self.passes.see_mapping().await {
+            error!(tenant = %self.name, reason = %error, "database cannot be used");
+            tokio::select! {
+                () = self.parts.clock.sleep(BETWEEN_TRIES) => {}
+                () = self.stop.cancelled() => return false,
+            }
+        }
+        true
+    }
+
+    /// What to do after a pass of the kind `last`: after a list was read, apply a changed mapping; read again
+    /// whoever has to be, but after a pass that did just that wait until there is a reason. A tenant that cannot
+    /// be read is left alone for its time.
+    async fn next(&self, ticks: &mut Ticks, last: PassKind, done: Option<PassKind>) -> Option<PassKind> {
+        if matches!(done, Some(PassKind::Delta | PassKind::Sweep)) && self.remap_due().await {
+            return Some(PassKind::Remap);
+        }
+        let mut skipped = 0_u64;
+        let somebody_stale = self.somebody_stale();
+        tokio::pin!(somebody_stale);
+        if self.condition.left_alone_until().is_none()
+            && last != PassKind::Reread
+            && self.anybody_stale().await
+        {
             return Some(PassKind::Reread);
         }
-        tokio::select! {
-            tick = ticks.next() => {
-                sleep(self.cadence.jitter.mul_f64(self.parts.chance.draw())).await;
-                tick.map_err(|error| scheduler_failed(&self.name, &error)).ok()
+        loop {
+            let alone = self.condition.left_alone_until();
+            tokio::select! {
+                tick = ticks.next() => match tick {
+                    Err(error) => {
+                        scheduler_failed(&self.name, &error);
+                        return None;
+                    }
+                    Ok(_) if alone.is_some() => skipped += 1,
+                    Ok(kind) => {
+                        self.parts.clock.sleep(self.cadence.jitter.mul_f64(self.parts.chance.draw())).await;
+                        return Some(kind);
+                    }
+                },
+                () = self.until(alone.or(self.condition.list_due())) => {
+                    if skipped > 0 {
+                        debug!(tenant = %self.name, skipped, "ticks skipped while the tenant was left alone");
+                    }
+                    return Some(PassKind::Delta);
+                }
+                () = &mut somebody_stale, if alone.is_none() => return Some(PassKind::Reread),
+                () = self.condition.changed() => {}
             }
-            () = self.somebody_stale() => Some(PassKind::Reread),
+        }
+    }
+
+    /// Waits for a moment; for ever, if there is none.
+    async fn until(&self, due: Option<Timestamp>) {
+        match due {
+            Some(due) => self.parts.clock.sleep(due.since(self.parts.clock.now())).await,
+            None => std::future::pending().await,
         }
     }
 
@@ -305,15 +355,25 @@ impl Round<'_> {
     async fn somebody_stale(&self) {
         loop {
             self.stale.notified().await;
-            sleep(BETWEEN_REREADS).await;
+            self.parts.clock.sleep(BETWEEN_REREADS).await;
             if self.anybody_stale().await {
                 return;
             }
         }
     }
 
+    async fn remap_due(&self) -> bool {
+        match self.passes.remap_due().await {
+            Ok(due) => due,
+            Err(error) => {
+                error!(tenant = %self.name, reason = %error, "database cannot be used");
+                false
+            }
+        }
+    }
+
     async fn anybody_stale(&self) -> bool {
-        match self.store.rereads(&self.name, 1).await {
+        match self.store.rereads(&self.name, 1, self.parts.clock.now()).await {
             Ok(users) => !users.is_empty(),
             Err(error) => {
                 error!(tenant = %self.name, reason = %error, "database cannot be used");
@@ -332,7 +392,7 @@ impl Round<'_> {
             }
         };
         let asked = last_run(&self.cadence.sweep_schedule, self.cadence.time_zone, self.parts.clock.now());
-        next_pass(&History::of(&state, self.passes.mapping_digest(), asked))
+        next_pass(&History::of(&state, asked))
     }
 
     async fn break_off(&self) {

@@ -6,7 +6,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::cadence::{History, next_pass};
-use super::pass::{PassError, Report};
+use super::observed::observed_pass;
+use super::report::{PassError, Report};
 use super::tenant::Tenant;
 use crate::clock::Clock;
 use crate::deliver::{Drained, Trouble};
@@ -21,6 +22,8 @@ const GRACE: Duration = Duration::from_secs(30);
 pub struct SyncEnd {
     /// The pass.
     pub report: Report,
+    /// The remap after it, if the mapping has changed.
+    pub remap: Option<Report>,
     /// Operations delivered.
     pub delivered: u64,
     /// What is in the outbox now.
@@ -44,17 +47,31 @@ pub async fn sync(
     wait: Duration,
     stop: &CancellationToken,
 ) -> Result<SyncEnd, PassError> {
+    let ended = pass_and_deliver(tenant, store, clock, full, wait, stop).await;
+    tenant.condition.end().await;
+    ended
+}
+
+async fn pass_and_deliver(
+    tenant: &mut Tenant,
+    store: &Store,
+    clock: &Clock,
+    full: bool,
+    wait: Duration,
+    stop: &CancellationToken,
+) -> Result<SyncEnd, PassError> {
+    tenant.passes.see_mapping().await?;
     let kind = if full { PassKind::Sweep } else { delta_or_sweep(tenant, store).await? };
-    let report = tokio::select! {
-        report = tenant.passes.run(kind) => report?,
-        () = stopped(tenant, stop) => {
-            store.break_off(&tenant.name, clock.now()).await?;
-            return Err(PassError::Stopped);
-        }
+    let report = run(tenant, kind, store, clock, stop).await?;
+    let remap = if tenant.passes.remap_due().await? {
+        Some(run(tenant, PassKind::Remap, store, clock, stop).await?)
+    } else {
+        None
     };
     let trouble = deliver(tenant, store, clock, clock.instant() + wait, stop).await?;
     Ok(SyncEnd {
         report,
+        remap,
         delivered: tenant.vitals.delivered.get(),
         operations: store.operation_counts(&tenant.name).await?,
         open: store.open_work(&tenant.name).await?,
@@ -62,7 +79,25 @@ pub async fn sync(
     })
 }
 
-/// Delivers, and reads again whoever has to be, until neither is left to do, it is late, or we are told to stop.
+/// Runs one pass, until told to stop.
+async fn run(
+    tenant: &Tenant,
+    kind: PassKind,
+    store: &Store,
+    clock: &Clock,
+    stop: &CancellationToken,
+) -> Result<Report, PassError> {
+    tokio::select! {
+        report = observed_pass(&tenant.passes, &tenant.condition, kind) => report,
+        () = stopped(tenant, stop) => {
+            store.break_off(&tenant.name, clock.now()).await?;
+            Err(PassError::Stopped)
+        }
+    }
+}
+
+/// Delivers, reads a list when what waits may be old, and reads again whoever has to be, until nothing of it is
+/// left to do, it is late, or we are told to stop.
 async fn deliver(
     tenant: &mut Tenant,
     store: &Store,
@@ -70,45 +105,48 @@ async fn deliver(
     deadline: Instant,
     stop: &CancellationToken,
 ) -> Result<Option<Trouble>, PassError> {
-    let over = async || drop(timeout_at(deadline, stop.cancelled()).await);
     loop {
-        let late = CancellationToken::new();
-        let limiter = tenant.client.limiter().clone();
-        let drained = {
-            let drain = tenant.pump.drain(&late);
-            tokio::pin!(drain);
-            tokio::select! {
-                drained = &mut drain => drained,
-                () = over() => {
-                    late.cancel();
-                    limiter.close();
-                    // What is in flight and cannot be finished is sent again by the next owner.
-                    timeout(GRACE, drain).await.unwrap_or(Drained::Stopped)
-                }
+        let kind = match drain(tenant, deadline, stop).await {
+            Drained::Unlisted => delta_or_sweep(tenant, store).await?,
+            Drained::Empty if store.rereads(&tenant.name, 1, clock.now()).await?.is_empty() => {
+                return Ok(None);
             }
+            Drained::Empty => PassKind::Reread,
+            Drained::Refused(_) | Drained::Stopped => return Ok(tenant.pump.trouble()),
         };
-        if drained != Drained::Empty {
-            return Ok(tenant.pump.trouble());
-        }
-        let before = store.rereads(&tenant.name, u32::MAX).await?.len();
-        if before == 0 {
-            return Ok(None);
-        }
         tokio::select! {
-            report = tenant.passes.run(PassKind::Reread) => {
+            report = observed_pass(&tenant.passes, &tenant.condition, kind) => {
                 report?;
             }
-            () = over() => {
-                limiter.close();
+            () = over(deadline, stop) => {
+                tenant.client.limiter().close();
                 store.break_off(&tenant.name, clock.now()).await?;
                 return Ok(None);
             }
         }
-        let after = store.rereads(&tenant.name, u32::MAX).await?.len();
-        if after >= before && store.operation_counts(&tenant.name).await?.ready == 0 {
-            return Ok(None);
+    }
+}
+
+/// Delivers until nothing waits, it is late, or we are told to stop. What is in flight then and cannot be finished is
+/// sent again by the next owner.
+pub(super) async fn drain(tenant: &mut Tenant, deadline: Instant, stop: &CancellationToken) -> Drained {
+    let late = CancellationToken::new();
+    let limiter = tenant.client.limiter().clone();
+    let drain = tenant.pump.drain(&late);
+    tokio::pin!(drain);
+    tokio::select! {
+        drained = &mut drain => drained,
+        () = over(deadline, stop) => {
+            late.cancel();
+            limiter.close();
+            timeout(GRACE, drain).await.unwrap_or(Drained::Stopped)
         }
     }
+}
+
+/// Resolves when it is late, or when told to stop.
+async fn over(deadline: Instant, stop: &CancellationToken) {
+    drop(timeout_at(deadline, stop.cancelled()).await);
 }
 
 /// Resolves when told to stop, after closing the gate for calls.
@@ -119,5 +157,5 @@ async fn stopped(tenant: &Tenant, stop: &CancellationToken) {
 
 async fn delta_or_sweep(tenant: &Tenant, store: &Store) -> Result<PassKind, StoreError> {
     let state = store.tenant(&tenant.name).await?;
-    Ok(next_pass(&History::of(&state, tenant.passes.mapping_digest(), None)))
+    Ok(next_pass(&History::of(&state, None)))
 }

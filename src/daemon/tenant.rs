@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::{Cadence, TenantSettings};
-use crate::deliver::{Policy, Pump, PumpSettings, Vitals};
+use crate::deliver::{Condition, Policy, Pump, PumpSettings, Shared, Vitals};
 use crate::model::TenantId;
 use crate::scim::Client;
 use crate::store::Store;
@@ -20,11 +20,13 @@ pub struct Tenant {
     /// Reads and plans.
     pub passes: Passes,
     /// Delivers.
-    pub pump: Pump,
+    pub pump: Pump<Client>,
     /// Calls; to be closed when it stops.
     pub client: Client,
     /// When passes run.
     pub cadence: Cadence,
+    /// Whether it is well.
+    pub condition: Condition,
     /// What it has done so far.
     pub vitals: Arc<Vitals>,
     /// Told when a user has to be read again.
@@ -40,19 +42,23 @@ impl Tenant {
         let client = client(&settings, &parts.clock)?;
         let vitals = parts.watch.add(&settings.name, &client);
         let stale = Arc::new(tokio::sync::Notify::new());
+        let condition = Condition::new(settings.name.clone(), store.clone(), parts.clock.clone());
+        let delivery = settings.delivery;
         let pump = Pump::new(
             settings.name.clone(),
             store.clone(),
             client.clone(),
             PumpSettings {
-                workers: settings.delivery.workers,
-                policy: Policy { max_attempts: settings.delivery.max_attempts },
+                workers: delivery.workers,
+                policy: Policy { max_attempts: delivery.max_attempts },
+                verify_percent: delivery.verify_percent,
+                role_attribute: settings.reading.role_attribute,
             },
             (parts.clock.clone(), parts.chance),
-            vitals.clone(),
-            stale.clone(),
+            Shared { condition: condition.clone(), vitals: vitals.clone(), stale: stale.clone() },
         );
         let passes = Passes::new(&settings, store.clone(), client.clone(), parts.clone(), vitals.clone());
-        Ok(Self { name: settings.name, passes, pump, client, cadence: settings.cadence, vitals, stale })
+        let (name, cadence) = (settings.name, settings.cadence);
+        Ok(Self { name, passes, pump, client, cadence, condition, vitals, stale })
     }
 }

@@ -1,19 +1,54 @@
-//! One attempt: one operation, sent once.
+//! One attempt: one operation, sent once, and perhaps read back.
 
 use std::time::Duration;
 
 use tracing::{Instrument, Span};
 
+use super::verify::ignored;
 use crate::clock::Clock;
-use crate::scim::{Client, Failure, Verdict, patch_body};
+use crate::scim::{Failure, Receipt, RoleAttribute, ServiceProvider, Verdict, patch_body, read_user};
 use crate::store::Leased;
 use crate::telemetry;
+
+/// A tenant may need a moment until it shows what it has written.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// What is to be done with an operation.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Task {
+    /// Send it.
+    Write,
+    /// Send it and read it back.
+    WriteAndVerify,
+    /// Only read its user, to see whether the tenant answers.
+    Read,
+}
+
+/// What was done.
+#[derive(Debug)]
+pub(super) enum Sent {
+    /// It was written.
+    Written {
+        receipt: Receipt,
+        /// It was read back, and was there.
+        verified: bool,
+    },
+    /// Its user was read.
+    Read,
+}
+
+/// What a user shows after a write.
+enum Shown {
+    Done,
+    Missing(String),
+    Nothing,
+}
 
 /// How an attempt ended.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) leased: Leased,
-    pub(super) result: Result<(), Failure>,
+    pub(super) result: Result<Sent, Failure>,
     /// Whether the tenant answers other calls, so that a failure is the operation's own; `None` if nobody knows.
     pub(super) tenant_answers: Option<bool>,
     pub(super) took: Duration,
@@ -21,43 +56,112 @@ pub(super) struct Outcome {
     pub(super) span: Span,
 }
 
-/// Sends one operation.
-pub(super) async fn attempt(client: Client, clock: Clock, leased: Leased, span: Span) -> Outcome {
-    let began = clock.instant();
-    let answered = client.answered();
-    let attempt = span.in_scope(|| telemetry::span::attempt(leased.attempts + 1));
-    let result = send(&client, &leased).instrument(attempt).await;
-    let took = clock.instant().saturating_duration_since(began);
-    let tenant_answers = match &result {
-        Err(Failure { verdict: Verdict::Unavailable { .. }, .. }) => {
-            if client.answered() > answered {
-                Some(true)
-            } else {
-                answers_a_read(&client, &leased).instrument(span.clone()).await
+/// Sends operations of one tenant.
+#[derive(Clone, Debug)]
+pub(super) struct Sender<P> {
+    pub(super) provider: P,
+    pub(super) clock: Clock,
+    pub(super) role_attribute: RoleAttribute,
+}
+
+impl<P: ServiceProvider> Sender<P> {
+    /// Makes one attempt.
+    pub(super) async fn attempt(self, leased: Leased, task: Task, span: Span) -> Outcome {
+        let began = self.clock.instant();
+        let answered = self.provider.answered();
+        let result = match task {
+            Task::Read => self.read(&leased).instrument(span.clone()).await,
+            Task::Write | Task::WriteAndVerify => {
+                let attempt = span.in_scope(|| telemetry::span::attempt(leased.attempts + 1));
+                self.write(&leased, matches!(task, Task::WriteAndVerify)).instrument(attempt).await
             }
+        };
+        let took = self.clock.instant().saturating_duration_since(began);
+        let tenant_answers = match &result {
+            Err(Failure { verdict: Verdict::Unavailable { .. }, .. }) => {
+                if self.provider.answered() > answered {
+                    Some(true)
+                } else if matches!(task, Task::Read) {
+                    Some(false)
+                } else {
+                    self.answers_a_read(&leased).instrument(span.clone()).await
+                }
+            }
+            _ => Some(true),
+        };
+        Outcome { leased, result, tenant_answers, took, span }
+    }
+
+    async fn write(&self, leased: &Leased, verify: bool) -> Result<Sent, Failure> {
+        let operation = &leased.operation;
+        let version = match &operation.version {
+            Some(version) if self.provider.honours_if_match().await? => Some(version.as_str()),
+            _ => None,
+        };
+        let body = patch_body(&operation.payload);
+        let receipt = self.provider.patch_user(&operation.user, &body, version).await?;
+        if !verify {
+            return Ok(Sent::Written { receipt, verified: false });
         }
-        _ => Some(true),
-    };
-    Outcome { leased, result, tenant_answers, took, span }
-}
+        match self.verify(leased).await {
+            Ok(verified) => Ok(Sent::Written { receipt, verified }),
+            Err(reason) => Err(Failure {
+                verdict: Verdict::Ignored,
+                status: None,
+                reason,
+                correlation_id: receipt.correlation_id,
+                answer: None,
+            }),
+        }
+    }
 
-async fn send(client: &Client, leased: &Leased) -> Result<(), Failure> {
-    let operation = &leased.operation;
-    let version = match &operation.version {
-        Some(version) if client.honours_if_match().await? => Some(version.as_str()),
-        _ => None,
-    };
-    client.patch_user(&operation.user, &patch_body(&operation.payload), version).await
-}
+    /// Whether the write was seen to be done; a user who cannot be read proves nothing.
+    ///
+    /// # Errors
+    /// With what was not done.
+    async fn verify(&self, leased: &Leased) -> Result<bool, String> {
+        let shown = match self.read_back(leased).await {
+            Shown::Missing(_) => {
+                self.clock.sleep(SETTLED).await;
+                self.read_back(leased).await
+            }
+            shown => shown,
+        };
+        match shown {
+            Shown::Done => Ok(true),
+            Shown::Nothing => Ok(false),
+            Shown::Missing(what) => Err(what),
+        }
+    }
 
-/// A failure that stands alone: does the tenant answer when the same user is only read?
-async fn answers_a_read(client: &Client, leased: &Leased) -> Option<bool> {
-    match client.get_user(&leased.operation.user).await {
-        Ok(_) => Some(true),
-        Err(failure) => match failure.verdict {
-            Verdict::NotSent => None,
-            Verdict::Throttled { .. } => Some(true),
-            verdict => Some(verdict.answered()),
-        },
+    async fn read_back(&self, leased: &Leased) -> Shown {
+        let operation = &leased.operation;
+        let Ok(record) = self.provider.get_user(&operation.user).await else { return Shown::Nothing };
+        match read_user(&record, self.role_attribute) {
+            Ok(user) if user.id == operation.user => {
+                ignored(&operation.payload, &user).map_or(Shown::Done, Shown::Missing)
+            }
+            _ => Shown::Nothing,
+        }
+    }
+
+    /// Any answer will do.
+    async fn read(&self, leased: &Leased) -> Result<Sent, Failure> {
+        match self.provider.get_user(&leased.operation.user).await {
+            Err(failure) if !failure.verdict.answered() => Err(failure),
+            Ok(_) | Err(_) => Ok(Sent::Read),
+        }
+    }
+
+    /// A failure that stands alone: does the tenant answer when the same user is only read?
+    async fn answers_a_read(&self, leased: &Leased) -> Option<bool> {
+        match self.provider.get_user(&leased.operation.user).await {
+            Ok(_) => Some(true),
+            Err(failure) => match failure.verdict {
+                Verdict::NotSent => None,
+                Verdict::Throttled { .. } => Some(true),
+                verdict => Some(verdict.answered()),
+            },
+        }
     }
 }

@@ -4,12 +4,17 @@
 //! after an answer is decided by two pure functions, [`next_step`] and [`Health`].
 
 mod attempt;
+mod condition;
 mod health;
 mod pump;
 mod step;
+mod trouble;
+mod verify;
 mod vitals;
 
-pub use health::{Health, Trouble};
-pub use pump::{Drained, Pump, PumpSettings};
+pub use condition::Condition;
+pub use health::{Allowance, Change, Health, Seen};
+pub use pump::{Drained, Pump, PumpSettings, Shared};
 pub use step::{Policy, next_step};
+pub use trouble::Trouble;
 pub use vitals::Vitals;

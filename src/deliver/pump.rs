@@ -10,19 +10,21 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::attempt::{Outcome, attempt};
-use super::health::{Change, Health, Trouble};
+use super::attempt::{Outcome, Sender, Sent, Task};
+use super::condition::Condition;
+use super::health::{Allowance, Seen};
 use super::step::{Policy, next_step};
+use super::trouble::Trouble;
+use super::verify::Sample;
 use super::vitals::Vitals;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::{Payload, TeamId, TenantId};
-use crate::scim::{Client, Failure, Verdict};
-use crate::store::{Leased, Note, Settlement, Step, Store};
+use crate::scim::{Failure, RoleAttribute, ServiceProvider, Verdict};
+use crate::store::{Damaged, Leased, Note, Settlement, Step, Store};
 use crate::telemetry;
 
 /// The queue is looked at this often even when nobody says that it has changed: another process may have
@@ -38,6 +40,21 @@ pub struct PumpSettings {
     pub workers: usize,
     /// How long we keep trying.
     pub policy: Policy,
+    /// So many of the writes are read back, 0 to 100 percent.
+    pub verify_percent: f64,
+    /// Which attribute of a user holds the HR roles; what is read back is read as in a pass.
+    pub role_attribute: RoleAttribute,
+}
+
+/// What the pump shares with the passes of its tenant.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// Is it well?
+    pub condition: Condition,
+    /// What was done so far.
+    pub vitals: Arc<Vitals>,
+    /// Told whenever a user has to be read again.
+    pub stale: Arc<Notify>,
 }
 
 /// Why [`Pump::drain`] ended.
@@ -47,60 +64,53 @@ pub enum Drained {
     Empty,
     /// The tenant refuses everything.
     Refused(Trouble),
+    /// What waits may be old: nothing is sent before a list has been read.
+    Unlisted,
     /// We were told to stop.
     Stopped,
 }
 
 /// Delivers the operations of one tenant.
 #[derive(Debug)]
-pub struct Pump {
+pub struct Pump<P> {
     tenant: TenantId,
     store: Store,
-    client: Client,
+    sender: Sender<P>,
     settings: PumpSettings,
-    clock: Clock,
     chance: Chance,
-    vitals: Arc<Vitals>,
-    health: Health,
+    shared: Shared,
+    sample: Sample,
     flying: JoinSet<Outcome>,
     leased: HashMap<Id, Leased>,
     settlements: Vec<Settlement>,
-    /// Somebody is to be read again.
-    stale: Arc<Notify>,
 }
 
-impl Pump {
-    /// Sends nothing yet. `stale` is told whenever a user has to be read again.
+impl<P: ServiceProvider> Pump<P> {
+    /// Sends nothing yet.
     #[must_use]
     pub fn new(
         tenant: TenantId,
         store: Store,
-        client: Client,
+        provider: P,
         settings: PumpSettings,
         (clock, chance): (Clock, Chance),
-        vitals: Arc<Vitals>,
-        stale: Arc<Notify>,
+        shared: Shared,
     ) -> Self {
-        Self {
-            tenant,
-            store,
-            client,
-            settings,
-            clock,
-            chance,
-            vitals,
-            health: Health::default(),
-            flying: JoinSet::new(),
-            leased: HashMap::new(),
-            settlements: Vec::new(),
-            stale,
-        }
+        let sender = Sender { provider, clock, role_attribute: settings.role_attribute };
+        let sample = Sample::new(settings.verify_percent);
+        let (flying, leased, settlements) = (JoinSet::new(), HashMap::new(), Vec::new());
+        Self { tenant, store, sender, settings, chance, shared, sample, flying, leased, settlements }
     }
 
-    /// What is wrong with the tenant at the moment.
+    /// From now on it delivers nothing but what the pass `pass` decided.
+    pub fn only(&mut self, pass: i64) {
+        self.store = self.store.only(pass);
+    }
+
+    /// What is wrong with delivery at the moment.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
-        self.health.trouble()
+        self.shared.condition.trouble()
     }
 
     /// Delivers until told to stop, then finishes what is in flight. `wake` says that something new waits.
@@ -120,10 +130,11 @@ impl Pump {
         loop {
             let turned = self.turn(stop).await;
             if self.at_rest() {
-                match self.health.trouble() {
+                match self.trouble() {
                     _ if stop.is_cancelled() => return Drained::Stopped,
                     _ if turned.nothing_waits => return Drained::Empty,
                     Some(trouble) if trouble != Trouble::Outage => return Drained::Refused(trouble),
+                    _ if turned.unlisted => return Drained::Unlisted,
                     _ => {}
                 }
             }
@@ -138,43 +149,64 @@ impl Pump {
 
     /// One turn: settle and lease in one transaction, and send.
     async fn turn(&mut self, stop: &CancellationToken) -> Turned {
-        let now = self.clock.now();
-        let allowance = self.health.allowance(self.settings.workers, now);
-        let room = match allowance {
-            Ok(most) if !stop.is_cancelled() => most.saturating_sub(self.flying.len()),
-            _ => 0,
+        self.shared.condition.note().await;
+        let now = self.sender.clock.now();
+        let allowance = self.shared.condition.allowance(self.settings.workers);
+        let most = match allowance {
+            _ if stop.is_cancelled() => 0,
+            Allowance::Write(workers) => workers,
+            Allowance::Probe | Allowance::ProbeByReading => 1,
+            Allowance::Wait(_) | Allowance::Unlisted => 0,
         };
-        let turn =
-            self.store.turn(&self.tenant, &self.settlements, u32::try_from(room).unwrap_or(u32::MAX), now);
-        let turn = match turn.await {
+        let room = u32::try_from(most.saturating_sub(self.flying.len())).unwrap_or(u32::MAX);
+        let turn = match self.store.turn(&self.tenant, &self.settlements, room, now).await {
             Ok(turn) => turn,
             Err(error) => {
                 error!(tenant = %self.tenant, reason = %error, "database cannot be used");
-                return Turned { nothing_waits: false, look_in: LOOK };
+                return Turned { nothing_waits: false, unlisted: false, look_in: LOOK };
             }
         };
         self.settled();
+        let due = turn.next_due.is_some_and(|due| due <= now);
+        let unlisted = due && allowance == Allowance::Unlisted;
+        if unlisted {
+            self.shared.condition.want_list();
+        }
+        let next = match allowance {
+            Allowance::Wait(until) => Some(until),
+            _ if room > 0 => turn.next_due,
+            _ => None,
+        };
         let nothing_waits = turn.leased.is_empty() && turn.next_due.is_none();
-        let next = if room > 0 { turn.next_due } else { allowance.err() };
+        for Damaged { id, user, reason } in turn.damaged {
+            self.shared.vitals.dead.add(1);
+            error!(tenant = %self.tenant, %user, operation = id, reason, "operation is a dead letter");
+        }
         for leased in turn.leased {
-            self.send(leased);
+            self.send(leased, allowance);
         }
         let look_in = next.map_or(LOOK, |next| next.since(now).clamp(SHORTEST_LOOK, LOOK));
-        Turned { nothing_waits, look_in }
+        Turned { nothing_waits, unlisted, look_in }
     }
 
-    fn send(&mut self, leased: Leased) {
+    fn send(&mut self, leased: Leased, allowance: Allowance) {
         let operation = &leased.operation;
         let (kind, cause) = (operation.payload.kind(), operation.cause.as_str());
         let parent = leased.traceparent.as_deref();
         let span = telemetry::span::operation(&self.tenant, &operation.user, leased.id, kind, cause, parent);
-        let task = self.flying.spawn(attempt(self.client.clone(), self.clock.clone(), leased.clone(), span));
+        let task = match allowance {
+            Allowance::ProbeByReading => Task::Read,
+            _ if self.sample.takes(self.chance.draw()) => Task::WriteAndVerify,
+            _ => Task::Write,
+        };
+        let task = self.flying.spawn(self.sender.clone().attempt(leased.clone(), task, span));
         self.leased.insert(task.id(), leased);
     }
 
     /// Waits until something has landed, something new waits, we are told to stop, or `look_in` is over.
     async fn wait(&mut self, wake: &Notify, stop: &CancellationToken, look_in: Duration) {
         tokio::select! {
+            biased;
             Some(landed) = self.flying.join_next_with_id() => {
                 self.landed(landed);
                 while let Some(landed) = self.flying.try_join_next_with_id() {
@@ -183,7 +215,7 @@ impl Pump {
             }
             () = wake.notified(), if !stop.is_cancelled() => {}
             () = stop.cancelled(), if !stop.is_cancelled() => {}
-            () = sleep(look_in) => {}
+            () = self.sender.clock.sleep(look_in) => {}
         }
     }
 
@@ -195,7 +227,7 @@ impl Pump {
             }
             Err(death) => {
                 let Some(leased) = self.leased.remove(&death.id()) else { return };
-                let now = self.clock.now();
+                let now = self.sender.clock.now();
                 let step = next_step(
                     leased.attempts,
                     Some(&Verdict::Unavailable { wait: None }),
@@ -220,56 +252,84 @@ impl Pump {
     }
 
     fn finish(&mut self, outcome: &Outcome) {
-        let now = self.clock.now();
-        let failure = outcome.result.as_ref().err();
-        let verdict = failure.map(|failure| &failure.verdict);
+        let condition = self.shared.condition.clone();
+        let now = self.sender.clock.now();
         let user = outcome.leased.operation.user.clone();
-        let probing = self.health.trouble().is_some();
-        let alone = outcome.tenant_answers == Some(false);
-        let change = self.health.observe(&user, failure, alone, now);
-        let counted = outcome.tenant_answers == Some(true) && !probing && self.health.trouble().is_none();
-        let mut step = next_step(
-            outcome.leased.attempts,
-            verdict,
-            counted,
-            self.settings.policy,
-            now,
-            self.chance.draw(),
-        );
-        // While the tenant is in trouble, what it says about one user says nothing about that user.
-        if probing && matches!(step, Step::Dead | Step::Gone) && self.health.trouble().is_some() {
-            let due = self.health.allowance(1, now).err().unwrap_or(now);
+        let failure = outcome.result.as_ref().err();
+        let before = condition.trouble();
+        let seen = self.seen(outcome);
+        outcome.span.in_scope(|| condition.observe(&user, seen));
+        let after = condition.trouble();
+        let counted = outcome.tenant_answers == Some(true) && before.is_none() && after.is_none();
+        let mut step = if matches!(outcome.result, Ok(Sent::Read)) {
+            Step::Released
+        } else {
+            let verdict = failure.map(|failure| &failure.verdict);
+            let (failures, policy) = (outcome.leased.attempts, self.settings.policy);
+            next_step(failures, verdict, counted, policy, now, self.chance.draw())
+        };
+        // While the tenant is in trouble, what it says about one user says nothing about that user; nor does
+        // "done" while it ignores what it is told.
+        let unproven = after == Some(Trouble::Ignored) && step == Step::Done;
+        if unproven || (before.is_some() && after.is_some() && matches!(step, Step::Dead | Step::Gone)) {
+            let due = match condition.allowance(1) {
+                Allowance::Wait(until) => until,
+                _ => now,
+            };
             step = Step::Later { due, counted: false };
         }
-        outcome.span.in_scope(|| {
-            self.report(outcome, failure, &step);
-            report_health(&self.tenant, change, failure);
-        });
+        outcome.span.in_scope(|| self.report(outcome, &step));
         self.settlements.push(Settlement {
             id: outcome.leased.id,
             lease: outcome.leased.lease,
             user,
             step,
-            note: failure.filter(|failure| failure.verdict != Verdict::NotSent).map(note),
+            note: note(&outcome.result),
         });
     }
 
-    fn report(&self, outcome: &Outcome, failure: Option<&Failure>, step: &Step) {
+    /// What the end of an attempt says about the tenant.
+    fn seen<'a>(&mut self, outcome: &'a Outcome) -> Seen<'a> {
+        match &outcome.result {
+            Ok(Sent::Written { verified, .. }) => {
+                if *verified {
+                    self.sample.seen(true);
+                }
+                Seen::Done { verified: *verified }
+            }
+            Ok(Sent::Read) => Seen::Read,
+            Err(failure) => {
+                if failure.verdict == Verdict::Ignored {
+                    self.sample.seen(false);
+                }
+                Seen::Failed { failure, alone: outcome.tenant_answers == Some(false) }
+            }
+        }
+    }
+
+    fn report(&self, outcome: &Outcome, step: &Step) {
+        let vitals = &self.shared.vitals;
         let operation = &outcome.leased.operation;
         let attempt = i64::from(outcome.leased.attempts) + 1;
         let duration_ms = i64::try_from(outcome.took.as_millis()).unwrap_or(i64::MAX);
         let Payload::Teams(teams) = &operation.payload;
-        let Some(failure) = failure else {
-            self.vitals.delivered.add(1);
-            info!(
-                cause = operation.cause.as_str(),
-                teams_added = join(&teams.added),
-                teams_removed = join(&teams.removed),
-                attempt,
-                duration_ms,
-                "operation delivered"
-            );
-            return;
+        let failure = match &outcome.result {
+            Ok(Sent::Written { receipt, verified }) if *step == Step::Done => {
+                vitals.delivered.add(1);
+                info!(
+                    cause = operation.cause.as_str(),
+                    teams_added = join(&teams.added),
+                    teams_removed = join(&teams.removed),
+                    attempt,
+                    duration_ms,
+                    correlation_id = receipt.correlation_id.as_deref(),
+                    verified = verified.then_some(true),
+                    "operation delivered"
+                );
+                return;
+            }
+            Ok(_) => return,
+            Err(failure) => failure,
         };
         let status = failure.status.map(i64::from);
         let teams = teams.teams.union(&teams.removed).map(TeamId::as_str);
@@ -279,19 +339,22 @@ impl Pump {
         match step {
             Step::Released => return,
             Step::Dead => {
-                self.vitals.dead.add(1);
+                vitals.dead.add(1);
                 error!(status, %reason, correlation_id, attempt, duration_ms, "operation is a dead letter");
             }
             Step::Gone => warn!(status, %reason, correlation_id, attempt, duration_ms, "user is gone"),
             Step::Stale { due } => {
                 info!(status, %reason, correlation_id, attempt, retry_at = %due, "user has changed meanwhile");
             }
+            Step::Later { due, .. } if failure.verdict == Verdict::Ignored => {
+                error!(%reason, correlation_id, attempt, duration_ms, retry_at = %due, "write was ignored");
+            }
             Step::Later { due, .. } => {
                 warn!(status, %reason, correlation_id, attempt, duration_ms, retry_at = %due, "attempt failed");
             }
             Step::Done => {}
         }
-        self.vitals.failures.add(1);
+        vitals.failures.add(1);
     }
 
     /// The database has taken the settlements.
@@ -301,7 +364,7 @@ impl Pump {
             .iter()
             .any(|settlement| !matches!(settlement.step, Step::Later { .. } | Step::Released))
         {
-            self.stale.notify_one();
+            self.shared.stale.notify_one();
         }
         self.settlements.clear();
     }
@@ -312,30 +375,26 @@ impl Pump {
 struct Turned {
     /// No operation waits, whatever its time.
     nothing_waits: bool,
+    /// One is due, and may not be sent before a list has been read.
+    unlisted: bool,
     /// When to look again at the latest.
     look_in: Duration,
 }
 
-fn report_health(tenant: &TenantId, change: Change, failure: Option<&Failure>) {
-    let reason = failure.map(|failure| telemetry::redact::text(&failure.reason).into_owned());
-    match change {
-        Change::Down { trouble: Trouble::Outage, probe_at, began: true } => {
-            error!(%tenant, reason, retry_at = %probe_at, "tenant does not answer");
+/// What is kept of the answer, if there was one.
+fn note(result: &Result<Sent, Failure>) -> Option<Note> {
+    match result {
+        Ok(Sent::Written { receipt, .. }) => {
+            Some(Note { correlation_id: receipt.correlation_id.clone(), ..Note::default() })
         }
-        Change::Down { trouble, probe_at, began: true } => {
-            error!(%tenant, trouble = trouble.as_str(), reason, retry_at = %probe_at, "tenant quarantined");
-        }
-        Change::Up { since } => info!(%tenant, down_since = %since, "tenant answers again"),
-        Change::Down { .. } | Change::None => {}
-    }
-}
-
-fn note(failure: &Failure) -> Note {
-    Note {
-        status: failure.status,
-        reason: Some(failure.reason.clone()),
-        correlation_id: failure.correlation_id.clone(),
-        answer: failure.answer.clone(),
+        Ok(Sent::Read) => None,
+        Err(failure) if failure.verdict == Verdict::NotSent => None,
+        Err(failure) => Some(Note {
+            status: failure.status,
+            reason: Some(failure.reason.clone()),
+            correlation_id: failure.correlation_id.clone(),
+            answer: failure.answer.clone(),
+        }),
     }
 }
 

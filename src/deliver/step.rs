@@ -32,8 +32,9 @@ pub fn next_step(
         Some(Verdict::NotSent) => Step::Released,
         // The limiter holds every call back for as long as the tenant asked.
         Some(Verdict::Throttled { .. } | Verdict::Unauthorized) => Step::Later { due: now, counted: false },
-        Some(Verdict::Unavailable { .. }) if counted && last => Step::Dead,
+        Some(Verdict::Unavailable { .. } | Verdict::Ignored) if counted && last => Step::Dead,
         Some(Verdict::Unavailable { wait }) => Step::Later { due: later(*wait), counted },
+        Some(Verdict::Ignored) => Step::Later { due: later(None), counted },
         Some(Verdict::Conflict) if last => Step::Dead,
         // The first conflict is everyday life; one after the other is a fault of the tenant.
         Some(Verdict::Conflict) if failures == 0 => Step::Stale { due: now },
@@ -74,6 +75,13 @@ mod tests {
         assert_eq!(step(2, &unavailable(None), false), later(2000, false));
         assert_eq!(step(9, &Verdict::Throttled { wait: Duration::from_secs(5) }, true), later(0, false));
         assert_eq!(step(9, &Verdict::Unauthorized, true), later(0, false));
+    }
+
+    #[test]
+    fn a_write_that_was_ignored_is_a_failed_attempt() {
+        assert_eq!(step(0, &Verdict::Ignored, true), later(500, true));
+        assert_eq!(step(2, &Verdict::Ignored, true), Step::Dead);
+        assert_eq!(step(2, &Verdict::Ignored, false), later(2000, false), "all writes are");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{TeamId, UserId};
+use super::{Role, TeamId, UserId};
 
 /// What an operation is about. A user has at most one waiting and one in flight of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -55,6 +55,9 @@ pub struct TeamsPayload {
     pub removed: BTreeSet<TeamId>,
     /// How it is spelled on the wire.
     pub patch: TeamPatch,
+    /// HR roles whose rules ask for the managed teams among them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub roles: BTreeSet<Role>,
 }
 
 /// What is to be done, by kind.
@@ -133,4 +136,75 @@ pub struct Operation {
     pub cause: Cause,
     /// The version of the record that it was decided from, for `If-Match`.
     pub version: Option<String>,
+}
+
+/// Where an operation is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// It waits to be sent.
+    Ready,
+    /// It is in flight.
+    Leased,
+    /// It waits for a new decision.
+    Stale,
+    /// It waits for an approval.
+    Held,
+    /// It was given up, until somebody replays it or something is decided anew.
+    Dead,
+    /// It was carried out.
+    Done,
+    /// A newer decision took its place.
+    Superseded,
+    /// The user is no more.
+    Gone,
+    /// An operator dropped it.
+    Discarded,
+}
+
+impl State {
+    const ALL: [Self; 9] = [
+        Self::Ready,
+        Self::Leased,
+        Self::Stale,
+        Self::Held,
+        Self::Dead,
+        Self::Done,
+        Self::Superseded,
+        Self::Gone,
+        Self::Discarded,
+    ];
+
+    /// The word in the database and in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Leased => "leased",
+            Self::Stale => "stale",
+            Self::Held => "held",
+            Self::Dead => "dead",
+            Self::Done => "done",
+            Self::Superseded => "superseded",
+            Self::Gone => "gone",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    /// The state that a word stands for.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
+    /// Something may still become of it: a user has at most one such operation of each kind.
+    #[must_use]
+    pub const fn open(self) -> bool {
+        matches!(self, Self::Ready | Self::Leased | Self::Stale | Self::Held | Self::Dead)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// How much a pass reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum PassKind {
     /// Users changed since the watermark.
     Delta,
@@ -11,6 +14,10 @@ pub enum PassKind {
     Sweep,
     /// Single users by id: those whose record has to be read again.
     Reread,
+    /// Nobody: a changed mapping is applied to all users as they were last read.
+    Remap,
+    /// The users of a reviewed plan, by id.
+    Apply,
 }
 
 impl PassKind {
@@ -21,7 +28,23 @@ impl PassKind {
             Self::Delta => "delta",
             Self::Sweep => "sweep",
             Self::Reread => "reread",
+            Self::Remap => "remap",
+            Self::Apply => "apply",
         }
+    }
+
+    /// The kind that a word stands for.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Delta, Self::Sweep, Self::Reread, Self::Remap, Self::Apply]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+    }
+
+    /// It reads a list of users.
+    #[must_use]
+    pub const fn lists(self) -> bool {
+        matches!(self, Self::Delta | Self::Sweep)
     }
 }
 

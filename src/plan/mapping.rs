@@ -3,10 +3,10 @@
 //! A team that no rule names is not ours and is never touched.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
+use super::guard::hex;
 use crate::model::{Role, TeamId};
 
 /// All rules of one tenant.
@@ -55,10 +55,7 @@ impl Mapping {
             }
             hash.update(u64::MAX.to_be_bytes());
         }
-        hash.finalize().iter().fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        hex(&hash.finalize())
     }
 }
 

@@ -29,36 +29,58 @@ pub struct Policy {
     pub team_patch: TeamPatch,
 }
 
+/// What a user's record asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Desired {
+    /// Why.
+    pub cause: Cause,
+    /// The managed teams that he should be in.
+    pub teams: BTreeSet<TeamId>,
+}
+
 /// Decides one user from his own record; `None` when nothing has to change.
 ///
-/// Unmanaged teams stay as they are and are part of the complete list.
+/// `granted` are teams that we put him into; those that no rule names any more he leaves. All other unmanaged
+/// teams stay as they are and are part of the complete list.
 #[must_use]
-pub fn decide(user: &User, mapping: &Mapping, policy: Policy) -> Option<Operation> {
-    let (cause, desired) = desired(user, mapping, policy)?;
+pub fn decide(
+    user: &User,
+    mapping: &Mapping,
+    policy: Policy,
+    granted: &BTreeSet<TeamId>,
+) -> Option<Operation> {
+    let Desired { cause, teams: desired } = desired(user, mapping, policy);
     let managed = mapping.managed();
-    let current: BTreeSet<&TeamId> = user.teams.intersection(managed).collect();
+    let ours = |team: &&TeamId| managed.contains(*team) || granted.contains(*team);
+    let current: BTreeSet<&TeamId> = user.teams.iter().filter(ours).collect();
     let added: BTreeSet<TeamId> = desired.iter().filter(|team| !current.contains(team)).cloned().collect();
     let removed: BTreeSet<TeamId> =
         current.into_iter().filter(|team| !desired.contains(*team)).cloned().collect();
     if added.is_empty() && removed.is_empty() {
         return None;
     }
-    let teams = user.teams.difference(managed).cloned().chain(desired).collect();
+    let teams = user.teams.iter().filter(|team| !ours(team)).cloned().chain(desired).collect();
+    let roles = user.roles.iter().filter(|role| mapping.rules().contains_key(*role)).cloned().collect();
     Some(Operation {
         user: user.id.clone(),
-        payload: Payload::Teams(TeamsPayload { teams, added, removed, patch: policy.team_patch }),
+        payload: Payload::Teams(TeamsPayload { teams, added, removed, patch: policy.team_patch, roles }),
         cause,
         version: user.version.clone(),
     })
 }
 
-/// The managed teams that the user should be in, and why; `None` when he keeps what he has.
-fn desired(user: &User, mapping: &Mapping, policy: Policy) -> Option<(Cause, BTreeSet<TeamId>)> {
-    if !user.active {
-        return (policy.when_inactive == WhenGone::Remove).then(|| (Cause::Inactive, BTreeSet::new()));
-    }
-    match mapping.teams_for(&user.roles) {
-        Some(teams) => Some((Cause::Mapped, teams)),
-        None => (policy.when_unmapped == WhenGone::Remove).then(|| (Cause::Unmapped, BTreeSet::new())),
-    }
+/// The managed teams that the user should be in, and why.
+#[must_use]
+pub fn desired(user: &User, mapping: &Mapping, policy: Policy) -> Desired {
+    let mapped = mapping.teams_for(&user.roles).filter(|_| user.active);
+    let (cause, gone) = match mapped {
+        Some(teams) => return Desired { cause: Cause::Mapped, teams },
+        None if user.active => (Cause::Unmapped, policy.when_unmapped),
+        None => (Cause::Inactive, policy.when_inactive),
+    };
+    let teams = match gone {
+        WhenGone::Remove => BTreeSet::new(),
+        WhenGone::Keep => user.teams.intersection(mapping.managed()).cloned().collect(),
+    };
+    Desired { cause, teams }
 }

@@ -1,11 +1,17 @@
 //! The pure core: values in, a plan out. No async, no I/O, no clock, no chance, no logging.
 
+mod content;
+mod guard;
 mod mapping;
 mod membership;
 mod render;
+mod saved;
 mod watermark;
 
+pub use content::{content_before, content_of};
+pub use guard::{Limit, Limits, PlanDigest, examine, examine_missing};
 pub use mapping::Mapping;
-pub use membership::{Policy, WhenGone, decide};
-pub use render::{Change, Plan};
+pub use membership::{Desired, Policy, WhenGone, decide, desired};
+pub use render::{Already, Change, Plan};
+pub use saved::{SavedPlan, UnfitPlan, still_fits};
 pub use watermark::watermark;

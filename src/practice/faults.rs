@@ -34,6 +34,10 @@ pub struct Faults {
     /// Lists move while they are read: users who were written go to the front, and after each page
     /// that is not the last one, the last user of the list does too. So one user is seen twice, and one is missed.
     pub moving_list: bool,
+    /// Lists leave out users who are not active; they can still be read by id.
+    pub hide_inactive: bool,
+    /// Lists show this share of the users in percent, 0 to 100, and a `totalResults` to match.
+    pub listed_percent: u8,
     /// `since` is ignored, as if the tenant had understood.
     pub ignore_since: bool,
     /// Writes to these users (by id) are always answered with this status, without effect.
@@ -63,6 +67,8 @@ impl Default for Faults {
             revoke_tokens: false,
             outage: false,
             moving_list: false,
+            hide_inactive: false,
+            listed_percent: 100,
             ignore_since: false,
             fail_users: BTreeMap::new(),
             reject_token_credentials: false,
@@ -80,6 +86,9 @@ pub enum WrongFault {
     /// A rate outside of 0 to 1.
     #[error("{0} must be between 0 and 1")]
     Rate(&'static str),
+    /// A share above 100.
+    #[error("listed_percent must be between 0 and 100")]
+    Percent,
     /// A status that is no error.
     #[error("{0} must be a status between 400 and 599")]
     Status(String),
@@ -101,6 +110,9 @@ impl Faults {
         ];
         if let Some((name, _)) = rates.into_iter().find(|(_, rate)| !(0.0..=1.0).contains(rate)) {
             return Err(WrongFault::Rate(name));
+        }
+        if self.listed_percent > 100 {
+            return Err(WrongFault::Percent);
         }
         let users = self.fail_users.iter().map(|(id, status)| (format!("fail_users.{id}"), *status));
         let mut statuses = std::iter::once(("error_status".to_owned(), self.error_status)).chain(users);

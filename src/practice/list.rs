@@ -25,6 +25,10 @@ pub(super) struct Query {
     start: usize,
     count: Option<usize>,
     pub(super) projection: Projection,
+    /// Users who are not active are left out.
+    hide_inactive: bool,
+    /// So many percent of the users are left out.
+    withheld_percent: u8,
 }
 
 /// A page of a list.
@@ -58,6 +62,7 @@ impl Query {
                 names("attributes").unwrap_or_default(),
                 names("excludedAttributes").unwrap_or_default(),
             ),
+            ..Self::default()
         })
     }
 
@@ -78,12 +83,19 @@ impl Query {
             start: number(digits("startIndex").as_deref(), "startIndex")?.unwrap_or(1).max(1),
             count: number(digits("count").as_deref(), "count")?,
             projection: Projection::new(names("attributes"), names("excludedAttributes")),
+            ..Self::default()
         })
     }
 
     /// The same query without `since`.
     pub(super) fn without_since(mut self) -> Self {
         self.since = None;
+        self
+    }
+
+    /// The same query, with users left out.
+    pub(super) fn hiding(mut self, inactive: bool, percent: u8) -> Self {
+        (self.hide_inactive, self.withheld_percent) = (inactive, percent);
         self
     }
 
@@ -133,6 +145,12 @@ impl Query {
         };
         if let Some(filter) = filter {
             found.retain(|record| filter.matches(&|name| record.attribute(kind, name)));
+        }
+        if kind == Kind::User {
+            found.retain(|record| {
+                !self.hide_inactive || record.attributes.get("active") != Some(&json!(false))
+            });
+            found.truncate(found.len() * usize::from(100 - self.withheld_percent.min(100)) / 100);
         }
         Ok(found)
     }

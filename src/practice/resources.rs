@@ -127,6 +127,7 @@ impl Desk<'_> {
     fn list(&self, query: Query, kinds: &[Kind]) -> Result<Answer, Refusal> {
         let faults = self.tenant.faults();
         let query = if faults.ignore_since { query.without_since() } else { query };
+        let query = query.hiding(faults.hide_inactive, 100 - faults.listed_percent);
         let mut page = {
             let mut directory = self.tenant.directory();
             let page = query.run(&directory, kinds, &self.view, self.tenant.options().page_cap)?;

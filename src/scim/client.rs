@@ -16,6 +16,7 @@ use super::auth::{Auth, Token};
 use super::headers;
 use super::http::transport_reason;
 use super::limiter::Limiter;
+use super::provider::{Receipt, ServiceProvider};
 use super::reason::{excerpt, reason};
 use super::verdict::{Failure, Verdict, verdict};
 use super::wire::{self, Page};
@@ -112,80 +113,6 @@ impl Client {
         self.0.calls.load(Ordering::Relaxed)
     }
 
-    /// Calls so far that the tenant has understood and answered.
-    #[must_use]
-    pub fn answered(&self) -> u64 {
-        self.0.answered.load(Ordering::Relaxed)
-    }
-
-    /// One page of users (RFC 7644 §3.4.2).
-    ///
-    /// # Errors
-    /// When the call fails, or what comes back is no list.
-    pub async fn list_users(&self, query: &ListQuery) -> Result<Page, Failure> {
-        let mut url = self.url(&["Users"]);
-        {
-            let mut pairs = url.query_pairs_mut();
-            if let Some((name, filter)) = &query.filter {
-                pairs.append_pair(name, filter);
-            }
-            if let Some(since) = query.since {
-                pairs.append_pair("since", &since.to_string());
-            }
-            pairs.append_pair("startIndex", &query.start_index.to_string());
-            pairs.append_pair("count", &query.count.to_string());
-        }
-        let call = Call {
-            method: Method::GET,
-            template: "/Users",
-            url,
-            body: None,
-            if_match: None,
-            limit: Some(MAX_PAGE),
-        };
-        let answer = self.call(call).await?;
-        Page::read(&answer.body, answer.date).map_err(|why| Failure {
-            correlation_id: answer.correlation_id,
-            ..Failure::broken(answer.status, why)
-        })
-    }
-
-    /// One user's record as bytes (RFC 7644 §3.4.1); a user who is not there is a failure with [`Verdict::Gone`].
-    ///
-    /// # Errors
-    /// When the call fails.
-    pub async fn get_user(&self, id: &UserId) -> Result<Vec<u8>, Failure> {
-        self.call(self.on_user(Method::GET, id)).await.map(|answer| answer.body)
-    }
-
-    /// Changes a user (RFC 7644 §3.5.2), only from `version` on if one is given (§3.14).
-    ///
-    /// # Errors
-    /// When the call fails.
-    pub async fn patch_user(&self, id: &UserId, body: &[u8], version: Option<&str>) -> Result<(), Failure> {
-        let call =
-            Call { body: Some(body), if_match: version, limit: None, ..self.on_user(Method::PATCH, id) };
-        self.call(call).await.map(drop)
-    }
-
-    /// Whether the tenant says that it honours `If-Match` (RFC 7643 §5). Asked when first needed, and again
-    /// until there is an answer: a tenant that cannot say, after some tries, does not for the time being.
-    ///
-    /// # Errors
-    /// When no call can be made now.
-    pub async fn honours_if_match(&self) -> Result<bool, Failure> {
-        const TRIES: u32 = 3;
-        for _ in 0..TRIES {
-            let asked = self.0.etags.get_or_try_init(|| self.asks_for_etags()).await;
-            match asked {
-                Ok(honours) => return Ok(*honours),
-                Err(failure) if matches!(failure.verdict, Verdict::Unavailable { .. }) => {}
-                Err(failure) => return Err(failure),
-            }
-        }
-        Ok(false)
-    }
-
     async fn asks_for_etags(&self) -> Result<bool, Failure> {
         let url = self.url(&["ServiceProviderConfig"]);
         let template = "/ServiceProviderConfig";
@@ -278,6 +205,64 @@ impl Client {
             Some(body) => request.header(CONTENT_TYPE, self.0.endpoint.content_type).body(body.to_vec()),
             None => request,
         }
+    }
+}
+
+impl ServiceProvider for Client {
+    async fn list_users(&self, query: &ListQuery) -> Result<Page, Failure> {
+        let mut url = self.url(&["Users"]);
+        {
+            let mut pairs = url.query_pairs_mut();
+            if let Some((name, filter)) = &query.filter {
+                pairs.append_pair(name, filter);
+            }
+            if let Some(since) = query.since {
+                pairs.append_pair("since", &since.to_string());
+            }
+            pairs.append_pair("startIndex", &query.start_index.to_string());
+            pairs.append_pair("count", &query.count.to_string());
+        }
+        let call = Call {
+            method: Method::GET,
+            template: "/Users",
+            url,
+            body: None,
+            if_match: None,
+            limit: Some(MAX_PAGE),
+        };
+        let answer = self.call(call).await?;
+        Page::read(&answer.body, answer.date).map_err(|why| Failure {
+            correlation_id: answer.correlation_id,
+            ..Failure::broken(answer.status, why)
+        })
+    }
+
+    async fn get_user(&self, id: &UserId) -> Result<Vec<u8>, Failure> {
+        self.call(self.on_user(Method::GET, id)).await.map(|answer| answer.body)
+    }
+
+    async fn patch_user(&self, id: &UserId, body: &[u8], version: Option<&str>) -> Result<Receipt, Failure> {
+        let call =
+            Call { body: Some(body), if_match: version, limit: None, ..self.on_user(Method::PATCH, id) };
+        let answer = self.call(call).await?;
+        Ok(Receipt { correlation_id: answer.correlation_id })
+    }
+
+    async fn honours_if_match(&self) -> Result<bool, Failure> {
+        const TRIES: u32 = 3;
+        for _ in 0..TRIES {
+            let asked = self.0.etags.get_or_try_init(|| self.asks_for_etags()).await;
+            match asked {
+                Ok(honours) => return Ok(*honours),
+                Err(failure) if matches!(failure.verdict, Verdict::Unavailable { .. }) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(false)
+    }
+
+    fn answered(&self) -> u64 {
+        self.0.answered.load(Ordering::Relaxed)
     }
 }
 

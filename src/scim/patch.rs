@@ -46,6 +46,7 @@ mod tests {
     fn body(patch: TeamPatch) -> Value {
         let teams = |ids: &[&str]| ids.iter().map(|id| TeamId::from(*id)).collect();
         let payload = TeamsPayload {
+            roles: [].into(),
             teams: teams(&["a", "x"]),
             added: teams(&["a"]),
             removed: teams(&["b\"c"]),

@@ -27,6 +27,8 @@ pub enum Verdict {
     Conflict,
     /// What was to be created is there already (409 `uniqueness`).
     Exists,
+    /// The tenant answered 2xx and has not done what it was told. No answer says so: whoever reads back does.
+    Ignored,
     /// The request is wrong (400, 413, 415, 422, 501 and what nobody foresaw): never the same again.
     Rejected,
     /// The call was not made, because we are stopping.
@@ -54,6 +56,7 @@ impl Verdict {
             Self::Gone => "gone",
             Self::Conflict => "conflict",
             Self::Exists => "exists",
+            Self::Ignored => "ignored",
             Self::Rejected => "rejected",
             Self::NotSent => "not_sent",
         }

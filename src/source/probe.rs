@@ -6,7 +6,7 @@ use super::users::{ListSettings, ReadError, repeat};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::{Since, Timestamp};
-use crate::scim::{Client, ListQuery};
+use crate::scim::{ListQuery, ServiceProvider};
 
 /// 1 January 2099.
 const TO_COME: Timestamp = Timestamp::from_millis(4_070_908_800_000);
@@ -16,7 +16,7 @@ const TO_COME: Timestamp = Timestamp::from_millis(4_070_908_800_000);
 /// # Errors
 /// When it cannot be asked.
 pub async fn probe_since(
-    client: &Client,
+    provider: &impl ServiceProvider,
     settings: &ListSettings,
     clock: &Clock,
     chance: Chance,
@@ -24,7 +24,7 @@ pub async fn probe_since(
     let total = async |since: Timestamp| {
         let query =
             ListQuery { since: Some(since), filter: settings.filter.clone(), start_index: 1, count: 1 };
-        let page = repeat(clock, chance, || client.list_users(&query)).await;
+        let page = repeat(clock, chance, || provider.list_users(&query)).await;
         let place = || format!("users since {since}");
         page.map(|page| page.total).map_err(|failure| ReadError { place: place(), failure })
     };

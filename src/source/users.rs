@@ -12,7 +12,9 @@ use super::doubles::without_doubles;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::{Timestamp, User, UserId};
-use crate::scim::{Client, Failure, ListQuery, Page, RoleAttribute, Unreadable, Verdict, backoff, read_user};
+use crate::scim::{
+    Failure, ListQuery, Page, RoleAttribute, ServiceProvider, Unreadable, Verdict, backoff, read_user,
+};
 use crate::telemetry;
 
 /// A call that fails this often in a row is given up; with the waits between, after about half a minute.
@@ -64,8 +66,8 @@ pub struct ReadError {
 
 /// A list of users being read.
 #[derive(Debug)]
-pub struct UserList<'a> {
-    client: &'a Client,
+pub struct UserList<'a, P> {
+    provider: &'a P,
     settings: &'a ListSettings,
     since: Option<Timestamp>,
     clock: &'a Clock,
@@ -78,18 +80,18 @@ pub struct UserList<'a> {
     newest: Option<Timestamp>,
 }
 
-impl<'a> UserList<'a> {
+impl<'a, P: ServiceProvider> UserList<'a, P> {
     /// All users, or those changed `since`.
     #[must_use]
     pub fn new(
-        client: &'a Client,
+        provider: &'a P,
         settings: &'a ListSettings,
         since: Option<Timestamp>,
         clock: &'a Clock,
         chance: Chance,
     ) -> Self {
         Self {
-            client,
+            provider,
             settings,
             since,
             clock,
@@ -164,7 +166,7 @@ impl<'a> UserList<'a> {
         let count = self.settings.page_size;
         let query = ListQuery { since: self.since, filter: self.settings.filter.clone(), start_index, count };
         let span = telemetry::span::page(start_index, count);
-        let tries = repeat(self.clock, self.chance, || self.client.list_users(&query));
+        let tries = repeat(self.clock, self.chance, || self.provider.list_users(&query));
         tries.instrument(span).await.map_err(|failure| ReadError { place: place(start_index), failure })
     }
 
@@ -194,14 +196,14 @@ fn place(start_index: u64) -> String {
 /// # Errors
 /// When he cannot be read, after several tries, or his record is broken.
 pub async fn read_by_id(
-    client: &Client,
+    provider: &impl ServiceProvider,
     id: &UserId,
     role_attribute: RoleAttribute,
     clock: &Clock,
     chance: Chance,
 ) -> Result<Option<User>, ReadError> {
     let error = |failure| ReadError { place: format!("user {id}"), failure };
-    let record = match repeat(clock, chance, || client.get_user(id)).await {
+    let record = match repeat(clock, chance, || provider.get_user(id)).await {
         Ok(record) => record,
         Err(Failure { verdict: Verdict::Gone, .. }) => return Ok(None),
         Err(failure) => return Err(error(failure)),
@@ -249,6 +251,6 @@ where
             retry_at = %clock.now().plus(wait),
             "read failed"
         );
-        tokio::time::sleep(sleeps).await;
+        clock.sleep(sleeps).await;
     }
 }

@@ -9,9 +9,12 @@ use std::time::Duration;
 
 use sqlx::SqliteConnection;
 
-use super::passes::{PassTotals, finish};
+use super::drift::{Drift, drift};
+use super::holds::{self, NewHold};
+use super::passes::{Finished, PassTotals, count, finish};
+use super::rereads::{forget_rereads, postpone};
 use super::staging::drop_staged;
-use super::{Store, StoreError};
+use super::{Store, StoreError, grants, mappings};
 use crate::model::{PassKind, PassResult, Since, TenantId, Timestamp, UserId};
 
 /// So far ahead lies nothing that was touched by the clock as it goes now; less is a commit that had to wait
@@ -33,10 +36,18 @@ pub struct Commit<'a> {
     pub reason: Option<&'a str>,
     /// What it did; how much it planned is found out here.
     pub totals: PassTotals,
+    /// When it began.
+    pub began: Timestamp,
+    /// A list was read completely.
+    pub complete: bool,
     /// The new watermark; `None` leaves the old one.
     pub watermark: Option<Timestamp>,
-    /// Of the rules that a sweep has applied to all users.
-    pub mapping_digest: Option<&'a str>,
+    /// Of its plan: 64 hexadecimal digits.
+    pub digest: &'a str,
+    /// Of the rules that it decided by.
+    pub mapping_digest: &'a str,
+    /// These rules come into force with it, unless it is held.
+    pub mapping_applied: bool,
     /// The next pass must read all users.
     pub sweep_wanted: bool,
     /// What the tenant makes of the parameter `since`; `None` keeps what is known.
@@ -45,6 +56,10 @@ pub struct Commit<'a> {
     pub gone: &'a [UserId],
     /// Users whose record could not be read: they are read again, by id.
     pub unreadable: &'a BTreeSet<UserId>,
+    /// Its operations wait for an approval.
+    pub hold: Option<NewHold<'a>>,
+    /// Whether its operations count towards the limits on changes, and on removals.
+    pub counts: (bool, bool),
     /// Our clock.
     pub now: Timestamp,
 }
@@ -52,12 +67,14 @@ pub struct Commit<'a> {
 /// What became of the pass's decisions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
-    /// New operations.
-    pub ready: u64,
+    /// New operations, ready or held.
+    pub planned: u64,
     /// Open operations that a newer decision took away.
     pub replaced: u64,
     /// Users to be read again.
     pub rereads: u64,
+    /// What a sweep found that should not have been there to find.
+    pub drift: Drift,
 }
 
 /// `$1` the pass, `$2` the tenant: an open operation and the staged decision that is about the same thing.
@@ -79,40 +96,45 @@ impl Store {
     /// When the database fails; then nothing has moved.
     pub async fn commit(&self, commit: &Commit<'_>) -> Result<Committed, StoreError> {
         let mut tx = self.write().await?;
-        forget_rereads(&mut tx, commit).await?;
+        forget_rereads(&mut tx, commit.pass, commit.tenant).await?;
         let rereads = want_rereads(&mut tx, commit).await?;
+        let drift = drift(&mut tx, commit).await?;
         let replaced = replace(&mut tx, commit).await?;
         refresh(&mut tx, commit).await?;
-        let ready = insert(&mut tx, commit).await?;
+        let hold = match &commit.hold {
+            Some(hold) => Some(holds::open(&mut tx, commit, hold).await?),
+            None => None,
+        };
+        let planned = insert(&mut tx, commit, hold).await?;
+        if let Some(hold) = hold {
+            holds::count(&mut tx, hold).await?;
+        }
+        grants::forget_lost(&mut tx, commit.pass, commit.tenant).await?;
         snapshot(&mut tx, commit).await?;
         for user in commit.gone {
             forget(&mut tx, commit.tenant, user, commit.now).await?;
         }
+        holds::close_emptied(&mut tx, commit).await?;
         move_tenant(&mut tx, commit).await?;
-        let totals = PassTotals { planned: ready, ..commit.totals };
-        finish(&mut tx, commit.pass, commit.result, commit.reason, totals, commit.now).await?;
+        mappings::settle(&mut tx, commit).await?;
+        let totals = PassTotals { planned, ..commit.totals };
+        let finished = Finished {
+            hold,
+            drift,
+            mapping_digest: Some(commit.mapping_digest),
+            digest: Some(commit.digest),
+            complete: commit.complete || !commit.kind.lists(),
+        };
+        finish(&mut tx, commit.pass, (commit.result, commit.reason), totals, &finished, commit.now).await?;
         drop_staged(&mut tx, commit.pass).await?;
         tx.commit().await?;
-        Ok(Committed { ready, replaced, rereads })
+        Ok(Committed { planned, replaced, rereads, drift })
     }
 }
 
-/// Whoever has been read need not be read again.
-async fn forget_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(), StoreError> {
-    sqlx::query(
-        "DELETE FROM rereads WHERE tenant = $2
-             AND EXISTS (SELECT 1 FROM staged_users s WHERE s.pass = $1 AND s.id = rereads.user_id)",
-    )
-    .bind(commit.pass)
-    .bind(commit.tenant.as_str())
-    .execute(tx)
-    .await?;
-    Ok(())
-}
-
-/// Except those whom delivery touched since: what was read of them may be what was before. And those whose
-/// record could not be read. What was touched in the future was touched before our clock was set back, and
-/// says nothing.
+/// Whoever was read need not be read again, except those whom delivery touched since: what was read of them
+/// may be what was before. And those whose record could not be read. What was touched in the future was
+/// touched before our clock was set back, and says nothing.
 async fn want_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, StoreError> {
     let wanted = sqlx::query(
         "INSERT INTO rereads (tenant, user_id)
@@ -128,30 +150,30 @@ async fn want_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<
     .await?;
     let mut rereads = wanted.rows_affected();
     for user in commit.unreadable {
-        let wanted =
-            sqlx::query("INSERT INTO rereads (tenant, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-                .bind(commit.tenant.as_str())
-                .bind(user.as_str())
-                .execute(&mut *tx)
-                .await?;
-        rereads += wanted.rows_affected();
+        rereads += postpone(tx, commit.tenant, user, commit.now).await?;
     }
     Ok(rereads)
 }
 
 async fn replace(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, StoreError> {
-    // A stale row waits for the new decision and takes it over, with its attempts.
+    // A stale row waits for the new decision and takes it over, with its attempts. A dead letter gets another
+    // chance when the user's roles have changed, or the rules, even if the decision is the same.
     let replaced = sqlx::query(concat!(
         "UPDATE operations SET state = 'superseded', finished_at = $3 WHERE tenant = $2 AND (
              (state IN ('ready', 'held', 'dead') AND ",
         same!("s.target IS NOT operations.target"),
         ") OR (state = 'stale' AND ",
         same!("s.target IS NULL"),
-        "))"
+        ") OR (state = 'dead' AND ",
+        same!("$4"),
+        ") OR (state = 'dead' AND EXISTS (SELECT 1 FROM staged_users s
+             JOIN users u ON u.tenant = $2 AND u.id = s.id
+             WHERE s.pass = $1 AND s.id = operations.user_id AND s.roles <> u.roles)))"
     ))
     .bind(commit.pass)
     .bind(commit.tenant.as_str())
     .bind(commit.now.millis())
+    .bind(commit.kind == PassKind::Remap)
     .execute(&mut *tx)
     .await?;
     sqlx::query(concat!(
@@ -167,11 +189,15 @@ async fn replace(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, 
     Ok(replaced.rows_affected())
 }
 
-/// An equal decision leaves the row alone, but for what it was decided from; a stale row is ready again.
+/// An equal decision leaves the row alone, but for what it was decided from; a stale row is ready again, and
+/// belongs to the pass that decided it anew. What somebody has reviewed is not held any longer, and belongs to the
+/// pass that applies it.
 async fn refresh(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE operations SET payload = s.payload, target = s.target, version = s.version, cause = s.cause,
-             state = CASE state WHEN 'stale' THEN 'ready' ELSE state END
+             pass = CASE WHEN s.target = operations.target AND NOT $4 THEN operations.pass ELSE s.pass END,
+             due_at = CASE WHEN $4 THEN $5 ELSE due_at END,
+             state = CASE WHEN state = 'stale' OR (state = 'held' AND $4) THEN 'ready' ELSE state END
          FROM staged_operations s
          WHERE s.pass = $1 AND operations.tenant = $2 AND s.user_id = operations.user_id
              AND s.kind = operations.kind AND s.target IS NOT NULL
@@ -181,16 +207,25 @@ async fn refresh(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(), S
     .bind(commit.pass)
     .bind(commit.tenant.as_str())
     .bind(commit.now.plus(FUTURE).millis())
+    .bind(commit.kind == PassKind::Apply)
+    .bind(commit.now.millis())
     .execute(tx)
     .await?;
     Ok(())
 }
 
-async fn insert(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, StoreError> {
+async fn insert(
+    tx: &mut SqliteConnection,
+    commit: &Commit<'_>,
+    hold: Option<i64>,
+) -> Result<u64, StoreError> {
+    let (changes, removals) = commit.counts;
     let inserted = sqlx::query(
         "INSERT INTO operations (tenant, user_id, kind, state, target, payload, cause, version, traceparent,
-             pass, created_at, due_at)
-         SELECT $2, s.user_id, s.kind, 'ready', s.target, s.payload, s.cause, s.version, s.traceparent, $1, $3, $3
+             pass, created_at, due_at, hold, counts_change, counts_removal)
+         SELECT $2, s.user_id, s.kind, CASE WHEN $4 IS NULL THEN 'ready' ELSE 'held' END, s.target, s.payload,
+             s.cause, s.version, s.traceparent, $1, $3, $3, $4,
+             $5 AND $4 IS NULL, $6 AND s.loses AND $4 IS NULL
          FROM staged_operations s
          WHERE s.pass = $1 AND s.target IS NOT NULL
              AND NOT EXISTS (SELECT 1 FROM rereads r WHERE r.tenant = $2 AND r.user_id = s.user_id)
@@ -202,43 +237,53 @@ async fn insert(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, S
     .bind(commit.pass)
     .bind(commit.tenant.as_str())
     .bind(commit.now.millis())
+    .bind(hold)
+    .bind(changes)
+    .bind(removals)
     .execute(tx)
     .await?;
     Ok(inserted.rows_affected())
 }
 
+/// A user who was read by id stays as listed as he was.
 async fn snapshot(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO users (tenant, id, active, roles, teams, version, last_modified, read_at, pass)
-         SELECT $2, id, active, roles, teams, version, last_modified, read_at, pass
+        "INSERT INTO users (tenant, id, active, roles, teams, version, last_modified, read_at, pass, listed)
+         SELECT $2, id, active, roles, teams, version, last_modified, read_at, pass, listed
          FROM staged_users WHERE pass = $1
          ON CONFLICT (tenant, id) DO UPDATE SET active = excluded.active, roles = excluded.roles,
              teams = excluded.teams, version = excluded.version, last_modified = excluded.last_modified,
-             read_at = excluded.read_at, pass = excluded.pass",
+             read_at = excluded.read_at, pass = excluded.pass,
+             listed = CASE WHEN excluded.listed OR $3 THEN excluded.listed ELSE listed END",
     )
     .bind(commit.pass)
     .bind(commit.tenant.as_str())
+    .bind(commit.kind == PassKind::Sweep)
     .execute(tx)
     .await?;
     Ok(())
 }
 
 async fn move_tenant(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(), StoreError> {
+    let sweep = commit.kind == PassKind::Sweep;
     sqlx::query(
-        "INSERT INTO tenants (name, watermark, mapping_digest, sweep_wanted, since) VALUES ($1, $2, $3, $4, $6)
+        "INSERT INTO tenants (name, watermark, sweep_wanted, since, last_sweep_at, last_read_at)
+         VALUES ($1, $2, $3, $5, $6, $7)
          ON CONFLICT (name) DO UPDATE SET
              watermark = coalesce(excluded.watermark, watermark),
-             mapping_digest = coalesce(excluded.mapping_digest, mapping_digest),
              since = coalesce(excluded.since, since),
-             sweep_wanted = CASE WHEN $5 THEN excluded.sweep_wanted
+             last_sweep_at = coalesce(excluded.last_sweep_at, last_sweep_at),
+             last_read_at = coalesce(excluded.last_read_at, last_read_at),
+             sweep_wanted = CASE WHEN $4 THEN excluded.sweep_wanted
                  ELSE max(sweep_wanted, excluded.sweep_wanted) END",
     )
     .bind(commit.tenant.as_str())
     .bind(commit.watermark.map(Timestamp::millis))
-    .bind(commit.mapping_digest)
     .bind(commit.sweep_wanted)
-    .bind(commit.kind == PassKind::Sweep)
+    .bind(sweep)
     .bind(commit.since.map(Since::as_str))
+    .bind((sweep && !commit.sweep_wanted).then_some(commit.began.millis()))
+    .bind(commit.complete.then_some(commit.began.millis()))
     .execute(tx)
     .await?;
     Ok(())
@@ -263,8 +308,14 @@ pub(super) async fn forget(
     for delete in [
         "DELETE FROM users WHERE tenant = $1 AND id = $2",
         "DELETE FROM rereads WHERE tenant = $1 AND user_id = $2",
+        "DELETE FROM grants WHERE tenant = $1 AND user_id = $2",
     ] {
         sqlx::query(delete).bind(tenant.as_str()).bind(user.as_str()).execute(&mut *tx).await?;
     }
     Ok(())
+}
+
+/// How many as the database counts.
+pub(super) fn stored(number: usize) -> i64 {
+    count(u64::try_from(number).unwrap_or(u64::MAX))
 }

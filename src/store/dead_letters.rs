@@ -16,8 +16,8 @@ pub struct DeadLetter {
     pub user: UserId,
     /// Why the user was to be changed.
     pub cause: String,
-    /// What was to be done.
-    pub payload: Payload,
+    /// What was to be done; `None` when the row is damaged.
+    pub payload: Option<Payload>,
     /// The version it was decided from.
     pub version: Option<String>,
     /// The pass that decided it.
@@ -84,7 +84,7 @@ impl Store {
         .bind(ids)
         .fetch_all(&self.reader)
         .await?;
-        rows.into_iter().map(Row::letter).collect()
+        Ok(rows.into_iter().map(Row::letter).collect())
     }
 
     /// Puts the selected dead letters back into the queue, due now and with all their attempts before them;
@@ -145,16 +145,13 @@ fn bindings(selection: &Selection) -> (bool, Option<&str>, String) {
 }
 
 impl Row {
-    fn letter(self) -> Result<DeadLetter, StoreError> {
-        let payload = serde_json::from_str(&self.payload).map_err(|_| {
-            StoreError::damaged(format!("operation {} has a payload that cannot be read", self.id))
-        })?;
-        Ok(DeadLetter {
+    fn letter(self) -> DeadLetter {
+        DeadLetter {
+            payload: serde_json::from_str(&self.payload).ok(),
             id: self.id,
             tenant: TenantId::from(self.tenant),
             user: UserId::from(self.user_id),
             cause: self.cause,
-            payload,
             version: self.version,
             pass: self.pass,
             created_at: Timestamp::from_millis(self.created_at),
@@ -164,6 +161,6 @@ impl Row {
             reason: self.reason,
             correlation_id: self.correlation_id,
             answer: self.answer,
-        })
+        }
     }
 }

@@ -75,6 +75,12 @@ pub enum StoreError {
         /// Which row, and what is wrong.
         what: String,
     },
+    /// A pass that is asked for is not remembered.
+    #[error("pass {pass} is not known (any more): passes are remembered for 7 days")]
+    Forgotten {
+        /// Its number.
+        pass: i64,
+    },
     /// A statement failed.
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),

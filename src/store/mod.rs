@@ -8,13 +8,23 @@
 
 mod commit;
 mod dead_letters;
+mod drift;
 mod error;
 mod file;
+mod grants;
+mod history;
+mod holds;
+mod mappings;
 mod outbox;
 mod passes;
+mod rereads;
+mod scratch;
+mod snapshot;
 mod staging;
 mod status;
+mod tally;
 mod tenants;
+mod troubles;
 
 use std::path::Path;
 use std::time::Duration;
@@ -24,12 +34,17 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 
 pub use commit::{Commit, Committed};
 pub use dead_letters::{DeadLetter, Selection};
+pub use drift::Drift;
 pub use error::StoreError;
-pub use outbox::{Leased, Note, Settlement, Step, Turn};
+pub use history::{OpenWork, Sent};
+pub use holds::{Hold, HoldDecision, NewHold, Released};
+pub use outbox::{Damaged, Leased, Note, Settlement, Step, Turn};
 pub use passes::{PassRow, PassTotals};
-pub use staging::Decision;
+pub use snapshot::Known;
+pub use staging::{Decision, Staged};
 pub use status::{OperationCounts, TenantStatus};
 pub use tenants::TenantState;
+pub use troubles::{Part, TroubleRow};
 
 use crate::model::Timestamp;
 
@@ -45,6 +60,8 @@ const RETENTION: Duration = Duration::from_hours(168);
 pub struct Store {
     writer: SqlitePool,
     reader: SqlitePool,
+    /// What is leased was decided by this pass.
+    only: Option<i64>,
     /// Held for as long as any clone lives.
     _owner: Option<std::sync::Arc<file::Owner>>,
 }
@@ -92,7 +109,7 @@ impl Store {
             .connect_with(options.pragma("query_only", "on"))
             .await
             .map_err(error)?;
-        Ok(Self { writer, reader, _owner: owner.map(std::sync::Arc::new) })
+        Ok(Self { writer, reader, only: None, _owner: owner.map(std::sync::Arc::new) })
     }
 
     /// Writes what is still in the log into the database file and closes it.
@@ -116,7 +133,8 @@ impl Store {
         }
     }
 
-    /// Clears away what is half done: staged rows of a pass that did not end, and leases of whoever is no more.
+    /// Clears away what is half done: staged rows of a pass that did not end, leases of whoever is no more, and what
+    /// was wrong with tenants then.
     /// Nothing may be reading or delivering.
     ///
     /// # Errors
@@ -125,6 +143,7 @@ impl Store {
         let mut tx = self.write().await?;
         sqlx::query("DELETE FROM staged_users").execute(&mut *tx).await?;
         sqlx::query("DELETE FROM staged_operations").execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM troubles").execute(&mut *tx).await?;
         sqlx::query(
             "UPDATE passes SET finished_at = $1, result = 'failed', reason = 'interrupted' WHERE result IS NULL",
         )
@@ -144,7 +163,7 @@ impl Store {
         Ok(())
     }
 
-    /// Removes finished operations and passes that are older than a week.
+    /// Removes finished operations and passes that are older than a week; a pass that is held is kept.
     ///
     /// # Errors
     /// When the database fails.
@@ -152,7 +171,13 @@ impl Store {
         let before = now.minus(RETENTION).millis();
         let mut tx = self.write().await?;
         sqlx::query("DELETE FROM operations WHERE finished_at < $1").bind(before).execute(&mut *tx).await?;
-        sqlx::query("DELETE FROM passes WHERE finished_at < $1").bind(before).execute(&mut *tx).await?;
+        sqlx::query(
+            "DELETE FROM passes WHERE finished_at < $1
+                 AND id NOT IN (SELECT pass FROM holds WHERE decision IS NULL)",
+        )
+        .bind(before)
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
         Ok(())
     }

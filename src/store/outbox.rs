@@ -7,8 +7,8 @@ use std::time::Duration;
 use sqlx::SqliteConnection;
 
 use super::commit::forget;
-use super::{Store, StoreError};
-use crate::model::{Cause, Operation, TenantId, Timestamp, UserId};
+use super::{Store, StoreError, grants};
+use crate::model::{Cause, Operation, Payload, TenantId, Timestamp, UserId};
 
 /// Nothing is put off for longer: a due time further ahead was written before our clock was set back.
 const LONGEST_DELAY: Duration = Duration::from_hours(2);
@@ -83,16 +83,35 @@ pub struct Settlement {
     pub note: Option<Note>,
 }
 
+/// A row that could not be read, and is a dead letter now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damaged {
+    /// Its row.
+    pub id: i64,
+    /// Whom it was for.
+    pub user: UserId,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
 /// What a turn brought.
 #[derive(Debug, Default)]
 pub struct Turn {
     /// Now in our hands.
     pub leased: Vec<Leased>,
+    /// Given up, because nobody can tell what was to be done.
+    pub damaged: Vec<Damaged>,
     /// When the next operation is due, if one waits that was not due yet, or for which there was no room at all.
     pub next_due: Option<Timestamp>,
 }
 
 impl Store {
+    /// The same database, whose [`turn`](Self::turn) leases nothing but what the pass `pass` decided.
+    #[must_use]
+    pub fn only(&self, pass: i64) -> Self {
+        Self { only: Some(pass), ..self.clone() }
+    }
+
     /// Acknowledges what was sent and leases up to `room` operations that are due, oldest first, in one
     /// transaction. A user with an operation in flight is passed over.
     ///
@@ -109,11 +128,13 @@ impl Store {
         for settlement in settlements {
             settle(&mut tx, tenant, settlement, now).await?;
         }
-        let leased = if room > 0 { lease(&mut tx, tenant, room, now).await? } else { Vec::new() };
-        let all_taken = u32::try_from(leased.len()).is_ok_and(|taken| taken < room) || room == 0;
-        let next_due = if all_taken { next_due(&mut tx, tenant).await? } else { None };
+        let only = self.only;
+        let mut turn =
+            if room > 0 { lease(&mut tx, tenant, only, room, now).await? } else { Turn::default() };
+        let all_taken = u32::try_from(turn.leased.len()).is_ok_and(|taken| taken < room) || room == 0;
+        turn.next_due = if all_taken { next_due(&mut tx, tenant, only).await? } else { None };
         tx.commit().await?;
-        Ok(Turn { leased, next_due })
+        Ok(turn)
     }
 
     /// Operations of `tenant` that still have to be sent, in flight or stale ones included, and users who
@@ -133,12 +154,18 @@ impl Store {
     }
 }
 
-async fn next_due(tx: &mut SqliteConnection, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError> {
-    let due: Option<i64> =
-        sqlx::query_scalar("SELECT min(due_at) FROM operations WHERE tenant = $1 AND state = 'ready'")
-            .bind(tenant.as_str())
-            .fetch_one(tx)
-            .await?;
+async fn next_due(
+    tx: &mut SqliteConnection,
+    tenant: &TenantId,
+    only: Option<i64>,
+) -> Result<Option<Timestamp>, StoreError> {
+    let due: Option<i64> = sqlx::query_scalar(
+        "SELECT min(due_at) FROM operations WHERE tenant = $1 AND state = 'ready' AND ($2 IS NULL OR pass = $2)",
+    )
+    .bind(tenant.as_str())
+    .bind(only)
+    .fetch_one(tx)
+    .await?;
     Ok(due.map(Timestamp::from_millis))
 }
 
@@ -147,14 +174,16 @@ type Row = (i64, i64, String, String, String, Option<String>, i64, Option<String
 async fn lease(
     tx: &mut SqliteConnection,
     tenant: &TenantId,
+    only: Option<i64>,
     room: u32,
     now: Timestamp,
-) -> Result<Vec<Leased>, StoreError> {
+) -> Result<Turn, StoreError> {
     // The number of a lease is one more than the last, so that no two leases of a row are alike.
     let mut rows: Vec<Row> = sqlx::query_as(
         "UPDATE operations SET state = 'leased', lease = coalesce(lease, 0) + 1, touched_at = $2
          WHERE id IN (
              SELECT id FROM operations o WHERE tenant = $1 AND state = 'ready' AND (due_at <= $2 OR due_at > $3)
+                 AND ($5 IS NULL OR pass = $5)
                  AND NOT EXISTS (SELECT 1 FROM operations f
                      WHERE f.tenant = o.tenant AND f.user_id = o.user_id AND f.state = 'leased')
              ORDER BY due_at, id LIMIT $4)
@@ -164,18 +193,35 @@ async fn lease(
     .bind(now.millis())
     .bind(now.plus(LONGEST_DELAY).millis())
     .bind(room)
-    .fetch_all(tx)
+    .bind(only)
+    .fetch_all(&mut *tx)
     .await?;
     rows.sort_unstable_by_key(|row| row.0);
-    rows.into_iter().map(leased).collect()
+    let mut turn = Turn::default();
+    for row in rows {
+        match leased(row) {
+            Ok(leased) => {
+                let Payload::Teams(teams) = &leased.operation.payload;
+                grants::grant(tx, tenant, &leased.operation.user, &teams.added, leased.id, now).await?;
+                turn.leased.push(leased);
+            }
+            Err(damaged) => {
+                give_up(tx, &damaged, now).await?;
+                turn.damaged.push(damaged);
+            }
+        }
+    }
+    Ok(turn)
 }
 
-fn leased(row: Row) -> Result<Leased, StoreError> {
+fn leased(row: Row) -> Result<Leased, Damaged> {
     let (id, lease, user, payload, cause, version, attempts, traceparent, pass) = row;
-    let damaged = |what: &str| StoreError::damaged(format!("operation {id} has {what}"));
+    let user = UserId::from(user);
+    let damaged =
+        |what: &str| Damaged { id, user: user.clone(), reason: format!("the row is damaged: it has {what}") };
     let payload = serde_json::from_str(&payload).map_err(|_| damaged("a payload that cannot be read"))?;
     let cause = Cause::parse(&cause).ok_or_else(|| damaged("an unknown cause"))?;
-    let operation = Operation { user: UserId::from(user), payload, cause, version };
+    let operation = Operation { user, payload, cause, version };
     Ok(Leased {
         id,
         lease,
@@ -184,6 +230,21 @@ fn leased(row: Row) -> Result<Leased, StoreError> {
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
         traceparent,
     })
+}
+
+/// A dead letter that is equal to no decision, so that the next one for its user takes its place.
+async fn give_up(tx: &mut SqliteConnection, damaged: &Damaged, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE operations SET state = 'dead', touched_at = $2, target = '', status = NULL, reason = $3,
+             correlation_id = NULL, answer = NULL
+         WHERE id = $1",
+    )
+    .bind(damaged.id)
+    .bind(now.millis())
+    .bind(&damaged.reason)
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 async fn settle(
@@ -204,6 +265,9 @@ async fn settle(
         Step::Released => return put_back(tx, settlement, None, false, now).await,
         Step::Stale { due } => return stale(tx, tenant, settlement, *due, now).await,
     };
+    if settlement.step == Step::Done && ours(tx, settlement).await? {
+        grants::settle(tx, settlement.id).await?;
+    }
     // A dead letter that was decided otherwise while it was in flight is nobody's letter any more.
     sqlx::query(
         "UPDATE operations SET touched_at = $4,

@@ -1,6 +1,8 @@
 //! `passes`: one row for each run, from its begin on.
 
-use super::{Store, StoreError};
+use sqlx::FromRow;
+
+use super::{Drift, Store, StoreError};
 use crate::model::{PassKind, PassResult, TenantId, Timestamp};
 
 /// What a pass did, in numbers.
@@ -16,6 +18,19 @@ pub struct PassTotals {
     pub skipped: u64,
     /// Records that could not be read.
     pub unreadable: u64,
+    /// Known users whom a sweep did not show.
+    pub missing: u64,
+}
+
+/// What else a pass leaves behind.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Finished<'a> {
+    pub(super) hold: Option<i64>,
+    pub(super) drift: Drift,
+    pub(super) mapping_digest: Option<&'a str>,
+    /// Of its plan.
+    pub(super) digest: Option<&'a str>,
+    pub(super) complete: bool,
 }
 
 /// A pass as it is remembered.
@@ -23,8 +38,10 @@ pub struct PassTotals {
 pub struct PassRow {
     /// Its number.
     pub id: i64,
+    /// Whose it was.
+    pub tenant: TenantId,
     /// How much it read.
-    pub kind: String,
+    pub kind: PassKind,
     /// When it began.
     pub started_at: Timestamp,
     /// When it ended; `None` while it runs.
@@ -35,6 +52,119 @@ pub struct PassRow {
     pub reason: Option<String>,
     /// What it did.
     pub totals: PassTotals,
+    /// All that it was to read was read.
+    pub complete: bool,
+    /// The watermark when it began.
+    pub watermark_before: Option<Timestamp>,
+    /// And after it.
+    pub watermark_after: Option<Timestamp>,
+    /// Of the rules that it decided by; `None` before its end, and when it came to nothing.
+    pub mapping_digest: Option<String>,
+    /// Of its plan, likewise.
+    pub digest: Option<String>,
+    /// What it found that should not have been there to find.
+    pub drift: Drift,
+    /// The hold that its operations are in, or were.
+    pub hold: Option<i64>,
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: i64,
+    tenant: String,
+    kind: String,
+    started_at: i64,
+    finished_at: Option<i64>,
+    result: Option<String>,
+    reason: Option<String>,
+    users_read: i64,
+    pages: i64,
+    planned: i64,
+    skipped: i64,
+    unreadable: i64,
+    missing: i64,
+    complete: bool,
+    watermark_before: Option<i64>,
+    watermark_after: Option<i64>,
+    mapping_digest: Option<String>,
+    digest: Option<String>,
+    deleted: i64,
+    edited: i64,
+    missed: i64,
+    hold: Option<i64>,
+}
+
+impl Row {
+    fn pass(self) -> Result<PassRow, StoreError> {
+        let number = |count: i64| u64::try_from(count).unwrap_or(0);
+        let kind = PassKind::parse(&self.kind)
+            .ok_or_else(|| StoreError::damaged(format!("pass {} is of an unknown kind", self.id)))?;
+        Ok(PassRow {
+            id: self.id,
+            tenant: TenantId::from(self.tenant),
+            kind,
+            started_at: Timestamp::from_millis(self.started_at),
+            finished_at: self.finished_at.map(Timestamp::from_millis),
+            result: self.result,
+            reason: self.reason,
+            totals: PassTotals {
+                users_read: number(self.users_read),
+                pages: number(self.pages),
+                planned: number(self.planned),
+                skipped: number(self.skipped),
+                unreadable: number(self.unreadable),
+                missing: number(self.missing),
+            },
+            complete: self.complete,
+            watermark_before: self.watermark_before.map(Timestamp::from_millis),
+            watermark_after: self.watermark_after.map(Timestamp::from_millis),
+            mapping_digest: self.mapping_digest,
+            digest: self.digest,
+            drift: Drift {
+                deleted: number(self.deleted),
+                edited: number(self.edited),
+                missed: number(self.missed),
+            },
+            hold: self.hold,
+        })
+    }
+}
+
+macro_rules! passes {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, tenant, kind, started_at, finished_at, result, reason, users_read, pages, planned, skipped,
+                 unreadable, missing, complete <> 0 AS complete, watermark_before, watermark_after, mapping_digest,
+                 digest, deleted, edited, missed, hold
+             FROM passes ",
+            $rest
+        )
+    };
+}
+
+impl Store {
+    /// One pass, as long as it is remembered.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn pass(&self, id: i64) -> Result<Option<PassRow>, StoreError> {
+        let row: Option<Row> =
+            sqlx::query_as(passes!("WHERE id = $1")).bind(id).fetch_optional(&self.reader).await?;
+        row.map(Row::pass).transpose()
+    }
+
+    /// The newest passes of `tenant`, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn passes(&self, tenant: &TenantId, limit: u32) -> Result<Vec<PassRow>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as(passes!("WHERE tenant = $1 ORDER BY id DESC LIMIT $2"))
+            .bind(tenant.as_str())
+            .bind(limit)
+            .fetch_all(&self.reader)
+            .await?;
+        rows.into_iter().map(Row::pass).collect()
+    }
 }
 
 impl Store {
@@ -72,7 +202,8 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
-        finish(&mut tx, pass, PassResult::Failed, Some(reason), totals, now).await?;
+        let ended = (PassResult::Failed, Some(reason));
+        finish(&mut tx, pass, ended, totals, &Finished::default(), now).await?;
         super::staging::drop_staged(&mut tx, pass).await?;
         tx.commit().await?;
         Ok(())
@@ -106,14 +237,15 @@ impl Store {
 pub(super) async fn finish(
     tx: &mut sqlx::SqliteConnection,
     pass: i64,
-    result: PassResult,
-    reason: Option<&str>,
+    (result, reason): (PassResult, Option<&str>),
     totals: PassTotals,
+    finished: &Finished<'_>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE passes SET finished_at = $2, result = $3, reason = $4, users_read = $5, pages = $6,
-             planned = $7, skipped = $8, unreadable = $9,
+             planned = $7, skipped = $8, unreadable = $9, missing = $10, hold = $11, deleted = $12, edited = $13,
+             missed = $14, mapping_digest = $15, digest = $16, complete = $17,
              watermark_after = (SELECT watermark FROM tenants WHERE name = passes.tenant)
          WHERE id = $1",
     )
@@ -126,6 +258,14 @@ pub(super) async fn finish(
     .bind(count(totals.planned))
     .bind(count(totals.skipped))
     .bind(count(totals.unreadable))
+    .bind(count(totals.missing))
+    .bind(finished.hold)
+    .bind(count(finished.drift.deleted))
+    .bind(count(finished.drift.edited))
+    .bind(count(finished.drift.missed))
+    .bind(finished.mapping_digest)
+    .bind(finished.digest)
+    .bind(finished.complete)
     .execute(tx)
     .await?;
     Ok(())

@@ -7,7 +7,7 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::{Store, StoreError};
-use crate::model::{Kind, Operation, Timestamp, User};
+use crate::model::{Kind, Operation, Payload, Timestamp, User};
 
 /// A user as read, and what was decided for him; `None` is a decision too.
 #[derive(Clone, Debug)]
@@ -16,6 +16,17 @@ pub struct Decision {
     pub user: User,
     /// What has to change.
     pub operation: Option<Operation>,
+}
+
+/// Where decisions come from.
+#[derive(Clone, Copy, Debug)]
+pub struct Staged<'a> {
+    /// The pass.
+    pub pass: i64,
+    /// A list shows these users; otherwise they were read by id.
+    pub listed: bool,
+    /// The trace of the pass (W3C Trace Context).
+    pub traceparent: Option<&'a str>,
 }
 
 impl Store {
@@ -28,27 +39,44 @@ impl Store {
     /// When the database fails.
     pub async fn stage(
         &self,
-        pass: i64,
+        staged: Staged<'_>,
         decisions: &[Decision],
         read_at: Timestamp,
-        traceparent: Option<&str>,
     ) -> Result<u64, StoreError> {
         let mut new = 0;
         let mut tx = self.write().await?;
         for decision in decisions {
-            let staged = stage_user(&mut tx, pass, &decision.user, read_at).await?;
-            new += u64::from(staged == Staged::New);
-            if staged != Staged::Outdated {
-                stage_operation(&mut tx, pass, decision, read_at, traceparent).await?;
+            let before = stage_user(&mut tx, staged, &decision.user, read_at).await?;
+            new += u64::from(before == Before::New);
+            if before != Before::Outdated {
+                stage_operation(&mut tx, staged, decision, read_at).await?;
             }
         }
         tx.commit().await?;
         Ok(new)
     }
+
+    /// Stages decisions about users as they were last read, each with when that was.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn stage_known(
+        &self,
+        staged: Staged<'_>,
+        decisions: &[(Decision, Timestamp)],
+    ) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        for (decision, read_at) in decisions {
+            stage_operation(&mut tx, staged, decision, *read_at).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
 }
 
+/// Whether the pass has read the user before.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Staged {
+enum Before {
     New,
     Again,
     Outdated,
@@ -56,43 +84,44 @@ enum Staged {
 
 async fn stage_user(
     tx: &mut SqliteConnection,
-    pass: i64,
+    staged: Staged<'_>,
     user: &User,
     read_at: Timestamp,
-) -> Result<Staged, StoreError> {
+) -> Result<Before, StoreError> {
     let inserted = bind_user(
         sqlx::query(
-            "INSERT INTO staged_users (pass, id, active, roles, teams, version, last_modified, read_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+            "INSERT INTO staged_users (pass, id, active, roles, teams, version, last_modified, read_at, listed)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
         ),
-        pass,
+        staged,
         user,
         read_at,
     )
     .execute(&mut *tx)
     .await?;
     if inserted.rows_affected() > 0 {
-        return Ok(Staged::New);
+        return Ok(Before::New);
     }
     let updated = bind_user(
         sqlx::query(
-            "UPDATE staged_users SET active = $3, roles = $4, teams = $5, version = $6, last_modified = $7, read_at = $8
+            "UPDATE staged_users SET active = $3, roles = $4, teams = $5, version = $6, last_modified = $7, read_at = $8,
+                 listed = max(listed, $9)
              WHERE pass = $1 AND id = $2 AND ($7 IS NULL OR last_modified IS NULL OR last_modified <= $7)",
         ),
-        pass,
+        staged,
         user,
         read_at,
     )
     .execute(&mut *tx)
     .await?;
-    Ok(if updated.rows_affected() > 0 { Staged::Again } else { Staged::Outdated })
+    Ok(if updated.rows_affected() > 0 { Before::Again } else { Before::Outdated })
 }
 
 type Query = sqlx::query::Query<'static, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
 
-fn bind_user(query: Query, pass: i64, user: &User, read_at: Timestamp) -> Query {
+fn bind_user(query: Query, staged: Staged<'_>, user: &User, read_at: Timestamp) -> Query {
     query
-        .bind(pass)
+        .bind(staged.pass)
         .bind(user.id.as_str().to_owned())
         .bind(user.active)
         .bind(json(&user.roles))
@@ -100,35 +129,39 @@ fn bind_user(query: Query, pass: i64, user: &User, read_at: Timestamp) -> Query 
         .bind(user.version.clone())
         .bind(user.last_modified.map(Timestamp::millis))
         .bind(read_at.millis())
+        .bind(staged.listed)
 }
 
 async fn stage_operation(
     tx: &mut SqliteConnection,
-    pass: i64,
+    staged: Staged<'_>,
     decision: &Decision,
     read_at: Timestamp,
-    traceparent: Option<&str>,
 ) -> Result<(), StoreError> {
     let operation = decision.operation.as_ref();
+    let loses = operation.is_some_and(|operation| match &operation.payload {
+        Payload::Teams(teams) => !teams.removed.is_empty(),
+    });
     let payload = operation.map(|operation| serde_json::to_string(&operation.payload)).transpose();
     let payload =
         payload.map_err(|error| StoreError::damaged(format!("a decision cannot be written: {error}")))?;
     sqlx::query(
-        "INSERT INTO staged_operations (pass, user_id, kind, target, payload, cause, version, traceparent, read_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        "INSERT INTO staged_operations (pass, user_id, kind, target, payload, cause, version, traceparent, read_at, loses)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          ON CONFLICT (pass, user_id, kind) DO UPDATE SET target = excluded.target, payload = excluded.payload,
              cause = excluded.cause, version = excluded.version, traceparent = excluded.traceparent,
-             read_at = excluded.read_at",
+             read_at = excluded.read_at, loses = excluded.loses",
     )
-    .bind(pass)
+    .bind(staged.pass)
     .bind(decision.user.id.as_str())
     .bind(Kind::Teams.as_str())
     .bind(operation.map(|operation| operation.payload.target()))
     .bind(payload)
     .bind(operation.map(|operation| operation.cause.as_str()))
     .bind(operation.and_then(|operation| operation.version.as_deref()))
-    .bind(traceparent.filter(|_| operation.is_some()))
+    .bind(staged.traceparent.filter(|_| operation.is_some()))
     .bind(read_at.millis())
+    .bind(loses)
     .execute(tx)
     .await?;
     Ok(())

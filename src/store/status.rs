@@ -1,6 +1,6 @@
 //! Numbers for `status`: read beside the writer, changing nothing.
 
-use super::{PassRow, PassTotals, Store, StoreError, TenantState};
+use super::{PassRow, Store, StoreError, TenantState};
 use crate::model::{TenantId, Timestamp};
 
 /// Operations by state.
@@ -36,8 +36,6 @@ pub struct TenantStatus {
     /// The newest passes, newest first: at most one that runs, and the last few that ended.
     pub passes: Vec<PassRow>,
 }
-
-type PassColumns = (i64, String, i64, Option<i64>, Option<String>, Option<String>, i64, i64, i64, i64, i64);
 
 impl Store {
     /// What is known of one tenant, in numbers.
@@ -82,37 +80,6 @@ impl Store {
             dead: of("dead"),
             done: of("done"),
         })
-    }
-
-    async fn passes(&self, tenant: &TenantId, limit: u32) -> Result<Vec<PassRow>, StoreError> {
-        let rows: Vec<PassColumns> = sqlx::query_as(
-            "SELECT id, kind, started_at, finished_at, result, reason, users_read, pages, planned, skipped, unreadable
-             FROM passes WHERE tenant = $1 ORDER BY id DESC LIMIT $2",
-        )
-        .bind(tenant.as_str())
-        .bind(limit)
-        .fetch_all(&self.reader)
-        .await?;
-        Ok(rows.into_iter().map(pass_row).collect())
-    }
-}
-
-fn pass_row(row: PassColumns) -> PassRow {
-    let (id, kind, started, finished, result, reason, users, pages, planned, skipped, unreadable) = row;
-    PassRow {
-        id,
-        kind,
-        started_at: Timestamp::from_millis(started),
-        finished_at: finished.map(Timestamp::from_millis),
-        result,
-        reason,
-        totals: PassTotals {
-            users_read: number(users),
-            pages: number(pages),
-            planned: number(planned),
-            skipped: number(skipped),
-            unreadable: number(unreadable),
-        },
     }
 }
 

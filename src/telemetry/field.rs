@@ -33,7 +33,7 @@ fields! {
     TENANT = "tenant";
     /// Id of a pass.
     PASS = "pass";
-    /// Kind of the pass (`delta`, `sweep`, `reread`) or of the operation (`teams`).
+    /// Kind of the pass (`delta`, `sweep`, `reread`, `remap`, `apply`) or of the operation (`teams`).
     KIND = "kind";
     /// Users that the pass read.
     USERS_READ = "users_read";
@@ -69,18 +69,33 @@ fields! {
     REASON = "reason";
     /// What the vendor's support asks for: `inin-correlation-id` or `contextId`.
     CORRELATION_ID = "correlation_id";
+    /// The write was read back, and was there.
+    VERIFIED = "verified";
     /// When the next attempt is due, RFC 3339.
     RETRY_AT = "retry_at";
     /// A key of the configuration, in full.
     KEY = "key";
-    /// What is wrong with a tenant: `credentials refused`, `permission missing`, `operations rejected`, `users unknown`.
+    /// What is wrong with a tenant: `credentials refused`, `permission missing`, `operations rejected`, `users unknown`,
+    /// `writes ignored`.
     TROUBLE = "trouble";
+    /// What of a tenant is in trouble: `reading` or `delivery`.
+    PART = "part";
     /// Since when it was, RFC 3339.
     DOWN_SINCE = "down_since";
     /// Calls a second that go from now on.
     RATE_PER_SECOND = "rate_per_second";
     /// What a tenant makes of the parameter `since`: `ignored` or `broken`.
     SINCE = "since";
+    /// Of a plan, by which it is approved.
+    DIGEST = "digest";
+    /// A number of operations.
+    OPERATIONS = "operations";
+    /// Users who are gone from the tenant.
+    DELETED = "deleted";
+    /// Users whose managed teams somebody else has changed.
+    EDITED = "edited";
+    /// Users whose change a delta pass should have found.
+    MISSED = "missed";
     /// Where in a list, from 1.
     POSITION = "position";
     /// A number of spans.

@@ -9,7 +9,6 @@ use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 
-use crate::home::TENANT;
 use crate::rig::{Rig, runtime, users};
 
 /// Runs statements on a database file from outside.
@@ -113,11 +112,35 @@ fn a_database_without_tables_is_not_there_yet() {
     rig.assert_right();
 }
 
+/// It is given up, says so, and holds up nobody; the next decision for its user takes its place.
 #[test]
-fn a_damaged_row_is_named() {
+fn a_damaged_row_is_a_dead_letter_and_harms_nobody_else() {
     let rig = Rig::still(users(20));
     rig.run(&["sync", "--wait", "0s"]).ended(3);
-    execute(&rig.database(), "UPDATE operations SET payload = '{' WHERE state = 'ready'");
-    assert_eq!(rig.status()["tenant"], TENANT);
-    rig.run(&["sync", "--wait", "1s"]).complains("the database is damaged");
+    let waiting = rig.status()["operations"]["ready"].as_u64().unwrap();
+    assert!(waiting > 2);
+    execute(
+        &rig.database(),
+        "UPDATE operations SET payload = '{' WHERE id = (SELECT min(id) FROM operations WHERE state = 'ready');
+         UPDATE operations SET cause = '?' WHERE id = (SELECT max(id) FROM operations WHERE state = 'ready')",
+    );
+    rig.run(&["sync"])
+        .ended(3)
+        .says("0 still waiting, 2 dead letters")
+        .complains("operation is a dead letter")
+        .complains("the row is damaged: it has a payload that cannot be read")
+        .complains("the row is damaged: it has an unknown cause");
+    assert_eq!(rig.misplaced().len(), 2);
+
+    let letters = rig.run(&["dead-letters", "list", "--json"]).ended(0).json();
+    let letter =
+        letters["dead_letters"].as_array().unwrap().iter().find(|it| it["request"]["body"].is_null());
+    let number = letter.unwrap()["id"].to_string();
+    rig.run(&["dead-letters", "list"]).ended(0).says("the row is damaged");
+    rig.run(&["dead-letters", "show", &number]).ended(0).says("request        cannot be read");
+    rig.run(&["dead-letters", "replay", &number]).ended(0);
+    rig.run(&["sync"]).ended(3).says("2 dead letters");
+
+    rig.run(&["sync", "--full"]).ended(0).says("2 delivered, 0 still waiting, 0 dead letters");
+    rig.assert_right();
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 
+use rosterd::config::{self, Settings, Sources};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -54,6 +55,9 @@ impl Home {
             overlap = "0s"
             delivery.rate_per_second = 2000
             delivery.burst = 200
+            guard.max_removals_percent = 100
+            guard.max_changes_percent = 100
+            delivery.verify_percent = 0
             [tenants.{TENANT}.mapping]
             "#,
             database = home.database().display(),
@@ -81,6 +85,15 @@ impl Home {
     /// Lays keys of the tenant over the configuration, in place of those that were laid over it before.
     pub(crate) fn set(&self, keys: &str) {
         self.write("more.toml", &format!("[tenants.{TENANT}]\n{keys}\n"));
+    }
+
+    /// The configuration, for what takes the place of the binary.
+    pub(crate) fn settings(&self) -> Settings {
+        let files = ["rosterd.toml", "more.toml"].map(|name| self.path(name));
+        let files = files.into_iter().filter(|file| file.exists()).collect();
+        let env = [("CLIENT_ID", CLIENT_ID), ("CLIENT_SECRET", CLIENT_SECRET)];
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        config::load(&Sources { files, env }).unwrap_or_else(|faults| panic!("refused:\n{faults}"))
     }
 
     /// The binary with this configuration and nothing else of our environment.
@@ -114,8 +127,23 @@ impl Home {
 
     /// What `status --json` says of the tenant.
     pub(crate) fn status(&self) -> Value {
-        let mut status = self.run(&["status", "--json"]).ended(0).json();
+        self.status_of(TENANT)
+    }
+
+    pub(crate) fn status_of(&self, tenant: &str) -> Value {
+        let mut status = self.run(&["status", "--json", "--tenant", tenant]).ended(0).json();
         status["tenants"][0].take()
+    }
+
+    /// Adds a tenant named `other` that is like another home's only one, with these keys beside.
+    pub(crate) fn and_other(&self, base_url: &str, token_url: &str, keys: &str) {
+        let secrets = "client_id = { env = \"CLIENT_ID\" }\nclient_secret = { env = \"CLIENT_SECRET\" }";
+        self.write(
+            "more.toml",
+            &format!(
+                "[tenants.other]\nbase_url = {base_url:?}\ntoken_url = {token_url:?}\n{secrets}\n{keys}\n"
+            ),
+        );
     }
 }
 

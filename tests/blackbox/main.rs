@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, reason = "what a test sets up must be there")]
 
 mod answers;
+mod apply;
+mod audit;
 mod bad_day;
 mod bad_input;
 mod daemon;
@@ -19,8 +21,12 @@ mod logs;
 mod lying;
 mod plan;
 mod process;
+mod quarantine;
 mod rig;
 mod scripted;
+mod silence;
 mod store;
+mod sweep;
 mod sync;
+mod verify;
 mod wire;

@@ -136,6 +136,12 @@ pub(crate) fn wanted(user: &User, rules: &[(&str, &[&str])]) -> BTreeSet<TeamId>
     teams
 }
 
+/// For tests that take the place of the binary, whose first act it is.
+pub(crate) fn tls() {
+    // A test beside this one may have been first.
+    drop(rustls::crypto::ring::default_provider().install_default());
+}
+
 pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }

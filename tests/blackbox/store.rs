@@ -8,8 +8,8 @@ use rosterd::model::{
     User, UserId,
 };
 use rosterd::store::{
-    Commit, Committed, Decision, Leased, Note, OperationCounts, PassTotals, Selection, Settlement, Step,
-    Store, StoreError,
+    Commit, Committed, Decision, Leased, Note, OperationCounts, PassTotals, Selection, Settlement, Staged,
+    Step, Store, StoreError,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -43,6 +43,7 @@ fn decision(id: &str, target: &[&str]) -> Decision {
         added: teams(target),
         removed: BTreeSet::new(),
         patch: TeamPatch::Replace,
+        roles: BTreeSet::new(),
     };
     let operation = (!target.is_empty()).then(|| Operation {
         user: user.id.clone(),
@@ -89,7 +90,8 @@ impl Bench {
     }
 
     fn stage(&self, pass: i64, decisions: &[Decision], read_at: Timestamp) -> u64 {
-        self.runtime.block_on(self.store().stage(pass, decisions, read_at, None)).unwrap()
+        let staged = Staged { pass, listed: true, traceparent: None };
+        self.runtime.block_on(self.store().stage(staged, decisions, read_at)).unwrap()
     }
 
     fn commit(
@@ -105,12 +107,18 @@ impl Bench {
             result: PassResult::Ok,
             reason: None,
             totals: PassTotals::default(),
+            began: now,
+            complete: watermark.is_some(),
             watermark,
-            mapping_digest: None,
+            digest: "plan",
+            mapping_digest: "digest",
+            mapping_applied: true,
             sweep_wanted: false,
             since: None,
             unreadable: &BTreeSet::new(),
             gone: &[],
+            hold: None,
+            counts: (true, true),
             now,
         }))
     }
@@ -151,7 +159,7 @@ impl Bench {
     }
 
     fn rereads(&self) -> Vec<UserId> {
-        self.runtime.block_on(self.store().rereads(&self.tenant, u32::MAX)).unwrap()
+        self.runtime.block_on(self.store().rereads(&self.tenant, u32::MAX, at(1000))).unwrap()
     }
 
     fn watermark(&self) -> Option<Timestamp> {
@@ -179,11 +187,11 @@ const fn only(ready: u64, in_flight: u64, dead: u64, done: u64) -> OperationCoun
 #[test]
 fn an_equal_decision_keeps_attempts_and_due_time() {
     let bench = Bench::new();
-    assert_eq!(bench.pass(&[decision("u", &["a"])], at(1), at(2)).ready, 1);
+    assert_eq!(bench.pass(&[decision("u", &["a"])], at(1), at(2)).planned, 1);
     let leased = bench.lease_one(at(3));
     bench.settle(&leased, later(100), at(4));
     let committed = bench.pass(&[decision("u", &["a"])], at(10), at(11));
-    assert_eq!((committed.ready, committed.replaced), (0, 0));
+    assert_eq!((committed.planned, committed.replaced), (0, 0));
     assert!(bench.lease(at(99)).is_empty(), "the backoff is not reset");
     let again = bench.lease_one(at(100));
     assert_eq!((again.id, again.attempts), (leased.id, 1));
@@ -196,7 +204,7 @@ fn a_newer_decision_takes_the_place_of_what_waits() {
     let leased = bench.lease_one(at(3));
     bench.settle(&leased, later(100), at(4));
     let committed = bench.pass(&[decision("u", &["b"])], at(10), at(11));
-    assert_eq!((committed.ready, committed.replaced), (1, 1));
+    assert_eq!((committed.planned, committed.replaced), (1, 1));
     let newer = bench.lease_one(at(12));
     assert_eq!((target(&newer), newer.attempts), (teams(&["b"]), 0));
     bench.settle(&newer, Step::Done, at(13));
@@ -208,7 +216,7 @@ fn nothing_to_do_takes_away_what_waits() {
     let bench = Bench::new();
     bench.pass(&[decision("u", &["a"]), decision("v", &["a"])], at(1), at(2));
     let committed = bench.pass(&[decision("u", &[])], at(10), at(11));
-    assert_eq!((committed.ready, committed.replaced), (0, 1));
+    assert_eq!((committed.planned, committed.replaced), (0, 1));
     assert_eq!(bench.lease_one(at(12)).operation.user, UserId::from("v"));
 }
 
@@ -245,11 +253,11 @@ fn a_user_whom_delivery_touched_since_he_was_read_is_read_again_instead() {
     let leased = bench.lease_one(at(6));
     bench.settle(&leased, Step::Done, at(7));
     let committed = bench.commit(reading, Some(at(5)), at(8)).unwrap();
-    assert_eq!((committed.ready, committed.rereads), (0, 1));
+    assert_eq!((committed.planned, committed.rereads), (0, 1));
     assert_eq!((bench.counts(), bench.rereads()), (only(0, 0, 0, 1), vec![UserId::from("u")]));
 
     // Read again after that, the decision counts, and nobody has to be read any more.
-    assert_eq!(bench.pass(&[decision("u", &["b"])], at(9), at(10)).ready, 1);
+    assert_eq!(bench.pass(&[decision("u", &["b"])], at(9), at(10)).planned, 1);
     assert_eq!((bench.counts(), bench.rereads()), (only(1, 0, 0, 1), vec![]));
 }
 
@@ -281,7 +289,7 @@ fn a_superseded_attempt_is_not_tried_again() {
         bench.pass(&[decision("u", &["a"])], at(1), at(2));
         let leased = bench.lease_one(at(3));
         let committed = bench.pass(&[decision("u", &["b"])], at(4), at(5));
-        assert_eq!((committed.ready, committed.rereads), (0, 1), "one is in flight, so none waits yet");
+        assert_eq!((committed.planned, committed.rereads), (0, 1), "one is in flight, so none waits yet");
         assert_eq!(bench.rereads(), Vec::<UserId>::new(), "not while it is in flight");
         bench.settle(&leased, step.clone(), at(6));
         assert_eq!(bench.counts(), only(0, 0, 0, 0), "{step:?}");

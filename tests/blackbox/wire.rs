@@ -206,7 +206,7 @@ fn users_who_are_read_again_do_not_let_old_operations_go() {
     let tenant = Scripted::new({
         let refuses = refuses.clone();
         move |name, _| match name {
-            "GET /Users" if refuses.load(Ordering::SeqCst) => Some(refusal(403, "not now")),
+            "GET /Users" if refuses.load(Ordering::SeqCst) => Some(refusal(400, "not now")),
             "GET /Users" => {
                 let users: Vec<Value> =
                     (0..5).map(|number| user(&format!("u-{number}"), &["HR_SALES"], &[])).collect();

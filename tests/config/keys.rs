@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rosterd::config::{Credentials, RoleAttribute, TokenAuth};
+use rosterd::config::{AuditSettings, Credentials, RoleAttribute, TokenAuth};
 use rosterd::model::{Role, TeamId, TeamPatch, TenantId};
 use rosterd::plan::WhenGone;
 use rstest::rstest;
@@ -16,6 +16,8 @@ use crate::{ACME, Case, ID, SECRET, acme, assert_one_fault};
 fn the_smallest_configuration_gets_the_documented_defaults() {
     let settings = Case::new(ACME).settings();
     assert_eq!(settings.store, PathBuf::from("rosterd.db"));
+    let audit = AuditSettings { path: PathBuf::from("audit.jsonl"), max_bytes: 100 << 20 };
+    assert_eq!(settings.audit, audit);
     assert_eq!(settings.shutdown_grace, Duration::from_secs(30));
     assert_eq!(settings.not_in_force, Vec::<String>::new());
     let tenant = acme(&settings);
@@ -40,13 +42,16 @@ fn the_smallest_configuration_gets_the_documented_defaults() {
     let delivery = tenant.delivery;
     assert_eq!((delivery.burst, delivery.workers, delivery.max_attempts), (10, 10, 8));
     assert!((delivery.rate_per_second - 50.0).abs() < f64::EPSILON);
-    assert_eq!((tenant.guard.window, tenant.guard.min_users), (Duration::from_hours(1), 50));
+    assert_eq!((tenant.guard.window, tenant.guard.limits.min_users), (Duration::from_hours(1), 50));
 }
 
 const EVERY_KEY: &str = r#"
 shutdown_grace = "1m"
 [store]
 url = "sqlite:///var/lib/rosterd/rosterd.db"
+[audit]
+path = "/var/log/rosterd/audit.jsonl"
+max_mib = 0
 [tenants.acme-2_x]
 profile = "genesys-scim"
 base_url = "http://127.0.0.1:8080/api/v2/scim/v2/"
@@ -82,6 +87,8 @@ env = "t1"
 fn every_key_reaches_its_setting() {
     let settings = Case::new(EVERY_KEY).settings();
     assert_eq!(settings.store, PathBuf::from("/var/lib/rosterd/rosterd.db"));
+    let audit = AuditSettings { path: PathBuf::from("/var/log/rosterd/audit.jsonl"), max_bytes: 0 };
+    assert_eq!(settings.audit, audit);
     assert_eq!(settings.shutdown_grace, Duration::from_mins(1));
     let tenant = &settings.tenants[&TenantId::from("acme-2_x")];
     assert_eq!(tenant.base_url.as_str(), "http://127.0.0.1:8080/api/v2/scim/v2");
@@ -131,7 +138,7 @@ fn every_key_reaches_its_setting() {
 #[case::workers("delivery.workers = 1001", "delivery.workers", "out of range: 1 to 1000")]
 #[case::attempts("delivery.max_attempts = 0", "delivery.max_attempts", "out of range: 1 to 100")]
 #[case::percent("guard.max_removals_percent = 101", "guard.max_removals_percent", "range: 0 to 100")]
-#[case::window("guard.window = '1s'", "guard.window", "out of range: 1m to 30days")]
+#[case::window("guard.window = '1s'", "guard.window", "out of range: 1m to 7days")]
 #[case::bare_number("overlap = 120", "overlap", "120 has no unit: write \"30s\"")]
 #[case::bare_text("overlap = '120'", "overlap", "\"120\" has no unit")]
 #[case::no_duration("overlap = 'soon'", "overlap", "\"soon\" is no duration such as")]
@@ -220,6 +227,9 @@ fn a_base_url_alone_says_nothing_about_tokens() {
 #[case::store_folder("store.url = 'sqlite:///var/lib/'", "store.url", "names no file")]
 #[case::listen("admin.listen = '9464'", "admin.listen", "is no address with a port")]
 #[case::audit("audit.path = ''", "audit.path", "is empty")]
+#[case::audit_folder("audit.path = '/var/log/'", "audit.path", "names a folder, not a file")]
+#[case::audit_parent("audit.path = '..'", "audit.path", "names a folder, not a file")]
+#[case::audit_size("audit.max_mib = 1048577", "audit.max_mib", "out of range: 0 to 1048576")]
 #[case::unknown_table("stores.url = 'x'", "stores", "did you mean store?")]
 #[case::tenant_value("tenants.beta = 1", "tenants.beta", "is a table, and a number stands here")]
 fn a_bad_key_at_the_top(#[case] line: &str, #[case] key: &str, #[case] says: &str) {

@@ -203,6 +203,8 @@ fn settings(practice: &Practice, folder: &Path, rate: f64) -> anyhow::Result<Set
             "schedule": "* * * * * *",
             "overlap": "2s",
             "delivery": { "rate_per_second": rate, "burst": 20 },
+            // HR changes more people in half a minute than anywhere else in a year.
+            "guard": { "max_removals_percent": 100, "max_changes_percent": 100 },
             "mapping": practice::mapping().rules(),
         }},
     }))?;

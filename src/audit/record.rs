@@ -1,0 +1,155 @@
+//! What the audit tells of: ids, counts and digests, never a name, a mail address or a secret.
+//!
+//! A new event is one more variant: its fields stand in the line in this order. A field is never renamed, and its
+//! meaning never changed; files of years ago are read with today's program.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::Hash;
+use crate::model::{Cause, Kind, Role, TeamId, TenantId, UserId};
+
+/// One thing that was done. `operator` is the numeric user id of the process that asked for it; `None` where the
+/// system does not tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Entry {
+    /// The tenant has accepted a change of one user.
+    ChangeApplied {
+        /// Where.
+        tenant: TenantId,
+        /// Who was changed.
+        user: UserId,
+        /// The operation's row.
+        operation: i64,
+        /// What was changed.
+        kind: Kind,
+        /// Why.
+        cause: Cause,
+        /// Managed teams that he has gained.
+        teams_added: BTreeSet<TeamId>,
+        /// Managed teams that he has lost.
+        teams_removed: BTreeSet<TeamId>,
+        /// His HR roles that a rule names.
+        roles: BTreeSet<Role>,
+        /// The digest of the mapping that it was decided by.
+        mapping: String,
+        /// The pass that decided it.
+        pass: i64,
+        /// Which attempt it was that succeeded, from 1.
+        attempt: u32,
+        /// By which the vendor's support finds the call: the tenant's correlation id.
+        request_id: Option<String>,
+        /// Whether the answer showed the teams that were asked for; `None` where it did not tell.
+        verified: Option<bool>,
+    },
+    /// A held pass may be delivered.
+    Approved {
+        /// Whose.
+        tenant: TenantId,
+        /// Of the plan.
+        digest: String,
+        /// The pass that was held.
+        pass: i64,
+        /// Operations that became ready.
+        operations: u64,
+        /// Operations that had left the plan since.
+        left: u64,
+        /// Who approved it.
+        operator: Option<u32>,
+    },
+    /// A held pass is dropped.
+    Discarded {
+        /// Whose.
+        tenant: TenantId,
+        /// Of the plan.
+        digest: String,
+        /// The pass that was held.
+        pass: i64,
+        /// Operations that were dropped.
+        operations: u64,
+        /// Operations that had left the plan since.
+        left: u64,
+        /// Who discarded it.
+        operator: Option<u32>,
+    },
+    /// Dead letters will be sent again.
+    DeadLettersReplayed {
+        /// The operations' rows.
+        operations: Vec<i64>,
+        /// Whose; `None` when it was asked for without a tenant.
+        tenant: Option<TenantId>,
+        /// Who asked for it.
+        operator: Option<u32>,
+    },
+    /// Dead letters were given up for good.
+    DeadLettersDiscarded {
+        /// The operations' rows.
+        operations: Vec<i64>,
+        /// Whose; `None` when it was asked for without a tenant.
+        tenant: Option<TenantId>,
+        /// Who asked for it.
+        operator: Option<u32>,
+    },
+    /// A saved plan became operations.
+    PlanApplied {
+        /// Whose.
+        tenant: TenantId,
+        /// Of the plan.
+        digest: String,
+        /// Users it changes.
+        users: u64,
+        /// Users it was refused for, because they have changed since.
+        refused: u64,
+        /// Who applied it.
+        operator: Option<u32>,
+    },
+    /// Something that is known of a tenant was forgotten on request.
+    StateReset {
+        /// Whose.
+        tenant: TenantId,
+        /// What: `watermark`, say.
+        what: String,
+        /// Who asked for it.
+        operator: Option<u32>,
+    },
+    /// A chain begins.
+    Started,
+    /// A file goes on where another ended.
+    Continued {
+        /// The name of the file before, in the same folder.
+        after: String,
+    },
+    /// The last line had no end: a crash had torn it.
+    Repaired {
+        /// What was done about it.
+        repair: Repair,
+        /// Length of what was there of the line.
+        bytes: u64,
+        /// Over these bytes.
+        sha256: Hash,
+    },
+    /// The end of the file is not what was written there. It is left as it is, and the chain goes on after it, from
+    /// the last line that is known to be right.
+    Resumed {
+        /// Damaged lines at the end. Their numbers in the chain count as taken.
+        damaged_lines: u64,
+        /// Their length, newlines included.
+        damaged_bytes: u64,
+        /// Over these bytes.
+        sha256: Hash,
+        /// Lines that are known to have been there, and are not.
+        missing_lines: u64,
+    },
+}
+
+/// What was done about a torn last line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Repair {
+    /// It was cut off. What it told of had not counted as done yet.
+    Dropped,
+    /// Nothing but its newline was missing, which was added.
+    Completed,
+}

@@ -1,0 +1,110 @@
+//! `grants`: memberships that the daemon has given, from the moment their operation is first leased.
+//!
+//! They are what may be taken away again when a team leaves the mapping; other members of it are not ours.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sqlx::SqliteConnection;
+
+use super::{Store, StoreError};
+use crate::model::{TeamId, TenantId, Timestamp, UserId};
+
+impl Store {
+    /// Who was given which teams that are not among `managed`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn orphaned_grants(
+        &self,
+        tenant: &TenantId,
+        managed: &BTreeSet<TeamId>,
+    ) -> Result<HashMap<UserId, BTreeSet<TeamId>>, StoreError> {
+        // One step in the index for each team, however many members it has.
+        let teams: Vec<String> = sqlx::query_scalar(
+            "WITH RECURSIVE granted (team) AS (
+                 SELECT min(team) FROM grants WHERE tenant = $1
+                 UNION ALL
+                 SELECT (SELECT min(team) FROM grants WHERE tenant = $1 AND team > granted.team)
+                 FROM granted WHERE granted.team IS NOT NULL)
+             SELECT team FROM granted WHERE team IS NOT NULL",
+        )
+        .bind(tenant.as_str())
+        .fetch_all(&self.reader)
+        .await?;
+        let mut orphans: HashMap<UserId, BTreeSet<TeamId>> = HashMap::new();
+        for team in teams.into_iter().map(TeamId::from).filter(|team| !managed.contains(team)) {
+            let users: Vec<String> =
+                sqlx::query_scalar("SELECT user_id FROM grants WHERE tenant = $1 AND team = $2")
+                    .bind(tenant.as_str())
+                    .bind(team.as_str())
+                    .fetch_all(&self.reader)
+                    .await?;
+            for user in users {
+                orphans.entry(UserId::from(user)).or_default().insert(team.clone());
+            }
+        }
+        Ok(orphans)
+    }
+}
+
+/// From now on these memberships are ours.
+pub(super) async fn grant(
+    tx: &mut SqliteConnection,
+    tenant: &TenantId,
+    user: &UserId,
+    teams: &BTreeSet<TeamId>,
+    operation: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for team in teams {
+        sqlx::query(
+            "INSERT INTO grants (tenant, user_id, team, operation, granted_at) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(tenant.as_str())
+        .bind(user.as_str())
+        .bind(team.as_str())
+        .bind(operation)
+        .bind(now.millis())
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
+
+/// An operation is done: the teams that it took away are no longer ours to take, and the snapshot shows what
+/// it has made of the user.
+pub(super) async fn settle(tx: &mut SqliteConnection, operation: i64) -> Result<(), StoreError> {
+    for statement in [
+        "DELETE FROM grants WHERE (tenant, user_id, team) IN (
+             SELECT o.tenant, o.user_id, t.value FROM operations o, json_each(o.payload, '$.removed') t WHERE o.id = $1)",
+        "UPDATE users SET teams = o.target FROM operations o
+         WHERE o.id = $1 AND users.tenant = o.tenant AND users.id = o.user_id",
+    ] {
+        sqlx::query(statement).bind(operation).execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+/// Whoever was read without a team that he was given has lost it some other way; if he is put there again by
+/// somebody else, that is not ours.
+pub(super) async fn forget_lost(
+    tx: &mut SqliteConnection,
+    pass: i64,
+    tenant: &TenantId,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "DELETE FROM grants WHERE tenant = $2
+             AND user_id IN (SELECT id FROM staged_users WHERE pass = $1)
+             AND NOT EXISTS (SELECT 1 FROM staged_users s, json_each(s.teams) t
+                 WHERE s.pass = $1 AND s.id = grants.user_id AND t.value = grants.team)
+             AND NOT EXISTS (SELECT 1 FROM rereads r WHERE r.tenant = $2 AND r.user_id = grants.user_id)
+             AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.tenant = $2 AND o.user_id = grants.user_id
+                 AND o.state IN ('ready', 'leased', 'stale', 'held', 'dead'))",
+    )
+    .bind(pass)
+    .bind(tenant.as_str())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
