@@ -5,17 +5,19 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use rosterd::commands::apply::ApplyArgs;
+use rosterd::commands::approve::DigestArgs;
 use rosterd::commands::audit::AuditCommand;
 use rosterd::commands::config::ConfigCommand;
 use rosterd::commands::dead_letters::DeadLettersCommand;
 use rosterd::commands::demo::DemoArgs;
 use rosterd::commands::plan::PlanArgs;
 use rosterd::commands::practice_tenant::PracticeTenantArgs;
+use rosterd::commands::state::StateCommand;
 use rosterd::commands::status::StatusArgs;
 use rosterd::commands::sync::SyncArgs;
 use rosterd::commands::{
-    CommandError, Exit, apply, audit, complain, config, dead_letters, demo, plan, practice_tenant, run,
-    status, sync,
+    CommandError, Exit, apply, approve, audit, complain, config, dead_letters, demo, plan, practice_tenant,
+    run, state, status, sync,
 };
 use rosterd::config::Sources;
 use rosterd::telemetry::{self, LogFormat};
@@ -46,9 +48,16 @@ enum Command {
     Plan(PlanArgs),
     Apply(ApplyArgs),
     Status(StatusArgs),
+    /// Send what is held of a plan that the guard has stopped
+    Approve(DigestArgs),
+    /// Drop what is held of a plan that the guard has stopped
+    Discard(DigestArgs),
     /// Operations that were given up: look at them, send them again, give them up for good
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// What the database knows: save a copy of it, or forget some of it
+    #[command(subcommand)]
+    State(StateCommand),
     /// The record of every change and decision: is it what was written?
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -128,6 +137,9 @@ async fn dispatch(command: Command, sources: &Sources) -> Result<Exit, CommandEr
         Command::Plan(args) => plan::run(args, sources).await,
         Command::Apply(args) => apply::run(args, sources).await,
         Command::Status(args) => status::run(args, sources).await,
+        Command::Approve(args) => approve::run(args, approve::Decision::Approve, sources).await,
+        Command::Discard(args) => approve::run(args, approve::Decision::Discard, sources).await,
+        Command::State(command) => state::run(command, sources).await,
         Command::DeadLetters(command) => dead_letters::run(command, sources).await,
         Command::Audit(command) => audit::run(command, sources).await,
         Command::Config(command) => Ok(config::run(&command, sources)?),

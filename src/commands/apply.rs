@@ -79,7 +79,7 @@ fn report(tenant: &str, end: &Result<ApplyEnd, PassError>, as_json: bool) -> Res
         Ok(end) => (exit_of(end), text(tenant, end), value(tenant, end)),
         Err(error) => {
             complain(&format!("{tenant}: {error}"));
-            let exit = error::of_pass(error);
+            let exit = error::of_blame(error.blame());
             let error = error.to_string();
             (exit, String::new(), json!({ "tenant": tenant, "exit_code": exit.code(), "error": error }))
         }

@@ -1,6 +1,6 @@
 //! `rosterd dead-letters`: operations that were given up, to look at, send again, or give up for good.
 //!
-//! It works beside a running daemon, which finds what was put back within seconds.
+//! A running daemon is asked to move them; without one the command does it by itself.
 
 use std::fmt::Write as _;
 
@@ -9,9 +9,9 @@ use comfy_table::{Table, presets::NOTHING};
 use serde_json::{Value, json};
 
 use super::select::Selected;
-use super::{CommandError, Exit, answer, complain};
-use crate::clock::Clock;
-use crate::config::{self, Sources};
+use super::{CommandError, Exit, answer, asking, complain};
+use crate::config::{self, Settings, Sources};
+use crate::daemon::{Answer, Ask, AskError};
 use crate::scim::patch_body;
 use crate::store::{DeadLetter, Selection, Store};
 
@@ -67,29 +67,56 @@ pub struct WhichArgs {
 /// When the database or standard output fails.
 pub async fn run(command: DeadLettersCommand, sources: &Sources) -> Result<Exit, CommandError> {
     let settings = config::load(sources)?;
-    let store = Store::beside(&settings.store).await?;
-    let exit = match command {
+    match command {
         DeadLettersCommand::List(args) => {
+            let store = Store::beside(&settings.store).await?;
             args.selected.of(settings)?;
-            list(&store.dead_letters(&Selection::All(args.selected.name())).await?, args.json)?
+            list(&store.dead_letters(&Selection::All(args.selected.name())).await?, args.json)
         }
         DeadLettersCommand::Show(args) => {
+            let store = Store::beside(&settings.store).await?;
             let letters = store.dead_letters(&Selection::Ids(vec![args.id])).await?;
-            show(args.id, letters.first(), args.json)?
+            show(args.id, letters.first(), args.json)
         }
         DeadLettersCommand::Replay(args) => {
-            args.selected.of(settings)?;
-            let moved = store.replay(&args.selection(), Clock::system().now()).await?;
-            moved_report(&args, &moved, "will be sent again")?
+            let moved = moved(&args, settings, |ids| Ask::ReplayDeadLetters { ids }).await?;
+            moved_report(&args, &moved, "will be sent again")
         }
         DeadLettersCommand::Discard(args) => {
-            args.selected.of(settings)?;
-            let moved = store.discard(&args.selection(), Clock::system().now()).await?;
-            moved_report(&args, &moved, "given up for good")?
+            let moved = moved(&args, settings, |ids| Ask::DiscardDeadLetters { ids }).await?;
+            moved_report(&args, &moved, "given up for good")
         }
-    };
+    }
+}
+
+/// Has the letters moved that are meant, tenant by tenant; returns which were.
+async fn moved(
+    args: &WhichArgs,
+    settings: Settings,
+    ask: impl Fn(Option<Vec<i64>>) -> Ask,
+) -> Result<Vec<i64>, CommandError> {
+    let (database, audit) = (settings.store.clone(), settings.audit.clone());
+    let tenants = args.selected.of(settings)?;
+    let store = Store::beside(&database).await?;
+    let letters = store.dead_letters(&args.selection()).await?;
     store.close().await;
-    Ok(exit)
+    let mut asks = Vec::new();
+    for tenant in tenants {
+        let own = letters.iter().filter(|letter| letter.tenant == tenant.name).map(|letter| letter.id);
+        let own: Vec<i64> = own.collect();
+        if !own.is_empty() {
+            asks.push((tenant, ask(if args.all { None } else { Some(own) })));
+        }
+    }
+    let mut moved = Vec::new();
+    if asks.is_empty() {
+        return Ok(moved);
+    }
+    for (_, end) in asking((&database, &audit), asks).await? {
+        let Answer::Moved { ids } = end? else { return Err(AskError::Words.into()) };
+        moved.extend(ids);
+    }
+    Ok(moved)
 }
 
 impl WhichArgs {

@@ -3,9 +3,8 @@
 use super::Exit;
 use crate::audit::AuditError;
 use crate::config::Faults;
-use crate::daemon::{OpenAuditError, PassError, PreviewError, RunError};
+use crate::daemon::{AskError, Blame, OpenAuditError, PreviewError, RunError};
 use crate::deliver::Trouble;
-use crate::scim::{Failure, Verdict};
 use crate::store::StoreError;
 
 /// Why a command failed. `main` shows the text; nothing has been said yet.
@@ -26,6 +25,12 @@ pub enum CommandError {
     /// The daemon cannot run.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// No such plan is held.
+    #[error("{0}")]
+    NotHeld(String),
+    /// What was asked of the owner of the database did not come about.
+    #[error(transparent)]
+    Ask(#[from] AskError),
     /// A tenant cannot be planned for.
     #[error("{tenant}: {error}")]
     Preview {
@@ -55,11 +60,13 @@ impl CommandError {
         match self {
             Self::Config(_) => Exit::Config,
             Self::Usage(_) => Exit::Usage,
+            Self::Ask(error) => of_blame(error.blame()),
             Self::Preview { error, .. } => match &**error {
-                PreviewError::Pass(error) => of_pass(error),
+                PreviewError::Pass(error) => of_blame(error.blame()),
                 PreviewError::Client(_) | PreviewError::Store(_) => Exit::Failed,
             },
             Self::Store(_)
+            | Self::NotHeld(_)
             | Self::Audit(_)
             | Self::OpenAudit(_)
             | Self::Run(_)
@@ -71,10 +78,12 @@ impl CommandError {
 }
 
 /// How a command ends whose pass came to nothing.
-pub(super) fn of_pass(error: &PassError) -> Exit {
-    match error {
-        PassError::OtherMapping => Exit::Usage,
-        _ => error.failure().map_or(Exit::Failed, of_failure),
+pub(super) const fn of_blame(blame: Blame) -> Exit {
+    match blame {
+        Blame::Refused => Exit::Refused,
+        Blame::Unreachable => Exit::Unavailable,
+        Blame::Asked => Exit::Usage,
+        Blame::Other => Exit::Failed,
     }
 }
 
@@ -84,18 +93,5 @@ pub(super) const fn of_trouble(trouble: Option<Trouble>) -> Option<Exit> {
         Some(Trouble::Unauthorized | Trouble::Forbidden) => Some(Exit::Refused),
         Some(Trouble::Outage) => Some(Exit::Unavailable),
         Some(Trouble::Rejected | Trouble::Gone | Trouble::Ignored) | None => None,
-    }
-}
-
-/// A tenant that answers, but not with what it should, is reached.
-fn of_failure(failure: &Failure) -> Exit {
-    match failure.verdict {
-        Verdict::Unauthorized | Verdict::Forbidden => Exit::Refused,
-        Verdict::Unavailable { .. } | Verdict::Throttled { .. }
-            if failure.status.is_none_or(|status| status >= 300) =>
-        {
-            Exit::Unavailable
-        }
-        _ => Exit::Failed,
     }
 }

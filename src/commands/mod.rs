@@ -1,6 +1,7 @@
 //! One thin file for each thing that an operator can ask for. No decisions here.
 
 pub mod apply;
+pub mod approve;
 pub mod audit;
 pub mod config;
 pub mod dead_letters;
@@ -11,13 +12,20 @@ pub mod plan;
 pub mod practice_tenant;
 pub mod run;
 pub mod select;
+pub mod state;
 pub mod status;
 pub mod sync;
 
 use std::io::{self, Write as _};
+use std::path::Path;
 
 pub use error::CommandError;
 pub use exit::Exit;
+
+use crate::config::{AuditSettings, TenantSettings};
+use crate::daemon::{self, Answer, Ask, AskError, Parts, StopOnSignal};
+use crate::model::TenantId;
+use crate::store::Occupant;
 
 /// Writes the answer of a command. A reader that has gone away has seen enough.
 fn answer(text: &str) -> io::Result<()> {
@@ -26,6 +34,25 @@ fn answer(text: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
+}
+
+/// Has things done by whoever owns the database, ourselves if nobody does; answers with the tenants' names.
+async fn asking(
+    (database, audit): (&Path, &AuditSettings),
+    asks: Vec<(TenantSettings, Ask)>,
+) -> Result<Vec<(TenantId, Result<Answer, AskError>)>, CommandError> {
+    let names: Vec<TenantId> = asks.iter().map(|(tenant, _)| tenant.name.clone()).collect();
+    let (parts, stop) = (Parts::default(), StopOnSignal::default());
+    let beside = |owner: &Occupant| through_the_daemon(owner.pid);
+    let answers = daemon::ask((database, audit), asks, &parts, &stop.stop, &beside);
+    let answers = stop.run(answers).await?.ok_or(AskError::Withdrawn)??;
+    Ok(names.into_iter().zip(answers).collect())
+}
+
+/// Says on stderr whom the command has asked.
+fn through_the_daemon(pid: Option<u32>) {
+    let process = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+    complain(&format!("a daemon owns the database{process}; it was asked to do this"));
 }
 
 /// Says on stderr what is wrong. If even that is gone, the exit code has to do.

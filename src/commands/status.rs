@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::{self, Sources};
 use crate::deliver::Trouble;
 use crate::model::Timestamp;
-use crate::store::{Part, PassRow, Store, TenantStatus, TroubleRow};
+use crate::store::{Occupant, Part, PassRow, Request, Store, TenantStatus, TroubleRow};
 
 /// Passes that are shown.
 const PASSES: u32 = 5;
@@ -33,18 +33,30 @@ pub struct StatusArgs {
 /// When the database or standard output fails.
 pub async fn run(args: StatusArgs, sources: &Sources) -> Result<Exit, CommandError> {
     let settings = config::load(sources)?;
-    let store = Store::beside(&settings.store).await?;
+    let database = settings.store.clone();
+    let store = Store::beside(&database).await?;
     let tenants = args.selected.of(settings)?;
     let now = Clock::system().now();
-    let (mut text, mut values) = (String::new(), Vec::new());
+    let owner = Store::occupant(&database)?;
+    let (mut text, mut values) = (owner_text(owner.as_ref()), Vec::new());
     for tenant in tenants {
         let status = store.status(&tenant.name, PASSES).await?;
         let troubles = store.troubles(&tenant.name).await?;
         text.push_str(&to_text(tenant.name.as_str(), &status, &troubles, now));
         values.push(to_json(tenant.name.as_str(), &status, &troubles));
     }
-    answer(&if args.json { format!("{:#}\n", json!({ "tenants": values })) } else { text })?;
+    let owner = owner.map(|owner| json!({ "pid": owner.pid }));
+    let values = json!({ "owner": owner, "tenants": values });
+    answer(&if args.json { format!("{values:#}\n") } else { text })?;
     Ok(Exit::Done)
+}
+
+fn owner_text(owner: Option<&Occupant>) -> String {
+    match owner {
+        Some(Occupant { pid: Some(pid) }) => format!("process {pid} is at work\n"),
+        Some(Occupant { pid: None }) => "a process is at work\n".to_owned(),
+        None => "no daemon is at work\n".to_owned(),
+    }
 }
 
 type Troubles = [(Part, TroubleRow)];
@@ -73,10 +85,18 @@ fn to_text(name: &str, status: &TenantStatus, troubles: &Troubles, now: Timestam
     }
     row("dead letters", operations.dead.to_string());
     row("delivered", format!("{} in the last 7 days", operations.done));
+    for request in &status.requests {
+        row(&format!("request {}", request.id), request_text(request, now));
+    }
     for pass in &status.passes {
         row(&format!("pass {}", pass.id), pass_text(pass, now));
     }
     out
+}
+
+fn request_text(request: &Request, now: Timestamp) -> String {
+    let begun = if request.taken_at.is_some() { "begun" } else { "waits" };
+    format!("{}, asked {}, {begun}", request.what, ago(Some(request.asked_at), now, ""))
 }
 
 fn trouble_text(row: &TroubleRow, now: Timestamp) -> String {
@@ -119,6 +139,7 @@ fn to_json(name: &str, status: &TenantStatus, troubles: &Troubles) -> Value {
         "last_sweep": text(status.state.last_sweep),
         "sweep_wanted": status.state.sweep_wanted,
         "rereads": status.rereads,
+        "requests": status.requests.iter().map(request_json).collect::<Vec<_>>(),
         "troubles": troubles.iter().map(trouble_json).collect::<Vec<_>>(),
         "oldest_waiting": text(status.oldest_waiting),
         "operations": {
@@ -130,6 +151,16 @@ fn to_json(name: &str, status: &TenantStatus, troubles: &Troubles) -> Value {
             "delivered": operations.done,
         },
         "passes": status.passes.iter().map(pass_json).collect::<Vec<_>>(),
+    })
+}
+
+fn request_json(request: &Request) -> Value {
+    json!({
+        "id": request.id,
+        "what": request.what,
+        "operator": request.operator,
+        "asked_at": request.asked_at.to_string(),
+        "taken_at": request.taken_at.map(|at| at.to_string()),
     })
 }
 

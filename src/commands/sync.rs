@@ -6,14 +6,15 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::select::Selected;
-use super::{CommandError, Exit, answer, complain, error};
+use super::{CommandError, Exit, answer, complain, error, through_the_daemon};
 use crate::audit::Audit;
 use crate::config::{self, Sources, TenantSettings};
-use crate::daemon::{self, Parts, PassError, StopOnSignal, SyncEnd, Tenant};
-use crate::model::PassResult;
-use crate::store::Store;
+use crate::daemon::{self, Ask, AskError, Left, Parts, PassError, StopOnSignal, SyncEnd, Tenant};
+use crate::model::{PassResult, TenantId};
+use crate::store::{Store, StoreError};
 
 /// Run one pass, deliver until no operation is open, and exit
 #[derive(Args, Clone, Debug)]
@@ -31,10 +32,10 @@ pub struct SyncArgs {
     json: bool,
 }
 
-/// Syncs the selected tenants side by side.
+/// Syncs the selected tenants side by side: by ourselves, or through whoever owns the database.
 ///
 /// # Errors
-/// When standard output cannot be written.
+/// When the database or standard output fails.
 pub async fn run(args: SyncArgs, sources: &Sources) -> Result<Exit, CommandError> {
     let settings = config::load(sources)?;
     for key in &settings.not_in_force {
@@ -43,44 +44,98 @@ pub async fn run(args: SyncArgs, sources: &Sources) -> Result<Exit, CommandError
     let (database, written) = (settings.store.clone(), settings.audit.clone());
     let tenants = args.selected.of(settings)?;
     let parts = Parts::default();
-    let store = Store::own(&database, parts.clock.now()).await?;
-    let audit = daemon::open_audit(&written, &store, parts.clock.now()).await?;
     let stop = StopOnSignal::default();
-    let all = join_all(tenants.into_iter().map(|tenant| one(tenant, (&store, &audit), &parts, &args, &stop)));
-    let Some(ends) = stop.run(all).await? else { return Ok(Exit::Failed) };
-    store.prune(parts.clock.now()).await?;
-    store.close().await;
-    report(&ends, args.json)
+    loop {
+        let ends = match Store::own(&database, parts.clock.now()).await {
+            Ok(store) => {
+                let audit = daemon::open_audit(&written, &store, parts.clock.now()).await?;
+                let all = alone(&tenants, (&store, &audit), &parts, &args, &stop.stop);
+                stop.run(all).await?.transpose()?
+            }
+            Err(StoreError::Owned { pid, .. }) => {
+                let store = Store::beside(&database).await?;
+                let asks: Vec<_> = tenants
+                    .iter()
+                    .map(|tenant| (tenant.name.clone(), Ask::Sync { full: args.full }))
+                    .collect();
+                let Some(left) = daemon::leave(&store, &database, &asks, &parts.clock).await? else {
+                    continue;
+                };
+                through_the_daemon(pid);
+                let each = tenants.iter().zip(&left);
+                let all =
+                    each.map(|(tenant, left)| beside(&tenant.name, left, &store, &parts, &args, &stop.stop));
+                stop.run(join_all(all)).await?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        return ends.map_or(Ok(Exit::Failed), |ends| report(&ends, args.json));
+    }
 }
 
-type End = (String, Result<SyncEnd, PassError>);
+/// How the sync of a tenant ended, or why it did not.
+type End = (String, Result<SyncEnd, Failed>);
 
-async fn one(
-    settings: TenantSettings,
+/// Why a tenant was not synced.
+struct Failed {
+    reason: String,
+    exit: Exit,
+}
+
+impl From<PassError> for Failed {
+    fn from(error: PassError) -> Self {
+        Self { reason: error.to_string(), exit: error::of_blame(error.blame()) }
+    }
+}
+
+impl From<AskError> for Failed {
+    fn from(error: AskError) -> Self {
+        Self { reason: error.to_string(), exit: error::of_blame(error.blame()) }
+    }
+}
+
+async fn alone(
+    tenants: &[TenantSettings],
     (store, audit): (&Store, &Audit),
     parts: &Parts,
     args: &SyncArgs,
-    stop: &StopOnSignal,
-) -> Result<End, CommandError> {
-    let name = settings.name.to_string();
-    let mut tenant = Tenant::new(settings, store, audit, parts)?;
-    let end = daemon::sync(&mut tenant, store, &parts.clock, args.full, args.wait, &stop.stop).await;
-    Ok((name, end))
+    stop: &CancellationToken,
+) -> Result<Vec<End>, CommandError> {
+    let one = async |settings: &TenantSettings| -> Result<End, CommandError> {
+        let mut tenant = Tenant::new(settings.clone(), store, audit, parts)?;
+        let end = daemon::sync(&mut tenant, store, &parts.clock, args.full, args.wait, stop).await;
+        Ok((settings.name.to_string(), end.map_err(Failed::from)))
+    };
+    let ends = join_all(tenants.iter().map(one)).await.into_iter().collect::<Result<_, _>>()?;
+    store.prune(parts.clock.now()).await?;
+    store.close().await;
+    Ok(ends)
 }
 
-fn report(ends: &[Result<End, CommandError>], as_json: bool) -> Result<Exit, CommandError> {
+async fn beside(
+    tenant: &TenantId,
+    left: &Left,
+    store: &Store,
+    parts: &Parts,
+    args: &SyncArgs,
+    stop: &CancellationToken,
+) -> End {
+    let end = daemon::sync_beside(tenant, left, store, &parts.clock, args.wait, stop).await;
+    (tenant.to_string(), end.map_err(Failed::from))
+}
+
+fn report(ends: &[End], as_json: bool) -> Result<Exit, CommandError> {
     let mut exit = Exit::Done;
     let (mut text, mut values) = (String::new(), Vec::new());
-    for end in ends {
-        let (name, end) = end.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
+    for (name, end) in ends {
         let own = match end {
             Ok(end) => {
                 text.push_str(&line(name, end));
                 exit_of(end)
             }
-            Err(error) => {
-                complain(&format!("{name}: {error}"));
-                error::of_pass(error)
+            Err(failed) => {
+                complain(&format!("{name}: {}", failed.reason));
+                failed.exit
             }
         };
         values.push(value(name, end, own));
@@ -106,18 +161,21 @@ fn line(name: &str, end: &SyncEnd) -> String {
     if totals.unreadable > 0 {
         let _ = write!(line, ", {} records unreadable", totals.unreadable);
     }
+    if operations.held > 0 {
+        let _ = write!(line, ", {} held", operations.held);
+    }
     if let Some(trouble) = end.trouble {
         let _ = write!(line, " ({})", trouble.as_str());
     }
     line + "\n"
 }
 
-fn value(name: &str, end: &Result<SyncEnd, PassError>, exit: Exit) -> Value {
+fn value(name: &str, end: &Result<SyncEnd, Failed>, exit: Exit) -> Value {
     match end {
-        Err(error) => json!({
+        Err(failed) => json!({
             "tenant": name,
             "exit_code": exit.code(),
-            "error": error.to_string(),
+            "error": failed.reason,
         }),
         Ok(end) => json!({
             "tenant": name,

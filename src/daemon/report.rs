@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
 use super::readings::Readings;
@@ -11,7 +12,7 @@ use crate::source::ReadError;
 use crate::store::{Committed, PassTotals, StoreError};
 
 /// A pass that was committed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// Its number.
     pub id: i64,
@@ -66,7 +67,38 @@ pub enum PassError {
     Stopped,
 }
 
+/// Where the fault lies when a pass came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Blame {
+    /// The tenant refuses us.
+    Refused,
+    /// The tenant cannot be reached.
+    Unreachable,
+    /// What was asked for cannot be done.
+    Asked,
+    /// Anywhere else: a tenant that answers, but not with what it should, is reached.
+    Other,
+}
+
 impl PassError {
+    /// Where the fault lies.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        if matches!(self, Self::OtherMapping) {
+            return Blame::Asked;
+        }
+        match self.failure() {
+            Some(Failure { verdict: Verdict::Unauthorized | Verdict::Forbidden, .. }) => Blame::Refused,
+            Some(Failure {
+                verdict: Verdict::Unavailable { .. } | Verdict::Throttled { .. },
+                status,
+                ..
+            }) if status.is_none_or(|status| status >= 300) => Blame::Unreachable,
+            _ => Blame::Other,
+        }
+    }
+
     /// The answer that ended it, if it was one.
     #[must_use]
     pub const fn failure(&self) -> Option<&Failure> {

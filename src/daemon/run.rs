@@ -20,6 +20,7 @@ use super::lifecycle::{Asked, Signals};
 use super::observed::observed_pass;
 use super::parts::Parts;
 use super::pass::Passes;
+use super::requests::{Clerk, somebody_asks};
 use super::schedule::Ticks;
 use super::tenant::Tenant;
 use crate::audit::Audit;
@@ -127,7 +128,7 @@ impl Running {
         for settings in settings.tenants.into_values() {
             let tenant = Tenant::new(settings, store, audit, parts)?;
             limiters.push(tenant.client.limiter().clone());
-            tasks.spawn(tend(tenant, store.clone(), parts.clone(), stop.clone()));
+            tasks.spawn(tend(tenant, store.clone(), audit.clone(), parts.clone(), stop.clone()));
         }
         tasks.spawn(prune(store.clone(), parts.clone(), stop.clone()));
         Ok(Self { tasks, limiters, stop })
@@ -227,7 +228,7 @@ async fn stop_asked(signals: &mut Signals) -> &'static str {
 }
 
 /// One tenant: passes by its schedules, and delivery beside them.
-async fn tend(tenant: Tenant, store: Store, parts: Parts, stop: CancellationToken) {
+async fn tend(tenant: Tenant, store: Store, audit: Audit, parts: Parts, stop: CancellationToken) {
     let Tenant { name, passes, mut pump, cadence, condition, stale, .. } = tenant;
     let wake = Notify::new();
     let ticks = match Ticks::start(cadence.clone(), parts.clock.clone()).await {
@@ -239,6 +240,7 @@ async fn tend(tenant: Tenant, store: Store, parts: Parts, stop: CancellationToke
         passes: &passes,
         condition: &condition,
         store: &store,
+        audit: &audit,
         parts: &parts,
         cadence: &cadence,
         stale,
@@ -258,12 +260,21 @@ fn scheduler_failed(tenant: &TenantId, error: &JobSchedulerError) {
     error!(%tenant, reason = %error, "scheduler failed");
 }
 
+/// What is to be done next for a tenant.
+enum Due {
+    /// A pass; a delta pass gives way to a sweep that is due.
+    Pass(PassKind),
+    /// What an operator asks for.
+    Request,
+}
+
 /// What the passes of one tenant need to know.
 struct Round<'a> {
     name: TenantId,
     passes: &'a Passes,
     condition: &'a Condition,
     store: &'a Store,
+    audit: &'a Audit,
     parts: &'a Parts,
     cadence: &'a Cadence,
     stale: Arc<Notify>,
@@ -274,26 +285,21 @@ impl Round<'_> {
     /// One pass at the start, then one for each tick, and in between for users who must be read again, for
     /// delivery that waits for a list, and to find out whether a tenant that could not be read can be now.
     async fn pass(&self, mut ticks: Ticks, wake: &Notify) {
-        let mut asked = self.see_mapping().await.then_some(PassKind::Delta);
-        while let Some(kind) = asked {
-            let kind = if kind == PassKind::Delta { self.delta_or_sweep().await } else { kind };
-            let mut done = None;
-            tokio::select! {
-                // Or the pass would find out by itself, and it would be said twice.
-                biased;
-                () = self.stop.cancelled() => self.break_off().await,
-                ended = observed_pass(self.passes, self.condition, kind) => if ended.is_ok() {
-                    done = Some(kind);
-                    wake.notify_one();
-                },
-            }
+        let mut asked = self.see_mapping().await.then_some(Due::Pass(PassKind::Delta));
+        while let Some(due) = asked {
+            let (last, done) = match due {
+                Due::Pass(PassKind::Delta) => self.one(self.delta_or_sweep().await).await,
+                Due::Pass(kind) => self.one(kind).await,
+                Due::Request => (PassKind::Delta, self.serve().await),
+            };
+            wake.notify_one();
             let skipped = ticks.skip();
             if skipped > 0 {
                 debug!(tenant = %self.name, skipped, "delta ticks skipped during a pass");
             }
             asked = tokio::select! {
                 () = self.stop.cancelled() => None,
-                kind = self.next(&mut ticks, kind, done) => kind,
+                due = self.next(&mut ticks, last, done) => due,
             };
         }
         if let Err(error) = ticks.stop().await {
@@ -313,12 +319,39 @@ impl Round<'_> {
         true
     }
 
-    /// What to do after a pass of the kind `last`: after a list was read, apply a changed mapping; read again
-    /// whoever has to be, but after a pass that did just that wait until there is a reason. A tenant that cannot
-    /// be read is left alone for its time.
-    async fn next(&self, ticks: &mut Ticks, last: PassKind, done: Option<PassKind>) -> Option<PassKind> {
+    /// Runs one pass. Answers with its kind, and once more if it was committed.
+    async fn one(&self, kind: PassKind) -> (PassKind, Option<PassKind>) {
+        tokio::select! {
+            // Or the pass would find out by itself, and it would be said twice.
+            biased;
+            () = self.stop.cancelled() => {
+                self.break_off().await;
+                (kind, None)
+            }
+            ended = observed_pass(self.passes, self.condition, kind) => (kind, ended.is_ok().then_some(kind)),
+        }
+    }
+
+    /// Carries out what an operator asks for. Answers with a kind of pass if a list was read for it.
+    async fn serve(&self) -> Option<PassKind> {
+        let clerk = Clerk {
+            tenant: &self.name,
+            passes: self.passes,
+            condition: self.condition,
+            store: self.store,
+            audit: self.audit,
+            clock: &self.parts.clock,
+            stop: self.stop,
+        };
+        clerk.serve_next().await.then_some(PassKind::Delta)
+    }
+
+    /// What to do after a pass of the kind `last`: apply a changed mapping after a list was read; read again
+    /// whoever has to be, but after a pass that did just that wait until there is a reason. A tenant that cannot be
+    /// read is left alone for its time.
+    async fn next(&self, ticks: &mut Ticks, last: PassKind, done: Option<PassKind>) -> Option<Due> {
         if matches!(done, Some(PassKind::Delta | PassKind::Sweep)) && self.remap_due().await {
-            return Some(PassKind::Remap);
+            return Some(Due::Pass(PassKind::Remap));
         }
         let mut skipped = 0_u64;
         let somebody_stale = self.somebody_stale();
@@ -327,7 +360,7 @@ impl Round<'_> {
             && last != PassKind::Reread
             && self.anybody_stale().await
         {
-            return Some(PassKind::Reread);
+            return Some(Due::Pass(PassKind::Reread));
         }
         loop {
             let alone = self.condition.left_alone_until();
@@ -340,16 +373,17 @@ impl Round<'_> {
                     Ok(_) if alone.is_some() => skipped += 1,
                     Ok(kind) => {
                         self.parts.clock.sleep(self.cadence.jitter.mul_f64(self.parts.chance.draw())).await;
-                        return Some(kind);
+                        return Some(Due::Pass(kind));
                     }
                 },
                 () = self.until(alone.or(self.condition.list_due())) => {
                     if skipped > 0 {
                         debug!(tenant = %self.name, skipped, "ticks skipped while the tenant was left alone");
                     }
-                    return Some(PassKind::Delta);
+                    return Some(Due::Pass(PassKind::Delta));
                 }
-                () = &mut somebody_stale, if alone.is_none() => return Some(PassKind::Reread),
+                () = &mut somebody_stale, if alone.is_none() => return Some(Due::Pass(PassKind::Reread)),
+                () = somebody_asks(&self.name, self.store) => return Some(Due::Request),
                 () = self.condition.changed() => {}
             }
         }

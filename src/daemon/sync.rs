@@ -5,13 +5,15 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::ask::{AskError, Left};
 use super::cadence::{History, next_pass};
 use super::observed::observed_pass;
 use super::report::{PassError, Report};
+use super::requests::Answer;
 use super::tenant::Tenant;
 use crate::clock::Clock;
 use crate::deliver::{Drained, Trouble};
-use crate::model::PassKind;
+use crate::model::{PassKind, TenantId};
 use crate::store::{OperationCounts, Store, StoreError};
 
 /// What is in flight gets this long when time is up.
@@ -75,6 +77,32 @@ async fn pass_and_deliver(
         delivered: tenant.vitals.delivered.get(),
         operations: store.operation_counts(&tenant.name).await?,
         open: store.open_work(&tenant.name).await?,
+        trouble,
+    })
+}
+
+/// The same through the owner of the database, who was asked by `left`.
+///
+/// # Errors
+/// When the pass came to nothing, the owner is gone before all is delivered, or the database fails.
+pub async fn sync_beside(
+    tenant: &TenantId,
+    left: &Left,
+    store: &Store,
+    clock: &Clock,
+    wait: Duration,
+    stop: &CancellationToken,
+) -> Result<SyncEnd, AskError> {
+    let Answer::Synced { report, remap } = left.follow(store, clock, stop).await? else {
+        return Err(AskError::Words);
+    };
+    let (open, trouble) = left.delivered(store, tenant, wait, clock, stop).await?;
+    Ok(SyncEnd {
+        report: *report,
+        remap: remap.map(|remap| *remap),
+        delivered: store.delivered_since(tenant, left.at).await?,
+        operations: store.operation_counts(tenant).await?,
+        open,
         trouble,
     })
 }

@@ -45,6 +45,14 @@ impl Trouble {
         }
     }
 
+    /// What a word stands for.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        let all =
+            [Self::Outage, Self::Unauthorized, Self::Forbidden, Self::Rejected, Self::Gone, Self::Ignored];
+        all.into_iter().find(|trouble| trouble.as_str() == word)
+    }
+
     /// What a failed write says about the tenant, if other users meet it too.
     pub(super) const fn of_write(verdict: &Verdict) -> Option<Self> {
         match verdict {

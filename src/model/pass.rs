@@ -55,7 +55,8 @@ impl fmt::Display for PassKind {
 }
 
 /// How a pass ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum PassResult {
     /// All was read and committed.
     Ok,

@@ -23,6 +23,17 @@ impl Store {
             sqlx::query_as("SELECT seq, hash FROM audit_head").fetch_optional(&self.reader).await?;
         Ok(row.map(|(seq, hash)| AuditHead { seq: u64::try_from(seq).unwrap_or(0), hash }))
     }
+
+    /// Remembers a line, unless a later one is known.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn remember_audit(&self, head: &AuditHead) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        remember(&mut tx, head).await?;
+        tx.commit().await?;
+        Ok(())
+    }
 }
 
 /// Remembers a line, unless a later one is known: tenants write side by side.

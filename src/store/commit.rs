@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
 use super::drift::{Drift, drift};
@@ -65,7 +66,7 @@ pub struct Commit<'a> {
 }
 
 /// What became of the pass's decisions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committed {
     /// New operations, ready or held.
     pub planned: u64,

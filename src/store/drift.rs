@@ -1,6 +1,7 @@
 //! What a sweep finds that nobody should have had to look for: users deleted and teams edited in the tenant,
 //! and changes that a delta pass should have found.
 
+use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
 use super::StoreError;
@@ -8,7 +9,7 @@ use super::commit::{Commit, stored};
 use crate::model::PassKind;
 
 /// In users.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drift {
     /// Gone from the tenant.
     pub deleted: u64,

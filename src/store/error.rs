@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 pub enum StoreError {
     /// Another process has the lock.
     #[error("{path}: another rosterd owns this database{pid}; stop it first", path = path.display(),
-        pid = pid.as_deref().map(|pid| format!(" (process {pid})")).unwrap_or_default())]
+        pid = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
     Owned {
         /// The database.
         path: PathBuf,
         /// Its owner, as its lock file says.
-        pid: Option<String>,
+        pid: Option<u32>,
     },
     /// There is none yet.
     #[error("{path}: there is no database yet; `rosterd run` or `rosterd sync` makes it", path = path.display())]
@@ -69,10 +69,13 @@ pub enum StoreError {
         /// Why.
         error: sqlx::Error,
     },
-    /// A row does not hold what it should.
-    #[error("the database is damaged: {what}; restore a backup")]
+    /// A row does not hold what it should, or the file itself is broken.
+    #[error(
+        "the database is damaged: {what}; restore a backup, or move the file away with its -wal and -shm: \
+        the next pass reads all users and decides anew, and only what was remembered is lost"
+    )]
     Damaged {
-        /// Which row, and what is wrong.
+        /// Where, and what is wrong.
         what: String,
     },
     /// A pass that is asked for is not remembered.
@@ -83,7 +86,7 @@ pub enum StoreError {
     },
     /// A statement failed.
     #[error("the database failed: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(sqlx::Error),
     /// The schema could not be brought up to date.
     #[error("{path}: the schema cannot be brought up to date: {error}", path = path.display())]
     Migrate {
@@ -94,9 +97,31 @@ pub enum StoreError {
     },
 }
 
+/// `SQLITE_CORRUPT` and `SQLITE_NOTADB`: the low byte of the result codes of a broken file.
+const BROKEN: [i32; 2] = [11, 26];
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match broken(&error) {
+            Some(what) => Self::damaged(what),
+            None => Self::Database(error),
+        }
+    }
+}
+
+/// What the library says when it is the file that is wrong.
+fn broken(error: &sqlx::Error) -> Option<String> {
+    let error = error.as_database_error()?;
+    let code: i32 = error.code()?.parse().ok()?;
+    BROKEN.contains(&(code & 0xff)).then(|| error.message().to_owned())
+}
+
 impl StoreError {
     pub(super) fn open(path: &Path, error: sqlx::Error) -> Self {
-        Self::Open { path: path.to_owned(), error }
+        match broken(&error) {
+            Some(what) => Self::damaged(format!("{}: {what}", path.display())),
+            None => Self::Open { path: path.to_owned(), error },
+        }
     }
 
     pub(super) fn damaged(what: impl Into<String>) -> Self {

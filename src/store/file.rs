@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
@@ -17,7 +18,7 @@ const APPLICATION_ID: i32 = 0x726f_7374;
 /// The header of a database file starts like this.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// Only its owner may read the state: it holds what the tenant answered.
-const MODE: u32 = 0o600;
+pub(super) const MODE: u32 = 0o600;
 
 /// The lock beside the database. The operating system releases it however the process ends.
 #[derive(Debug)]
@@ -25,8 +26,13 @@ pub(super) struct Owner {
     _file: File,
 }
 
+/// Somebody who only looks holds the lock for an instant; an owner who comes meanwhile tries again so often …
+const TRIES: u32 = 100;
+/// … with so much time between.
+const BETWEEN_TRIES: Duration = Duration::from_millis(5);
+
 impl Owner {
-    pub(super) fn lock(database: &Path) -> Result<Self, StoreError> {
+    pub(super) async fn lock(database: &Path) -> Result<Self, StoreError> {
         let path = lock_path(database);
         let error = |error| StoreError::File { path: path.clone(), verb: "locked", error };
         let mut file = OpenOptions::new()
@@ -37,21 +43,54 @@ impl Owner {
             .mode(MODE)
             .open(&path)
             .map_err(error)?;
-        match file.try_lock() {
-            Ok(()) => {
-                file.set_len(0).map_err(error)?;
-                writeln!(file, "{}", std::process::id()).map_err(error)?;
-                Ok(Self { _file: file })
+        for _ in 0..TRIES {
+            match file.try_lock() {
+                Ok(()) => {
+                    file.set_len(0).map_err(error)?;
+                    writeln!(file, "{}", std::process::id()).map_err(error)?;
+                    return Ok(Self { _file: file });
+                }
+                Err(TryLockError::WouldBlock) if owned(&file).map_err(error)? => break,
+                Err(TryLockError::WouldBlock) => tokio::time::sleep(BETWEEN_TRIES).await,
+                Err(TryLockError::Error(cause)) => return Err(error(cause)),
             }
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                let read = file.rewind().and_then(|()| file.read_to_string(&mut pid));
-                let pid = read.is_ok().then(|| pid.trim().to_owned()).filter(|pid| !pid.is_empty());
-                Err(StoreError::Owned { path: database.to_owned(), pid })
-            }
-            Err(TryLockError::Error(cause)) => Err(error(cause)),
         }
+        Err(StoreError::Owned { path: database.to_owned(), pid: pid(&mut file) })
     }
+}
+
+/// Who owns the database at this moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occupant {
+    /// The process, as its lock file says; `None` in the instant before it is written there.
+    pub pid: Option<u32>,
+}
+
+/// Who owns the database, if anybody does.
+pub(super) fn occupant(database: &Path) -> Result<Option<Occupant>, StoreError> {
+    let path = lock_path(database);
+    let error = |error| StoreError::File { path: path.clone(), verb: "read", error };
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(error(cause)),
+    };
+    Ok(if owned(&file).map_err(error)? { Some(Occupant { pid: pid(&mut file) }) } else { None })
+}
+
+/// Whether an owner has the lock: those who only look share it.
+fn owned(file: &File) -> std::io::Result<bool> {
+    match file.try_lock_shared() {
+        Ok(()) => file.unlock().map(|()| false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn pid(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
+    read.ok().and_then(|_| text.trim().parse().ok())
 }
 
 fn lock_path(database: &Path) -> PathBuf {
@@ -103,14 +142,24 @@ pub(super) fn check_ours(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Brings the schema up to date, unless it is ahead of us.
+/// Brings the schema up to date, unless it is ahead of us or the file is damaged.
+///
+/// Reading all of the file takes three seconds for half a gigabyte, which is a million users.
 pub(super) async fn migrate(path: &Path, pool: &SqlitePool) -> Result<(), StoreError> {
     let (found, known) = (schema(pool).await?, known());
     if found > known {
         return Err(StoreError::Newer { path: path.to_owned(), found, known });
     }
+    check_sound(pool).await?;
     sqlx::query("PRAGMA application_id = 1919906676").execute(pool).await?;
     MIGRATIONS.run(pool).await.map_err(|error| StoreError::Migrate { path: path.to_owned(), error })
+}
+
+/// Insists on a file whose pages fit together.
+pub(super) async fn check_sound(pool: &SqlitePool) -> Result<(), StoreError> {
+    let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(pool).await?;
+    let verdict = verdict.lines().collect::<Vec<_>>().join(" ");
+    if verdict == "ok" { Ok(()) } else { Err(StoreError::damaged(verdict)) }
 }
 
 /// Insists on exactly our schema.

@@ -7,6 +7,7 @@
 //! whole ones, and a lost one is read or sent again.
 
 mod audit_head;
+mod backup;
 mod commit;
 mod dead_letters;
 mod drift;
@@ -18,7 +19,9 @@ mod holds;
 mod mappings;
 mod outbox;
 mod passes;
+mod requests;
 mod rereads;
+mod resets;
 mod scratch;
 mod snapshot;
 mod staging;
@@ -38,10 +41,13 @@ pub use commit::{Commit, Committed};
 pub use dead_letters::{DeadLetter, Selection};
 pub use drift::Drift;
 pub use error::StoreError;
+pub use file::Occupant;
 pub use history::{OpenWork, Sent};
 pub use holds::{Hold, HoldDecision, NewHold, Released};
 pub use outbox::{Damaged, Leased, Note, Settlement, Step, Turn};
 pub use passes::{PassRow, PassTotals};
+pub use requests::Request;
+pub use resets::{Reset, ResetDone};
 pub use snapshot::Known;
 pub use staging::{Decision, Staged};
 pub use status::{OperationCounts, TenantStatus};
@@ -75,13 +81,29 @@ impl Store {
     /// # Errors
     /// When another process owns it, when it cannot be written, is damaged, not ours, or newer than we are.
     pub async fn own(path: &Path, now: Timestamp) -> Result<Self, StoreError> {
-        let owner = file::Owner::lock(path)?;
+        let owner = file::Owner::lock(path).await?;
         file::create(path)?;
         file::check_ours(path)?;
         let store = Self::connect(path, Some(owner)).await?;
         file::migrate(path, &store.writer).await?;
         store.clear(now).await?;
         Ok(store)
+    }
+
+    /// Who owns the database, if anybody does at this moment.
+    ///
+    /// # Errors
+    /// When its lock cannot be looked at.
+    pub fn occupant(path: &Path) -> Result<Option<Occupant>, StoreError> {
+        file::occupant(path)
+    }
+
+    /// Insists on a database that has been used before.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn check_there(path: &Path) -> Result<(), StoreError> {
+        file::check_there(path)
     }
 
     /// Opens an existing database beside whoever owns it, to change single rows.
@@ -135,8 +157,8 @@ impl Store {
         }
     }
 
-    /// Clears away what is half done: staged rows of a pass that did not end, leases of whoever is no more, and what
-    /// was wrong with tenants then.
+    /// Clears away what is half done: staged rows of a pass that did not end, leases of whoever is no more, requests
+    /// that he had taken, which are taken again, and what was wrong with tenants then.
     /// Nothing may be reading or delivering.
     ///
     /// # Errors
@@ -161,25 +183,28 @@ impl Store {
         .bind(now.millis())
         .execute(&mut *tx)
         .await?;
+        requests::put_back(&mut tx).await?;
         tx.commit().await?;
         Ok(())
     }
 
-    /// Removes finished operations and passes that are older than a week; a pass that is held is kept.
+    /// Removes finished operations, passes, holds and requests that are older than a week; a pass that is held is kept.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn prune(&self, now: Timestamp) -> Result<(), StoreError> {
         let before = now.minus(RETENTION).millis();
         let mut tx = self.write().await?;
-        sqlx::query("DELETE FROM operations WHERE finished_at < $1").bind(before).execute(&mut *tx).await?;
-        sqlx::query(
+        for delete in [
+            "DELETE FROM operations WHERE finished_at < $1",
             "DELETE FROM passes WHERE finished_at < $1
                  AND id NOT IN (SELECT pass FROM holds WHERE decision IS NULL)",
-        )
-        .bind(before)
-        .execute(&mut *tx)
-        .await?;
+            "DELETE FROM holds WHERE decided_at < $1",
+            // Nobody waits any more for what was never taken.
+            "DELETE FROM requests WHERE coalesce(finished_at, asked_at) < $1",
+        ] {
+            sqlx::query(delete).bind(before).execute(&mut *tx).await?;
+        }
         tx.commit().await?;
         Ok(())
     }

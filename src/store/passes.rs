@@ -1,12 +1,13 @@
 //! `passes`: one row for each run, from its begin on.
 
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
 use super::{Drift, Store, StoreError};
 use crate::model::{PassKind, PassResult, TenantId, Timestamp};
 
 /// What a pass did, in numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassTotals {
     /// Distinct users read.
     pub users_read: u64,

@@ -1,6 +1,6 @@
 //! Numbers for `status`: read beside the writer, changing nothing.
 
-use super::{PassRow, Store, StoreError, TenantState};
+use super::{PassRow, Request, Store, StoreError, TenantState};
 use crate::model::{TenantId, Timestamp};
 
 /// Operations by state.
@@ -33,6 +33,8 @@ pub struct TenantStatus {
     pub oldest_waiting: Option<Timestamp>,
     /// Users whose record must be read again.
     pub rereads: u64,
+    /// What operators have asked for and is not done yet, oldest first.
+    pub requests: Vec<Request>,
     /// The newest passes, newest first: at most one that runs, and the last few that ended.
     pub passes: Vec<PassRow>,
 }
@@ -57,6 +59,7 @@ impl Store {
             operations: self.operation_counts(tenant).await?,
             oldest_waiting: oldest.map(Timestamp::from_millis),
             rereads: number(rereads),
+            requests: self.open_requests(tenant).await?,
             passes: self.passes(tenant, passes).await?,
         })
     }
@@ -80,6 +83,21 @@ impl Store {
             dead: of("dead"),
             done: of("done"),
         })
+    }
+
+    /// Operations of `tenant` that were delivered since `since`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn delivered_since(&self, tenant: &TenantId, since: Timestamp) -> Result<u64, StoreError> {
+        let delivered: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM operations WHERE finished_at >= $2 AND tenant = $1 AND state = 'done'",
+        )
+        .bind(tenant.as_str())
+        .bind(since.millis())
+        .fetch_one(&self.reader)
+        .await?;
+        Ok(number(delivered))
     }
 }
 

@@ -88,6 +88,10 @@ fields! {
     SINCE = "since";
     /// Of a plan, by which it is approved.
     DIGEST = "digest";
+    /// What an operator asks for: `sync`, `approve`, `discard`, `replay_dead_letters`, `discard_dead_letters`, `reset`.
+    ASK = "ask";
+    /// User id of the process that asks.
+    OPERATOR = "operator";
     /// A number of operations.
     OPERATIONS = "operations";
     /// Users who are gone from the tenant.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rosterd::clock::Clock;
+use rosterd::practice::Faults;
 use rosterd::store::Store;
 use serde_json::{Value, json};
 use wiremock::ResponseTemplate;
@@ -156,4 +157,66 @@ fn lines_that_are_missing_at_the_end_are_missed() {
     rig.run(&["audit", "verify"])
         .ended(1)
         .says(&format!("seq {} to {lines} are missing before it", lines - 1));
+}
+
+/// Who decided what stands there as well, whether the daemon did it or the command itself.
+#[test]
+fn each_decision_of_an_operator_has_its_line() {
+    let decisions = |rig: &Rig| -> Vec<Value> {
+        let text = fs::read_to_string(rig.path("audit.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line.get("operator").is_some()).collect()
+    };
+    for with_daemon in [false, true] {
+        let rig = Rig::live(users(100));
+        let id = rig.misplaced()[0].clone();
+        rig.faults(Faults { fail_users: [(id.to_string(), 400)].into(), ..Faults::default() });
+        rig.set("guard.max_removals = 0\nschedule = \"0 0 0 1 1 *\"");
+        let ran = rig.run(&["sync"]).ended(3);
+        let held = ran.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let digest = held.filter_map(|line| line["digest"].as_str().map(ToOwned::to_owned)).next().unwrap();
+        let operations = rig.status()["operations"]["held"].clone();
+        let daemon = with_daemon.then(|| Daemon::start(&rig));
+        rig.run(&["approve", &digest]).ended(0);
+        if daemon.is_none() {
+            rig.run(&["sync"]).ended(3);
+        }
+        until("one is given up", || rig.status()["operations"]["dead_letters"] == 1);
+        let letters = rig.run(&["dead-letters", "list", "--json"]).ended(0).json();
+        let letter = letters["dead_letters"][0]["id"].clone();
+        rig.run(&["dead-letters", "discard", "--all"]).ended(0);
+        rig.run(&["state", "reset", "watermark", "--tenant", "acme"]).ended(0);
+        drop(daemon.map(|daemon| daemon.stop().with(0)));
+
+        let decisions = decisions(&rig);
+        let operator = rosterd::daemon::operator();
+        assert!(decisions.iter().all(|line| line["operator"] == json!(operator)), "{decisions:#?}");
+        let events: Vec<&Value> = decisions.iter().map(|line| &line["event"]).collect();
+        assert_eq!(events, ["approved", "dead_letters_discarded", "state_reset"]);
+        assert_eq!(
+            (&decisions[0]["digest"], &decisions[0]["operations"], &decisions[0]["left"]),
+            (&json!(digest), &operations, &json!(0))
+        );
+        assert_eq!(decisions[1]["operations"], json!([letter]));
+        assert_eq!(decisions[2]["what"], "watermark");
+        rig.run(&["audit", "verify"]).ended(0);
+    }
+}
+
+/// What cannot be written down is not done.
+#[test]
+fn a_decision_that_cannot_be_written_down_is_not_carried_out() {
+    let rig = Rig::still(users(60));
+    rig.set("guard.max_removals = 0");
+    let ran = rig.run(&["sync"]).ended(3);
+    let held = ran.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let digest = held.filter_map(|line| line["digest"].as_str().map(ToOwned::to_owned)).next().unwrap();
+    let daemon = Daemon::start(&rig);
+    daemon.until_said("pass finished");
+    fs::remove_file(rig.path("audit.jsonl")).unwrap();
+    fs::create_dir(rig.path("audit.jsonl")).unwrap();
+    rig.run(&["approve", &digest]).ended(1).complains("the audit cannot be written");
+    assert_ne!(rig.status()["operations"]["held"], 0);
+    daemon.stop().with(0);
+    assert_eq!(rig.patches(), 0);
 }

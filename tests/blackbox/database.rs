@@ -21,6 +21,17 @@ pub(crate) fn execute(path: &Path, statement: &'static str) {
     });
 }
 
+/// A number that a query on a database file finds.
+pub(crate) fn number(path: &Path, query: &'static str) -> u64 {
+    runtime().block_on(async {
+        let options = SqliteConnectOptions::new().filename(path);
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        let found: i64 = sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        u64::try_from(found).unwrap()
+    })
+}
+
 /// Every command refuses the database with these words; the file and the tenant stay as they are.
 fn assert_refused(rig: &Rig, commands: &[&str], words: &str) {
     let path = rig.database();

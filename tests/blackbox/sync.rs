@@ -214,7 +214,7 @@ fn the_database_is_for_its_owner_only_and_holds_no_personal_data() {
     assert!(!holds("@practice.example") && !holds("User 0001"));
 }
 
-/// Two commands at once: one of them works, the other one says who does.
+/// Two daemons on one database: one of them works, the other one says who does.
 #[test]
 fn a_second_owner_is_turned_away() {
     let rig = Rig::still(users(20));
@@ -222,7 +222,7 @@ fn a_second_owner_is_turned_away() {
         .block_on(rosterd::store::Store::own(&rig.database(), rosterd::clock::Clock::system().now()));
     let _owner = store.unwrap();
     let home: &Home = &rig;
-    home.run(&["sync"])
+    home.run(&["run"])
         .ended(1)
         .complains(&format!("another rosterd owns this database (process {})", std::process::id()));
     assert_eq!(rig.stats().requests.len(), 0, "the tenant was left alone");

@@ -10,7 +10,8 @@ set -euo pipefail
 rosterd=${1:-${ROSTERD:-target/debug/rosterd}}
 source "$(dirname "$0")/rig.sh"
 
-library=$(ls /usr/lib/*/faketime/libfaketimeMT.so.1 /usr/lib/faketime/libfaketimeMT.so.1 2>/dev/null | head -n 1) ||
+# shellcheck disable=SC2012 # the names are the packages'
+library=$(ls /usr/lib/*/faketime/libfaketimeMT.so.1 /usr/lib64/faketime/libfaketimeMT.so.1 /usr/lib/faketime/libfaketimeMT.so.1 2>/dev/null | head -n 1) ||
     true
 [ -n "$library" ] || { echo "libfaketime is missing" >&2; exit 69; }
 

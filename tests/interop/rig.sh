@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the scripts beside it: a practice tenant in a process of its own, a configuration for it, and what to ask of
 # both. The script has set `rosterd` to the path of the program.
 

@@ -1,0 +1,432 @@
+//! What operators ask of the owner of the database, and how it is carried out: by the daemon for a command that
+//! left a request, or by the command that is the owner itself. There is one way to do each thing.
+//!
+//! What somebody decides stands in the audit before it is done, with who asked for it. Each thing may be carried out a
+//! second time, and then stands there twice, because a request that was taken when its owner died is taken again.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::cadence::{History, next_pass};
+use super::observed::observed_pass;
+use super::pass::Passes;
+use super::report::{Blame, PassError, Report};
+use crate::audit::{Audit, AuditError, Entry, Link};
+use crate::clock::Clock;
+use crate::deliver::Condition;
+use crate::model::{PassKind, TenantId};
+use crate::store::{AuditHead, Hold, HoldDecision, Reset, ResetDone, Selection, Store, StoreError};
+
+/// The owner looks for requests this often.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What is asked for. A new thing is a variant here and an arm in [`Clerk::carry_out`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Ask {
+    /// A pass now, and a remap after it if one is due.
+    Sync {
+        /// Over all users.
+        full: bool,
+    },
+    /// What is held of a plan is sent.
+    Approve {
+        /// Of the plan, in full.
+        digest: String,
+    },
+    /// What is held of a plan is dropped.
+    Discard {
+        /// Of the plan, in full.
+        digest: String,
+    },
+    /// Dead letters of the tenant are sent again.
+    ReplayDeadLetters {
+        /// Which; `None` is all.
+        ids: Option<Vec<i64>>,
+    },
+    /// Dead letters of the tenant are given up for good.
+    DiscardDeadLetters {
+        /// Which; `None` is all.
+        ids: Option<Vec<i64>>,
+    },
+    /// Something that is known of the tenant is forgotten.
+    Reset {
+        /// What.
+        what: Reset,
+    },
+}
+
+impl Ask {
+    /// The word in the database, in logs and in JSON.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Sync { .. } => "sync",
+            Self::Approve { .. } => "approve",
+            Self::Discard { .. } => "discard",
+            Self::ReplayDeadLetters { .. } => "replay_dead_letters",
+            Self::DiscardDeadLetters { .. } => "discard_dead_letters",
+            Self::Reset { .. } => "reset",
+        }
+    }
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// The passes were committed.
+    Synced {
+        /// The one that was asked for.
+        report: Box<Report>,
+        /// The remap after it, if the mapping has changed.
+        remap: Option<Box<Report>>,
+    },
+    /// A hold was approved or discarded.
+    Released {
+        /// Of its plan.
+        digest: String,
+        /// The pass that was held.
+        pass: i64,
+        /// Operations that are ready now, or were dropped.
+        operations: u64,
+        /// Operations that had left the plan before.
+        left: u64,
+        /// Users who were missing from a sweep and are now asked for by id, or not.
+        missing: u64,
+    },
+    /// Dead letters were moved.
+    Moved {
+        /// Which.
+        ids: Vec<i64>,
+    },
+    /// Something was forgotten.
+    Reset {
+        /// What that came to.
+        done: ResetDone,
+    },
+    /// It could not be done; nothing has changed.
+    Refused {
+        /// Why.
+        reason: String,
+        /// Where the fault lies.
+        blame: Blame,
+    },
+}
+
+impl Answer {
+    fn refused(reason: impl Into<String>) -> Self {
+        Self::Refused { reason: reason.into(), blame: Blame::Other }
+    }
+}
+
+impl From<&PassError> for Answer {
+    fn from(error: &PassError) -> Self {
+        Self::Refused { reason: error.to_string(), blame: error.blame() }
+    }
+}
+
+/// Carries out what is asked for one tenant. Whoever has one runs that tenant's passes, so that no pass of
+/// another runs beside it.
+#[derive(Debug)]
+pub struct Clerk<'a> {
+    /// Whose.
+    pub tenant: &'a TenantId,
+    /// Its passes.
+    pub passes: &'a Passes,
+    /// Whether it is well.
+    pub condition: &'a Condition,
+    /// The database, which is ours.
+    pub store: &'a Store,
+    /// Where decisions are written down.
+    pub audit: &'a Audit,
+    /// The time.
+    pub clock: &'a Clock,
+    /// Ends a pass that is running.
+    pub stop: &'a CancellationToken,
+}
+
+/// Waits until a request about `tenant` is there to be taken.
+pub(super) async fn somebody_asks(tenant: &TenantId, store: &Store) {
+    loop {
+        match store.open_requests(tenant).await {
+            Ok(open) if open.iter().any(|request| request.taken_at.is_none()) => return,
+            Ok(_) => {}
+            Err(error) => error!(%tenant, reason = %error, "database cannot be used"),
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+impl Clerk<'_> {
+    /// Takes the oldest request, carries it out and answers it. Returns whether a list was read for it, so that
+    /// what waits may be sent.
+    pub(super) async fn serve_next(&self) -> bool {
+        let request = match self.store.take(self.tenant, self.clock.now()).await {
+            Ok(Some(request)) => request,
+            Ok(None) => return false,
+            Err(error) => {
+                self.complain(&error);
+                return false;
+            }
+        };
+        let (answer, read) = match serde_json::from_str::<Ask>(&request.argument) {
+            Ok(ask) => match self.serve(&ask, request.operator).await {
+                Ok(Some(answer)) => (answer, matches!(ask, Ask::Sync { .. } | Ask::Approve { .. })),
+                Ok(None) => return false,
+                Err(error) => (Answer::refused(error.to_string()), false),
+            },
+            Err(error) => (Answer::refused(format!("the request cannot be understood: {error}")), false),
+        };
+        while let Err(error) = self.store.answer(request.id, &answer, self.clock.now()).await {
+            self.complain(&error);
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = self.stop.cancelled() => return false,
+            }
+        }
+        read && !matches!(answer, Answer::Refused { .. })
+    }
+
+    fn complain(&self, error: &StoreError) {
+        error!(tenant = %self.tenant, reason = %error, "database cannot be used");
+    }
+
+    /// Carries it out. `None` when we were told to stop before it was done: it can be asked for again.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn serve(&self, ask: &Ask, operator: Option<u32>) -> Result<Option<Answer>, StoreError> {
+        let answer = match self.carry_out(ask, operator).await {
+            Ok(answer) => answer,
+            Err(Undone::Pass(error)) if error.stopped() => return Ok(None),
+            Err(Undone::Pass(PassError::Store(error)) | Undone::Store(error)) => return Err(error),
+            Err(Undone::Pass(error)) => Answer::from(&error),
+            Err(Undone::Audit(error)) => {
+                error!(tenant = %self.tenant, reason = %error, "audit cannot be written");
+                Answer::refused(format!("the audit cannot be written: {error}"))
+            }
+        };
+        let (tenant, ask, operator) = (self.tenant, ask.as_str(), operator.map(i64::from));
+        if let Answer::Refused { reason, .. } = &answer {
+            warn!(%tenant, ask, operator, reason, "request refused");
+        } else {
+            info!(%tenant, ask, operator, "request carried out");
+        }
+        Ok(Some(answer))
+    }
+
+    async fn carry_out(&self, ask: &Ask, operator: Option<u32>) -> Result<Answer, Undone> {
+        match ask {
+            Ask::Sync { full } => self.sync(*full).await,
+            Ask::Approve { digest } => {
+                // What is held may be old, and may have been decided otherwise since.
+                self.pass(self.delta_or_sweep().await?).await?;
+                self.release(digest, HoldDecision::Approve, operator).await
+            }
+            Ask::Discard { digest } => self.release(digest, HoldDecision::Discard, operator).await,
+            Ask::ReplayDeadLetters { ids } => {
+                let operations = self.letters(ids.as_deref()).await?;
+                let tenant = Some(self.tenant.clone());
+                self.note(Entry::DeadLettersReplayed { operations: operations.clone(), tenant, operator })
+                    .await?;
+                let letters = Selection::Ids(operations);
+                Ok(Answer::Moved { ids: self.store.replay(&letters, self.clock.now()).await? })
+            }
+            Ask::DiscardDeadLetters { ids } => {
+                let operations = self.letters(ids.as_deref()).await?;
+                let tenant = Some(self.tenant.clone());
+                self.note(Entry::DeadLettersDiscarded { operations: operations.clone(), tenant, operator })
+                    .await?;
+                let letters = Selection::Ids(operations);
+                Ok(Answer::Moved { ids: self.store.discard(&letters, self.clock.now()).await? })
+            }
+            Ask::Reset { what } => {
+                let (tenant, word) = (self.tenant.clone(), what.as_str().to_owned());
+                self.note(Entry::StateReset { tenant, what: word, operator }).await?;
+                Ok(Answer::Reset { done: self.store.reset(self.tenant, *what, self.clock.now()).await? })
+            }
+        }
+    }
+
+    /// Writes a decision into the audit: then it may be carried out.
+    async fn note(&self, entry: Entry) -> Result<(), Undone> {
+        let Link { seq, hash } = self.audit.record(vec![entry], self.clock.now()).await?;
+        Ok(self.store.remember_audit(&AuditHead { seq, hash: hash.to_string() }).await?)
+    }
+
+    async fn sync(&self, full: bool) -> Result<Answer, Undone> {
+        let kind = if full { PassKind::Sweep } else { self.delta_or_sweep().await? };
+        let report = Box::new(self.pass(kind).await?);
+        let remap = if self.passes.remap_due().await? {
+            Some(Box::new(self.pass(PassKind::Remap).await?))
+        } else {
+            None
+        };
+        Ok(Answer::Synced { report, remap })
+    }
+
+    /// Runs one pass, until told to stop.
+    async fn pass(&self, kind: PassKind) -> Result<Report, PassError> {
+        tokio::select! {
+            report = observed_pass(self.passes, self.condition, kind) => report,
+            () = self.stop.cancelled() => {
+                self.store.break_off(self.tenant, self.clock.now()).await?;
+                Err(PassError::Stopped)
+            }
+        }
+    }
+
+    async fn delta_or_sweep(&self) -> Result<PassKind, StoreError> {
+        Ok(next_pass(&History::of(&self.store.tenant(self.tenant).await?, None)))
+    }
+
+    async fn release(
+        &self,
+        digest: &str,
+        decision: HoldDecision,
+        operator: Option<u32>,
+    ) -> Result<Answer, Undone> {
+        let holds = self.store.holds(Some(self.tenant)).await?;
+        let Some(hold) = holds.iter().find(|hold| hold.digest == digest) else {
+            return Ok(Answer::refused(not_held(digest, &holds)));
+        };
+        let (tenant, digest, pass) = (hold.tenant.clone(), hold.digest.clone(), hold.pass);
+        let (operations, left) = (hold.held, hold.operations.saturating_sub(hold.held));
+        self.note(match decision {
+            HoldDecision::Approve => Entry::Approved { tenant, digest, pass, operations, left, operator },
+            HoldDecision::Discard => Entry::Discarded { tenant, digest, pass, operations, left, operator },
+        })
+        .await?;
+        match self.store.release(hold, decision, self.clock.now()).await? {
+            Some(released) => Ok(Answer::Released {
+                digest: hold.digest.clone(),
+                pass: hold.pass,
+                operations: released.operations,
+                left: released.left,
+                missing: hold.missing,
+            }),
+            None => Ok(Answer::refused(not_held(&hold.digest, &[]))),
+        }
+    }
+
+    /// Those of the tenant's dead letters that are meant, and none of another tenant.
+    async fn letters(&self, ids: Option<&[i64]>) -> Result<Vec<i64>, StoreError> {
+        let all = self.store.dead_letters(&Selection::All(Some(self.tenant.clone()))).await?;
+        let ids = all.iter().map(|letter| letter.id).filter(|id| ids.is_none_or(|ids| ids.contains(id)));
+        Ok(ids.collect())
+    }
+}
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+enum Undone {
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+}
+
+/// Digits of a digest that are shown, and those that have to be given at least.
+const SHOWN: usize = 12;
+const LEAST: usize = 6;
+
+/// The hold whose digest begins with `prefix`: at least six hexadecimal digits.
+///
+/// # Errors
+/// What is wrong with the prefix, and what is held.
+pub fn find_hold<'a>(holds: &'a [Hold], prefix: &str) -> Result<&'a Hold, String> {
+    let digits = prefix.to_ascii_lowercase();
+    if digits.len() < LEAST || !digits.chars().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err(format!(
+            "a digest has hexadecimal digits, and at least {LEAST} of them have to be given"
+        ));
+    }
+    let mut fitting = holds.iter().filter(|hold| hold.digest.starts_with(&digits));
+    match (fitting.next(), fitting.next()) {
+        (Some(hold), None) => Ok(hold),
+        (Some(_), Some(_)) => Err(format!("more than one digest begins with {prefix}; {}", list(holds))),
+        (None, _) => Err(not_held(prefix, holds)),
+    }
+}
+
+fn not_held(digest: &str, holds: &[Hold]) -> String {
+    let shown = digest.get(..SHOWN).unwrap_or(digest);
+    format!("nothing is held with the digest {shown}; {}", list(holds))
+}
+
+fn list(holds: &[Hold]) -> String {
+    if holds.is_empty() {
+        return "nothing is held at all".to_owned();
+    }
+    let line = |hold: &Hold| {
+        let (tenant, pass, held) = (&hold.tenant, hold.pass, hold.held);
+        let digest = hold.digest.get(..SHOWN).unwrap_or(&hold.digest);
+        format!("{digest} (tenant {tenant}, pass {pass}, {held} operations)")
+    };
+    format!("held: {}", holds.iter().map(line).collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Timestamp;
+
+    fn hold(tenant: &str, digest: &str) -> Hold {
+        Hold {
+            id: 1,
+            tenant: tenant.into(),
+            digest: digest.to_owned(),
+            pass: 41,
+            created_at: Timestamp::EPOCH,
+            operations: 312,
+            held: 300,
+            missing: 0,
+            findings: Vec::new(),
+            mapping_digest: None,
+        }
+    }
+
+    #[test]
+    fn a_hold_is_found_by_the_beginning_of_its_digest() {
+        let holds =
+            [hold("acme", "9f86d081884c7d65"), hold("other", "9f86d081999999"), hold("acme", "abcdef12")];
+        assert_eq!(find_hold(&holds, "abcdef").map(|hold| hold.digest.as_str()), Ok("abcdef12"));
+        assert_eq!(find_hold(&holds, "9F86D0818").map(|hold| hold.tenant.as_str()), Ok("acme"));
+        let held = "held: 9f86d081884c (tenant acme, pass 41, 300 operations), \
+            9f86d0819999 (tenant other, pass 41, 300 operations), abcdef12 (tenant acme, pass 41, 300 operations)";
+        let least = "a digest has hexadecimal digits, and at least 6 of them have to be given";
+        for (prefix, expected) in [
+            ("9f86d081", format!("more than one digest begins with 9f86d081; {held}")),
+            ("000000", format!("nothing is held with the digest 000000; {held}")),
+            ("abcde", least.to_owned()),
+            ("nothex", least.to_owned()),
+            ("", least.to_owned()),
+        ] {
+            assert_eq!(find_hold(&holds, prefix), Err(expected), "{prefix}");
+        }
+        assert!(find_hold(&[], "abcdef").unwrap_err().ends_with("nothing is held at all"));
+    }
+
+    #[test]
+    fn what_is_asked_is_read_as_it_was_written() {
+        for (ask, text) in [
+            (Ask::Sync { full: true }, r#"{"ask":"sync","full":true}"#),
+            (Ask::Approve { digest: "ab".to_owned() }, r#"{"ask":"approve","digest":"ab"}"#),
+            (
+                Ask::ReplayDeadLetters { ids: Some(vec![1, 2]) },
+                r#"{"ask":"replay_dead_letters","ids":[1,2]}"#,
+            ),
+            (Ask::Reset { what: Reset::Queue }, r#"{"ask":"reset","what":"queue"}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&ask).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Ask>(text).unwrap(), ask);
+            assert!(text.contains(ask.as_str()));
+        }
+    }
+}
