@@ -173,8 +173,8 @@ fn each_decision_of_an_operator_has_its_line() {
         rig.faults(Faults { fail_users: [(id.to_string(), 400)].into(), ..Faults::default() });
         rig.set("guard.max_removals = 0\nschedule = \"0 0 0 1 1 *\"");
         let ran = rig.run(&["sync"]).ended(3);
-        let held = ran.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let digest = held.filter_map(|line| line["digest"].as_str().map(ToOwned::to_owned)).next().unwrap();
+        let mut held = ran.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let digest = held.find_map(|line| line["digest"].as_str().map(ToOwned::to_owned)).unwrap();
         let operations = rig.status()["operations"]["held"].clone();
         let daemon = with_daemon.then(|| Daemon::start(&rig));
         rig.run(&["approve", &digest]).ended(0);
@@ -209,8 +209,8 @@ fn a_decision_that_cannot_be_written_down_is_not_carried_out() {
     let rig = Rig::still(users(60));
     rig.set("guard.max_removals = 0");
     let ran = rig.run(&["sync"]).ended(3);
-    let held = ran.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let digest = held.filter_map(|line| line["digest"].as_str().map(ToOwned::to_owned)).next().unwrap();
+    let mut held = ran.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let digest = held.find_map(|line| line["digest"].as_str().map(ToOwned::to_owned)).unwrap();
     let daemon = Daemon::start(&rig);
     daemon.until_said("pass finished");
     fs::remove_file(rig.path("audit.jsonl")).unwrap();
