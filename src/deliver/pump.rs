@@ -32,6 +32,8 @@ use crate::telemetry;
 /// The queue is looked at this often even when nobody says that it has changed: another process may have
 /// put something there, or a clock may have been set.
 const LOOK: Duration = Duration::from_secs(2);
+/// A clock that went back by more was set back, and what waits for a moment would wait for much longer.
+const CLOCK_STEADY: Duration = Duration::from_secs(5);
 /// And not more often than this while nothing happens.
 const SHORTEST_LOOK: Duration = Duration::from_millis(5);
 
@@ -85,6 +87,8 @@ pub struct Pump<P> {
     flying: JoinSet<Outcome>,
     leased: HashMap<Id, Leased>,
     settlements: Vec<Settlement>,
+    /// Our clock at the last turn.
+    turned_at: Timestamp,
     audit: Audit,
     /// What was done and does not stand in the audit yet.
     unaudited: Vec<Entry>,
@@ -106,7 +110,9 @@ impl<P: ServiceProvider> Pump<P> {
     ) -> Self {
         let sender = Sender { provider, clock, role_attribute: settings.role_attribute };
         let sample = Sample::new(settings.verify_percent);
+        let turned_at = sender.clock.now();
         Self {
+            turned_at,
             tenant,
             store,
             sender,
@@ -173,6 +179,12 @@ impl<P: ServiceProvider> Pump<P> {
         const FAILED: Turned = Turned { nothing_waits: false, unlisted: false, look_in: LOOK };
         self.shared.condition.note().await;
         let now = self.sender.clock.now();
+        let was_set_back = now.plus(CLOCK_STEADY) < self.turned_at;
+        if was_set_back && let Err(error) = self.store.make_due(&self.tenant, now).await {
+            error!(tenant = %self.tenant, reason = %error, "database cannot be used");
+            return FAILED;
+        }
+        self.turned_at = now;
         if let Err(error) = self.audit_done(now).await {
             error!(tenant = %self.tenant, reason = %error, "audit cannot be written");
             return FAILED;

@@ -141,13 +141,16 @@ async fn want_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<
         "INSERT INTO rereads (tenant, user_id, since)
          SELECT DISTINCT $2, s.user_id, $4 FROM staged_operations s
          JOIN operations o ON o.tenant = $2 AND o.user_id = s.user_id
-         WHERE s.pass = $1 AND (o.state = 'leased' OR o.touched_at BETWEEN s.read_at AND $3)
+         WHERE s.pass = $1 AND (o.state = 'leased'
+             OR (o.touched_at BETWEEN s.read_at AND $3 AND NOT ($5 AND o.state = 'done')))
          ON CONFLICT DO NOTHING",
     )
     .bind(commit.pass)
     .bind(commit.tenant.as_str())
     .bind(commit.now.plus(FUTURE).millis())
     .bind(commit.now.millis())
+    // A remap decides from the snapshot, and that shows what was delivered.
+    .bind(commit.kind == PassKind::Remap)
     .execute(&mut *tx)
     .await?;
     let mut rereads = wanted.rows_affected();

@@ -62,7 +62,7 @@ pub enum StoreError {
         error: std::io::Error,
     },
     /// The database could not be opened.
-    #[error("{path}: cannot be opened as a database: {error}", path = path.display())]
+    #[error("{path}: cannot be opened as a database: {error}{hint}", path = path.display(), hint = hint(error))]
     Open {
         /// The database.
         path: PathBuf,
@@ -114,6 +114,16 @@ fn broken(error: &sqlx::Error) -> Option<String> {
     let error = error.as_database_error()?;
     let code: i32 = error.code()?.parse().ok()?;
     BROKEN.contains(&(code & 0xff)).then(|| error.message().to_owned())
+}
+
+/// What most often stands behind an I/O error (`SQLITE_IOERR`, 10) or a file that cannot be opened (`SQLITE_CANTOPEN`, 14).
+fn hint(error: &sqlx::Error) -> &'static str {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
+    match code.map(|code| code & 0xff) {
+        Some(10) => "; the disk is full, or does not work",
+        Some(14) => "; its folder has to exist and be writable for us",
+        _ => "",
+    }
 }
 
 impl StoreError {

@@ -282,6 +282,30 @@ pub(super) async fn close_emptied(tx: &mut SqliteConnection, commit: &Commit<'_>
     Ok(())
 }
 
+impl Store {
+    /// A sweep has shown all users who should be there: what an earlier one holds because too many were missing is decided
+    /// anew by it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn withdraw_missing(&self, tenant: &TenantId, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        let withdrawn: Vec<i64> = sqlx::query_scalar(
+            "UPDATE holds SET decision = 'superseded', decided_at = $2
+             WHERE tenant = $1 AND decision IS NULL AND EXISTS (SELECT 1 FROM json_each(findings) f
+                 WHERE json_extract(f.value, '$.limit') = 'max_missing_percent')
+             RETURNING id",
+        )
+        .bind(tenant.as_str())
+        .bind(now.millis())
+        .fetch_all(&mut *tx)
+        .await?;
+        drop_held(&mut tx, &withdrawn, now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
 /// Operations of a tenant that are held by a remap with another mapping than `digest` wait for nothing any more.
 pub(super) async fn withdraw(
     tx: &mut SqliteConnection,
@@ -299,7 +323,12 @@ pub(super) async fn withdraw(
     .bind(now.millis())
     .fetch_all(&mut *tx)
     .await?;
-    for hold in &withdrawn {
+    drop_held(tx, &withdrawn, now).await?;
+    Ok(u64::try_from(stored(withdrawn.len())).unwrap_or(0))
+}
+
+async fn drop_held(tx: &mut SqliteConnection, withdrawn: &[i64], now: Timestamp) -> Result<(), StoreError> {
+    for hold in withdrawn {
         sqlx::query(
             "UPDATE operations SET state = 'superseded', finished_at = $2 WHERE hold = $1 AND state = 'held'",
         )
@@ -307,6 +336,7 @@ pub(super) async fn withdraw(
         .bind(now.millis())
         .execute(&mut *tx)
         .await?;
+        sqlx::query("DELETE FROM hold_missing WHERE hold = $1").bind(hold).execute(&mut *tx).await?;
     }
-    Ok(u64::try_from(stored(withdrawn.len())).unwrap_or(0))
+    Ok(())
 }

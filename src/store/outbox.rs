@@ -143,6 +143,23 @@ impl Store {
         Ok(turn)
     }
 
+    /// Our clock was set back: what was put off to a moment that is far away now is due.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn make_due(&self, tenant: &TenantId, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        sqlx::query(
+            "UPDATE operations SET due_at = $2 WHERE tenant = $1 AND state = 'ready' AND due_at > $2",
+        )
+        .bind(tenant.as_str())
+        .bind(now.millis())
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// Operations of `tenant` that still have to be sent, in flight or stale ones included, and users who
     /// still have to be read again.
     ///

@@ -193,6 +193,7 @@ impl Store {
         kind: PassKind,
         now: Timestamp,
     ) -> Result<i64, StoreError> {
+        let mut tx = self.write().await?;
         let id = sqlx::query_scalar(
             "INSERT INTO passes (tenant, kind, started_at, watermark_before)
              VALUES ($1, $2, $3, (SELECT watermark FROM tenants WHERE name = $1)) RETURNING id",
@@ -200,8 +201,9 @@ impl Store {
         .bind(tenant.as_str())
         .bind(kind.as_str())
         .bind(now.millis())
-        .fetch_one(&self.writer)
+        .fetch_one(&mut *tx)
         .await?;
+        tx.commit().await?;
         Ok(id)
     }
 

@@ -125,6 +125,24 @@ fn half_of_the_users_gone_takes_no_team_from_anybody() {
     }
 }
 
+/// A change that was seen while the list was half, and whose sweep was held for that.
+///
+/// Expected: once a whole list says the same of him, nothing speaks against his change any more, and he is served without
+/// anybody's approval.
+#[test]
+fn what_was_held_for_missing_users_goes_once_the_list_is_whole() {
+    let liar = settled(120);
+    change_role(&liar, 0);
+    liar.tells(pages(|_, page| {
+        resources(page).truncate(60);
+        page["totalResults"] = json!(60);
+    }));
+    ended_well(liar.run(&["sync", "--full"]));
+    liar.honest();
+    liar.run(&["sync", "--full"]).ended(0);
+    liar.rig.assert_right();
+}
+
 /// Expected: the users who are shown are believed and served, the pass is degraded, and it ends.
 #[test]
 fn a_total_that_is_too_high_ends_with_those_who_are_there() {
