@@ -14,6 +14,7 @@ mod database;
 mod dead_letters;
 mod documents;
 mod home;
+mod kill;
 mod logs;
 mod plan;
 mod process;
