@@ -112,9 +112,9 @@ impl Store {
         for user in commit.gone {
             forget(&mut tx, commit.tenant, user, commit.now).await?;
         }
-        holds::close_emptied(&mut tx, commit).await?;
         move_tenant(&mut tx, commit).await?;
         mappings::settle(&mut tx, commit).await?;
+        holds::close_emptied(&mut tx, commit).await?;
         let totals = PassTotals { planned, ..commit.totals };
         let finished = Finished { hold, drift, mapping_digest: Some(commit.mapping_digest) };
         finish(&mut tx, commit.pass, (commit.result, commit.reason), totals, &finished, commit.now).await?;

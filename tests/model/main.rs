@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test sets up must be there")]
 
+mod found;
 mod gate;
 mod house;
 mod steps;

@@ -1,0 +1,40 @@
+//! Runs in which something was found once, each told by what went wrong.
+
+use crate::steps::{Case, Step};
+use crate::tenant::{Call, Fault, Nature, Understands};
+use crate::world::run;
+
+/// One user without roles and teams, on a tenant that does all it should.
+fn case(steps: Vec<Step>) -> Case {
+    Case {
+        nature: Nature { etag: true, date: true, lists_inactive: true, since: Understands::It },
+        add_remove: false,
+        guard: false,
+        overlap: 0,
+        people: vec![(0, 0)],
+        mappings: vec![[0, 0, 0]; 3],
+        steps,
+    }
+}
+
+/// Its users were all to be read again, so it held nothing; and the new mapping waited for its approval for ever.
+#[test]
+fn a_held_remap_that_holds_nothing_is_tried_again() {
+    run(&Case {
+        guard: true,
+        nature: Nature { etag: false, date: false, lists_inactive: false, since: Understands::It },
+        people: vec![(4, 8)],
+        mappings: vec![[0, 0, 1], [0, 0, 0], [0, 8, 0]],
+        ..case(vec![
+            Step::Fail { call: Call::Patch, fault: Fault::Throttled, times: 1 },
+            Step::Sweep,
+            Step::Pass { calls: 2 },
+            Step::Pass { calls: 3 },
+            Step::Put { user: 0, team: 1 },
+            Step::Pass { calls: 1 },
+            Step::Mapping { which: 1 },
+            Step::Pass { calls: 3 },
+            Step::Decide { approve: true },
+        ])
+    });
+}
