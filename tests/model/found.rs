@@ -38,3 +38,20 @@ fn a_held_remap_that_holds_nothing_is_tried_again() {
         ])
     });
 }
+
+/// Somebody was faster than the daemon, whose write was refused; later the daemon took the membership for its own.
+#[test]
+fn a_write_that_was_refused_has_granted_nothing() {
+    run(&Case {
+        people: vec![(1, 0)],
+        mappings: vec![[1, 0, 0], [0, 0, 0], [0, 0, 0]],
+        ..case(vec![
+            Step::Sweep,
+            Step::Pass { calls: 1 },
+            Step::Put { user: 0, team: 0 },
+            Step::Go,
+            Step::Mapping { which: 1 },
+            Step::Go,
+        ])
+    });
+}
