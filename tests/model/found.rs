@@ -55,3 +55,24 @@ fn a_write_that_was_refused_has_granted_nothing() {
         ])
     });
 }
+
+/// A user whose operation was stale got the decision of a held pass, and it was sent without being approved.
+#[test]
+fn a_held_pass_sends_nothing_for_a_user_who_was_stale() {
+    run(&Case {
+        guard: true,
+        people: vec![(0, 56), (0, 0), (1, 0), (0, 9)],
+        mappings: vec![[8, 10, 0], [1, 0, 12], [0, 0, 0]],
+        nature: Nature { etag: true, date: false, lists_inactive: false, since: Understands::Nothing },
+        ..case(vec![
+            Step::Go,
+            Step::Mapping { which: 1 },
+            Step::Roles { user: 12, roles: 6 },
+            Step::Pass { calls: 2 },
+            Step::Put { user: 128, team: 2 },
+            Step::OurClock { by: -1 },
+            Step::Roles { user: 91, roles: 0 },
+            Step::Go,
+        ])
+    });
+}
