@@ -101,11 +101,11 @@ impl Store {
         let rereads = want_rereads(&mut tx, commit).await?;
         let drift = drift(&mut tx, commit).await?;
         let replaced = replace(&mut tx, commit).await?;
-        refresh(&mut tx, commit).await?;
         let hold = match &commit.hold {
             Some(hold) => Some(holds::open(&mut tx, commit, hold).await?),
             None => None,
         };
+        refresh(&mut tx, commit, hold).await?;
         let planned = insert(&mut tx, commit, hold).await?;
         if let Some(hold) = hold {
             holds::count(&mut tx, hold).await?;
@@ -115,9 +115,9 @@ impl Store {
         for user in commit.gone {
             forget(&mut tx, commit.tenant, user, commit.now).await?;
         }
-        holds::close_emptied(&mut tx, commit).await?;
         move_tenant(&mut tx, commit).await?;
         mappings::settle(&mut tx, commit).await?;
+        holds::close_emptied(&mut tx, commit).await?;
         let totals = PassTotals { planned, ..commit.totals };
         let finished = Finished {
             hold,
@@ -194,15 +194,22 @@ async fn replace(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, 
     Ok(replaced.rows_affected())
 }
 
-/// An equal decision leaves the row alone, but for what it was decided from; a stale row is ready again, and
-/// belongs to the pass that decided it anew. What somebody has reviewed is not held any longer, and belongs to the
-/// pass that applies it.
-async fn refresh(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(), StoreError> {
+/// An equal decision leaves the row alone, but for what it was decided from; a stale row is ready again, or held if it
+/// was decided otherwise by a pass that is, and belongs to the pass that decided it anew. What somebody has reviewed is
+/// not held any longer, and belongs to the pass that applies it.
+async fn refresh(
+    tx: &mut SqliteConnection,
+    commit: &Commit<'_>,
+    hold: Option<i64>,
+) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE operations SET payload = s.payload, target = s.target, version = s.version, cause = s.cause,
              pass = CASE WHEN s.target = operations.target AND NOT $4 THEN operations.pass ELSE s.pass END,
              due_at = CASE WHEN $4 THEN $5 ELSE due_at END,
-             state = CASE WHEN state = 'stale' OR (state = 'held' AND $4) THEN 'ready' ELSE state END
+             hold = CASE WHEN state = 'stale' AND s.target <> operations.target THEN $6 ELSE hold END,
+             state = CASE WHEN state = 'held' AND $4 THEN 'ready'
+                 WHEN state <> 'stale' THEN state
+                 WHEN $6 IS NULL OR s.target = operations.target THEN 'ready' ELSE 'held' END
          FROM staged_operations s
          WHERE s.pass = $1 AND operations.tenant = $2 AND s.user_id = operations.user_id
              AND s.kind = operations.kind AND s.target IS NOT NULL
@@ -214,6 +221,7 @@ async fn refresh(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(), S
     .bind(commit.now.plus(FUTURE).millis())
     .bind(commit.kind == PassKind::Apply)
     .bind(commit.now.millis())
+    .bind(hold)
     .execute(tx)
     .await?;
     Ok(())

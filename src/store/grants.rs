@@ -86,6 +86,24 @@ pub(super) async fn grant(
     Ok(())
 }
 
+/// What this lease was to give was certainly not given. Whoever is in such a team all the same was put there by
+/// somebody else.
+pub(super) async fn withdraw(
+    tx: &mut SqliteConnection,
+    operation: i64,
+    lease: i64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "DELETE FROM grants WHERE operation = $1 AND granted_at =
+             (SELECT touched_at FROM operations WHERE id = $1 AND lease = $2 AND state = 'leased')",
+    )
+    .bind(operation)
+    .bind(lease)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// An operation is done: the teams that it took away are no longer ours to take, and the snapshot shows what
 /// it has made of the user.
 pub(super) async fn settle(tx: &mut SqliteConnection, operation: i64) -> Result<(), StoreError> {

@@ -296,6 +296,9 @@ async fn settle(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     note(tx, settlement).await?;
+    if refused(settlement) {
+        grants::withdraw(tx, settlement.id, settlement.lease).await?;
+    }
     let row = match &settlement.step {
         Step::Done => "done",
         Step::Dead => "dead",
@@ -325,6 +328,16 @@ async fn settle(
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// The tenant has certainly not done what was asked for: it said so, or was never asked.
+fn refused(settlement: &Settlement) -> bool {
+    let status = settlement.note.as_ref().and_then(|note| note.status);
+    match settlement.step {
+        Step::Stale { .. } | Step::Released => true,
+        Step::Dead => status.is_some_and(|status| (400..500).contains(&status) && status != 408),
+        Step::Done | Step::Later { .. } | Step::Gone => false,
+    }
 }
 
 async fn ours(tx: &mut SqliteConnection, settlement: &Settlement) -> Result<bool, StoreError> {

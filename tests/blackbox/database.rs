@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rosterd::clock::Clock;
 use rosterd::store::Store;
-use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{Connection as _, Row as _};
 use tempfile::TempDir;
 
 use crate::rig::{Rig, runtime, users};
@@ -29,6 +29,17 @@ pub(crate) fn number(path: &Path, query: &'static str) -> u64 {
         let found: i64 = sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         u64::try_from(found).unwrap()
+    })
+}
+
+/// What a database file answers, as text, from outside.
+pub(crate) fn ask(path: &Path, question: &'static str) -> String {
+    runtime().block_on(async {
+        let options = SqliteConnectOptions::new().filename(path);
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        let row = sqlx::query(question).fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        row.try_get::<String, _>(0).unwrap_or_else(|_| row.get::<i64, _>(0).to_string())
     })
 }
 

@@ -19,6 +19,7 @@ mod dead_letters;
 mod documents;
 mod explain;
 mod home;
+mod kill;
 mod liar;
 mod logs;
 mod lying;

@@ -120,7 +120,8 @@ impl Daemon {
     #[track_caller]
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
-        assert_eq!(self.wait().code, None);
+        let ended = self.wait();
+        assert_eq!(ended.code, None, "it had ended before: {:#?}", ended.err);
     }
 }
 

@@ -1,0 +1,78 @@
+//! Runs in which something was found once, each told by what went wrong.
+
+use crate::steps::{Case, Step};
+use crate::tenant::{Call, Fault, Nature, Understands};
+use crate::world::run;
+
+/// One user without roles and teams, on a tenant that does all it should.
+fn case(steps: Vec<Step>) -> Case {
+    Case {
+        nature: Nature { etag: true, date: true, lists_inactive: true, since: Understands::It },
+        add_remove: false,
+        guard: false,
+        overlap: 0,
+        people: vec![(0, 0)],
+        mappings: vec![[0, 0, 0]; 3],
+        steps,
+    }
+}
+
+/// Its users were all to be read again, so it held nothing; and the new mapping waited for its approval for ever.
+#[test]
+fn a_held_remap_that_holds_nothing_is_tried_again() {
+    run(&Case {
+        guard: true,
+        nature: Nature { etag: false, date: false, lists_inactive: false, since: Understands::It },
+        people: vec![(4, 8)],
+        mappings: vec![[0, 0, 1], [0, 0, 0], [0, 8, 0]],
+        ..case(vec![
+            Step::Fail { call: Call::Patch, fault: Fault::Throttled, times: 1 },
+            Step::Sweep,
+            Step::Pass { calls: 2 },
+            Step::Pass { calls: 3 },
+            Step::Put { user: 0, team: 1 },
+            Step::Pass { calls: 1 },
+            Step::Mapping { which: 1 },
+            Step::Pass { calls: 3 },
+            Step::Decide { approve: true },
+        ])
+    });
+}
+
+/// Somebody was faster than the daemon, whose write was refused; later the daemon took the membership for its own.
+#[test]
+fn a_write_that_was_refused_has_granted_nothing() {
+    run(&Case {
+        people: vec![(1, 0)],
+        mappings: vec![[1, 0, 0], [0, 0, 0], [0, 0, 0]],
+        ..case(vec![
+            Step::Sweep,
+            Step::Pass { calls: 1 },
+            Step::Put { user: 0, team: 0 },
+            Step::Go,
+            Step::Mapping { which: 1 },
+            Step::Go,
+        ])
+    });
+}
+
+/// A user whose operation was stale got the decision of a held pass, and it was sent without being approved.
+#[test]
+fn a_held_pass_sends_nothing_for_a_user_who_was_stale() {
+    run(&Case {
+        guard: true,
+        people: vec![(0, 56), (0, 0), (1, 0), (0, 9)],
+        mappings: vec![[8, 10, 0], [1, 0, 12], [0, 0, 0]],
+        nature: Nature { etag: true, date: false, lists_inactive: false, since: Understands::Nothing },
+        ..case(vec![
+            Step::Go,
+            Step::Mapping { which: 1 },
+            Step::Roles { user: 12, roles: 6 },
+            Step::Pass { calls: 2 },
+            Step::Put { user: 128, team: 2 },
+            Step::OurClock { by: -1 },
+            Step::Roles { user: 91, roles: 0 },
+            Step::Go,
+        ])
+    });
+}
