@@ -37,9 +37,11 @@ FUZZ_INSTALL := test -x $(TARGET)/tools/bin/cargo-fuzz || cargo install --locked
 FUZZ := CARGO_TARGET_DIR=$(abspath $(TARGET))/fuzz $(TARGET)/tools/bin/cargo-fuzz fuzz
 FUZZ_OPTIONS := --sanitizer none
 FUZZ_CORPUS := $(TARGET)/fuzz/corpus
+KILLS ?= 60
+PROPTEST_CASES ?= 5000
 FUZZ_LIMITS := -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -rss_limit_mb=1024
 
-.PHONY: help check test format lint doc deny unit interop clock disk systemd demo release soak fuzz fuzz-build $(FUZZ_RUNS)
+.PHONY: kills model help check test format lint doc deny unit interop clock disk systemd demo release soak fuzz fuzz-build $(FUZZ_RUNS)
 
 help: ## What there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -77,7 +79,13 @@ disk: ## A full disk and a read-only one (needs leave to mount in a namespace)
 systemd: ## systemd accepts the unit, rosterd the configuration beside it
 	$(call step_with,systemd-analyze,systemd,cargo build --locked && deploy/systemd/verify.sh $(abspath $(ROSTERD)))
 
-soak: fuzz ## The proofs that take long, each a target of its own
+soak: kills model fuzz ## The proofs that take long, each a target of its own
+
+kills: ## The daemon is killed KILLS times, 60 by default
+	$(call step,$@,KILLS=$(KILLS) cargo test --locked --test blackbox kill::)
+
+model: ## PROPTEST_CASES cases of each kind for the model, 5000 by default
+	$(call step,$@,PROPTEST_CASES=$(PROPTEST_CASES) cargo test --locked --test model)
 
 fuzz: $(FUZZ_RUNS) ## Each fuzz target for FUZZ_SECONDS, a minute by default (needs a C++ compiler)
 

@@ -37,6 +37,7 @@ ALTER TABLE staged_users ADD COLUMN listed INTEGER NOT NULL DEFAULT 1;
 
 ALTER TABLE staged_operations ADD COLUMN loses INTEGER NOT NULL DEFAULT 0;  -- he loses a managed team
 ALTER TABLE operations ADD COLUMN hold INTEGER;
+ALTER TABLE operations ADD COLUMN found INTEGER NOT NULL DEFAULT 0;   -- sent, not answered, and read to be there
 ALTER TABLE operations ADD COLUMN counts_change INTEGER NOT NULL DEFAULT 0;  -- towards the guard's limits
 ALTER TABLE operations ADD COLUMN counts_removal INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX operations_counted ON operations (tenant, created_at) WHERE counts_change = 1 OR counts_removal = 1;

@@ -161,13 +161,31 @@ async fn want_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<
 }
 
 async fn replace(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, StoreError> {
+    // What was sent and not answered, and is there, is done: delivery says so, in the audit, and does not send it again.
+    sqlx::query(concat!(
+        "UPDATE operations SET found = 1, due_at = min(due_at, $3)
+         WHERE tenant = $2 AND state IN ('ready', 'leased') AND lease IS NOT NULL AND ",
+        same!("s.target IS NULL"),
+        " AND EXISTS (SELECT 1 FROM staged_users n
+             WHERE n.pass = $1 AND n.id = operations.user_id AND n.teams = operations.target)"
+    ))
+    .bind(commit.pass)
+    .bind(commit.tenant.as_str())
+    .bind(commit.now.millis())
+    .execute(&mut *tx)
+    .await?;
+    // What a remap holds was decided by other rules than this pass follows: only a record that has changed says more.
     // A stale row waits for the new decision and takes it over, with its attempts. A dead letter gets another
     // chance when the user's roles have changed, or the rules, even if the decision is the same.
     let replaced = sqlx::query(concat!(
         "UPDATE operations SET state = 'superseded', finished_at = $3 WHERE tenant = $2 AND (
              (state IN ('ready', 'held', 'dead') AND ",
-        same!("s.target IS NOT operations.target"),
-        ") OR (state = 'stale' AND ",
+        same!("s.target IS NOT operations.target AND NOT (operations.found AND s.target IS NULL)"),
+        " AND NOT (state = 'held' AND hold IN (SELECT id FROM holds WHERE tenant = $2 AND mapping_digest IS NOT NULL)
+             AND EXISTS (SELECT 1 FROM staged_users n JOIN users u ON u.tenant = $2 AND u.id = n.id
+                 WHERE n.pass = $1 AND n.id = operations.user_id
+                     AND n.roles = u.roles AND n.active = u.active AND n.teams = u.teams))
+         ) OR (state = 'stale' AND ",
         same!("s.target IS NULL"),
         ") OR (state = 'dead' AND ",
         same!("$4"),
@@ -183,7 +201,7 @@ async fn replace(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, 
     .await?;
     sqlx::query(concat!(
         "UPDATE operations SET superseded = ",
-        same!("s.target IS NOT operations.target"),
+        same!("s.target IS NOT operations.target AND NOT (operations.found AND s.target IS NULL)"),
         " WHERE tenant = $2 AND state = 'leased' AND ",
         same!("1")
     ))
@@ -206,6 +224,7 @@ async fn refresh(
         "UPDATE operations SET payload = s.payload, target = s.target, version = s.version, cause = s.cause,
              pass = CASE WHEN s.target = operations.target AND NOT $4 THEN operations.pass ELSE s.pass END,
              due_at = CASE WHEN $4 THEN $5 ELSE due_at END,
+             found = 0,
              hold = CASE WHEN state = 'stale' AND s.target <> operations.target THEN $6 ELSE hold END,
              state = CASE WHEN state = 'held' AND $4 THEN 'ready'
                  WHEN state <> 'stale' THEN state

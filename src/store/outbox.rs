@@ -28,6 +28,8 @@ pub struct Leased {
     pub operation: Operation,
     /// Failed attempts so far that count.
     pub attempts: u32,
+    /// It was sent before without an answer, and has been read to be there.
+    pub found: bool,
     /// The trace of the pass that decided it (W3C Trace Context).
     pub traceparent: Option<String>,
 }
@@ -208,7 +210,7 @@ async fn next_due(
     Ok(due.map(Timestamp::from_millis))
 }
 
-type Row = (i64, i64, String, String, String, Option<String>, i64, Option<String>, i64, Option<String>);
+type Row = (i64, i64, String, String, String, Option<String>, i64, Option<String>, i64, bool, Option<String>);
 
 async fn lease(
     tx: &mut SqliteConnection,
@@ -226,7 +228,7 @@ async fn lease(
                  AND NOT EXISTS (SELECT 1 FROM operations f
                      WHERE f.tenant = o.tenant AND f.user_id = o.user_id AND f.state = 'leased')
              ORDER BY due_at, id LIMIT $4)
-         RETURNING id, lease, user_id, payload, cause, version, attempts, traceparent, pass,
+         RETURNING id, lease, user_id, payload, cause, version, attempts, traceparent, pass, found,
              (SELECT p.mapping_digest FROM passes p WHERE p.id = operations.pass)",
     )
     .bind(tenant.as_str())
@@ -255,7 +257,7 @@ async fn lease(
 }
 
 fn leased(row: Row) -> Result<Leased, Damaged> {
-    let (id, lease, user, payload, cause, version, attempts, traceparent, pass, mapping) = row;
+    let (id, lease, user, payload, cause, version, attempts, traceparent, pass, found, mapping) = row;
     let user = UserId::from(user);
     let damaged =
         |what: &str| Damaged { id, user: user.clone(), reason: format!("the row is damaged: it has {what}") };
@@ -269,6 +271,7 @@ fn leased(row: Row) -> Result<Leased, Damaged> {
         mapping,
         operation,
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        found,
         traceparent,
     })
 }

@@ -116,6 +116,7 @@ fn killed_at_any_moment_it_loses_nothing() {
     }
     assert!(rig.patches() > u64::from(kills()), "{} writes", rig.patches());
     assert_eq!(ask(&rig.database(), "PRAGMA integrity_check"), "ok");
+    rig.run(&["audit", "verify"]).ended(0);
     rig.faults(Faults::default());
     rig.run(&["sync", "--full"]).ended(0).says("0 still waiting, 0 dead letters");
     rig.assert_right();
@@ -127,6 +128,14 @@ fn killed_at_any_moment_it_loses_nothing() {
     rig.run(&["sync", "--full"]).ended(0).says("0 planned");
     assert_eq!(rig.patches(), patches);
     assert_eq!(ask(&rig.database(), "PRAGMA integrity_check"), "ok");
+    rig.run(&["audit", "verify"]).ended(0);
+    let done = ask(&rig.database(), "SELECT count(DISTINCT id) FROM operations WHERE state = 'done'");
+    let audit = std::fs::read_to_string(rig.path("audit.jsonl")).unwrap();
+    let applied: BTreeSet<&str> = audit
+        .lines()
+        .filter_map(|line| Some(line.split_once("\"operation\":")?.1.split_once(',')?.0))
+        .collect();
+    assert_eq!(applied.len().to_string(), done, "each change that was applied has its line");
     let interrupted = ask(&rig.database(), "SELECT count(*) FROM passes WHERE reason = 'interrupted'");
     assert_ne!(interrupted, "0", "no pass was hit");
 }

@@ -490,3 +490,19 @@ fn only_one_process_owns_a_database_and_others_may_look() {
     let missing = bench.runtime.block_on(Store::beside(&bench.folder.path().join("other.db")));
     assert!(matches!(missing, Err(StoreError::NotThere { .. })));
 }
+
+#[test]
+fn a_write_whose_answer_was_lost_is_done_when_it_is_read_to_be_there() {
+    let bench = Bench::new();
+    bench.pass(&[decision("u", &["a"])], at(1), at(2));
+    let sent = bench.lease_one(at(3));
+    assert!(!sent.found);
+    bench.settle(&sent, later(60), at(4));
+    let mut there = decision("u", &[]);
+    there.user.teams = teams(&["a"]);
+    bench.pass(&[there], at(5), at(6));
+    let found = bench.lease_one(at(7));
+    assert!(found.found && found.id == sent.id, "it is not sent again, but its end is noted");
+    bench.settle(&found, Step::Done, at(8));
+    assert_eq!(bench.counts(), only(0, 0, 0, 1));
+}

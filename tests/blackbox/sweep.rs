@@ -110,3 +110,30 @@ fn a_team_that_leaves_the_mapping_loses_those_whom_we_put_there_and_no_others() 
     rig.run(&["sync", "--full"]).ended(0);
     assert!(in_team(&rig, "team-sales").contains(guest));
 }
+
+#[test]
+fn a_held_remap_is_not_taken_apart_by_passes_that_find_nothing_new() {
+    let rig = Rig::still(users(120));
+    rig.set("overlap = \"2m\"");
+    rig.sync();
+    rig.advance(1);
+    let text = std::fs::read_to_string(rig.path("rosterd.toml")).unwrap();
+    let text = text.replace("guard.max_removals_percent = 100", "guard.max_removals_percent = 5");
+    let (head, _) = text.split_once(&format!("[tenants.{TENANT}.mapping]")).unwrap();
+    rig.write("rosterd.toml", &format!("{head}[tenants.{TENANT}.mapping]\n{REMAPPED}\n"));
+    let held = |rig: &Rig| rig.status()["operations"]["held"].as_u64().unwrap();
+
+    rig.run(&["sync"]).ended(3);
+    let before = held(&rig);
+    assert!(before > 6, "{before}");
+    rig.run(&["sync"]).ended(3);
+    assert_eq!(held(&rig), before, "everybody was read again, and nobody had changed");
+
+    let digest = rig.status()["holds"][0]["digest"].as_str().unwrap().to_owned();
+    rig.run(&["approve", &digest]).ended(0).says(&format!("{before} operations are ready"));
+    rig.run(&["sync"]).ended(0);
+    let finance = in_team(&rig, "team-finance");
+    let sales = Role::from("HR_SALES");
+    let people = rig.tenant().users().into_iter().filter(|user| user.active && user.roles.contains(&sales));
+    assert!(people.map(|user| user.id).all(|id| finance.contains(&id)));
+}
