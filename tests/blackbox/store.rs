@@ -449,6 +449,27 @@ fn a_user_who_is_gone_takes_what_waits_for_him_along() {
 }
 
 #[test]
+fn the_backlog_is_what_is_not_done_and_since_when() {
+    let bench = Bench::new();
+    let backlog = || bench.runtime.block_on(bench.store().backlog(&bench.tenant)).unwrap();
+    assert_eq!((backlog().operations, backlog().oldest_unapplied), (only(0, 0, 0, 0), None));
+    bench.pass(&[decision("u", &["a"]), decision("v", &["a"])], at(1), at(2));
+    let leased = bench.lease_one(at(3));
+    let status = bench.runtime.block_on(bench.store().status(&bench.tenant, 1)).unwrap();
+    assert_eq!(backlog().operations, status.operations);
+    assert_eq!((backlog().oldest_unapplied, backlog().rereads), (status.oldest_unapplied, 0));
+    assert_eq!(backlog().oldest_unapplied, Some(at(2)));
+    bench.settle(&leased, Step::Done, at(4));
+    let left = bench.lease_one(at(5));
+    bench.settle(&left, Step::Gone, at(6));
+    assert_eq!(
+        (backlog().operations, backlog().oldest_unapplied),
+        (only(0, 0, 0, 0), None),
+        "one is done, one gone"
+    );
+}
+
+#[test]
 fn of_a_user_who_is_read_twice_the_later_record_counts() {
     let bench = Bench::new();
     let changed = |target: &[&str], seconds| {
