@@ -21,6 +21,7 @@ use rosterd::commands::{
     practice_tenant, run, state, status, sync,
 };
 use rosterd::config::Sources;
+use rosterd::telemetry::metrics::Gauges;
 use rosterd::telemetry::{self, LogFormat};
 
 /// Keeps the team rosters of a contact centre in step with HR
@@ -102,7 +103,7 @@ fn main() -> ExitCode {
             return Exit::Config.into();
         }
     };
-    let exit = execute(cli.command, &Sources::from_process(cli.config));
+    let exit = execute(cli.command, &Sources::from_process(cli.config), telemetry.gauges());
     telemetry.shutdown();
     exit.into()
 }
@@ -112,7 +113,7 @@ const fn default_level(command: &Command) -> &'static str {
     if matches!(command, Command::Demo(_)) { "error" } else { "info" }
 }
 
-fn execute(command: Command, sources: &Sources) -> Exit {
+fn execute(command: Command, sources: &Sources, gauges: Option<Gauges>) -> Exit {
     let threads =
         std::thread::available_parallelism().map_or(LEAST_THREADS, |cores| cores.get().max(LEAST_THREADS));
     let runtime =
@@ -123,7 +124,7 @@ fn execute(command: Command, sources: &Sources) -> Exit {
                 return Exit::Failed;
             }
         };
-    match runtime.block_on(dispatch(command, sources)) {
+    match runtime.block_on(dispatch(command, sources, gauges)) {
         Ok(exit) => exit,
         Err(error) => {
             complain(&error.to_string());
@@ -132,9 +133,9 @@ fn execute(command: Command, sources: &Sources) -> Exit {
     }
 }
 
-async fn dispatch(command: Command, sources: &Sources) -> Result<Exit, CommandError> {
+async fn dispatch(command: Command, sources: &Sources, gauges: Option<Gauges>) -> Result<Exit, CommandError> {
     match command {
-        Command::Run => run::run(sources).await,
+        Command::Run => run::run(sources, gauges).await,
         Command::Sync(args) => sync::run(args, sources).await,
         Command::Plan(args) => plan::run(args, sources).await,
         Command::Apply(args) => apply::run(args, sources).await,

@@ -1,4 +1,4 @@
-//! Traces over OTLP/gRPC: a real receiver, a process that makes spans, and collectors that fail.
+//! Traces and metrics over OTLP/gRPC: a real receiver, a process that makes spans and gauges, and collectors that fail.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of a test fail it the same way")]
 
@@ -7,12 +7,19 @@ mod otlp;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
+use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
@@ -58,6 +65,8 @@ fn spans_arrive_over_grpc() {
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &address),
             ("OTEL_EXPORTER_OTLP_INSECURE", "true"),
             ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
+            // Theirs would be HTTP, for which that address is none.
+            ("OTEL_METRICS_EXPORTER", "none"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "x-collector-key=a%20b"),
             ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test%2C%20eu"),
@@ -67,6 +76,40 @@ fn spans_arrive_over_grpc() {
     let received = collector.0.lock().unwrap();
     assert!(!received.is_empty(), "{lines:?}");
     otlp::assert_arrived(&received, &lines);
+}
+
+#[derive(Clone, Default)]
+struct MetricsCollector(Arc<Mutex<Vec<ResourceMetrics>>>);
+
+#[tonic::async_trait]
+impl MetricsService for MetricsCollector {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        self.0.lock().unwrap().extend(request.into_inner().resource_metrics);
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
+    }
+}
+
+#[test]
+fn gauges_arrive_over_grpc() {
+    if otlp::is_child() {
+        return otlp::measure();
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let collector = MetricsCollector::default();
+    let incoming = runtime.block_on(async { TcpIncoming::bind("127.0.0.1:0".parse().unwrap()) }).unwrap();
+    let address = format!("http://{}", incoming.local_addr().unwrap());
+    let service = MetricsServiceServer::new(collector.clone());
+    runtime.spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", address.as_str()),
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc"),
+    ];
+    let lines = otlp::lines(&otlp::run_child("gauges_arrive_over_grpc", &variables));
+    assert_eq!(lines.len(), 1, "nothing went wrong: {lines:?}");
+    otlp::assert_measured(&collector.0.lock().unwrap());
 }
 
 #[test]

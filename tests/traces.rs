@@ -1,5 +1,5 @@
-//! Traces of the real program: a change keeps its trace from the pass that decided it to the PATCH that
-//! carried it out, even when another process sends it.
+//! Traces and metrics of the real program: a change keeps its trace from the pass that decided it to the PATCH that
+//! carried it out, even when another process sends it; the daemon measures what waits.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of a test fail it the same way")]
 
@@ -11,7 +11,9 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::post;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint, metric::Data, number_data_point};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use rosterd::clock::Clock;
@@ -111,4 +113,81 @@ async fn a_patch_sent_after_a_restart_belongs_to_the_change_that_caused_it() {
     assert_eq!(patch[0].parent_span_id, attempt.span_id);
     let later = named(&second, "pass")[0];
     assert_ne!(later.trace_id, pass.trace_id, "the second process made a pass of its own");
+}
+
+async fn metrics_collector(
+    tasks: &mut JoinSet<std::io::Result<()>>,
+) -> (String, tokio::sync::mpsc::UnboundedReceiver<Vec<Metric>>) {
+    let (sender, received) = tokio::sync::mpsc::unbounded_channel();
+    let receive = async move |body: Bytes| {
+        let request = ExportMetricsServiceRequest::decode(body).unwrap();
+        let scopes = request.resource_metrics.into_iter().flat_map(|resource| resource.scope_metrics);
+        sender.send(scopes.flat_map(|scope| scope.metrics).collect()).unwrap();
+    };
+    let router = Router::new().route("/v1/metrics", post(receive));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/v1/metrics", listener.local_addr().unwrap());
+    tasks.spawn(async move { axum::serve(listener, router).await });
+    (address, received)
+}
+
+fn points<'a>(metrics: &'a [Metric], name: &str) -> &'a [NumberDataPoint] {
+    match metrics.iter().find(|metric| metric.name == name).and_then(|metric| metric.data.as_ref()) {
+        Some(Data::Gauge(gauge)) => &gauge.data_points,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+fn total(points: &[NumberDataPoint]) -> i64 {
+    points
+        .iter()
+        .map(|point| match point.value.as_ref().unwrap() {
+            number_data_point::Value::AsInt(value) => *value,
+            number_data_point::Value::AsDouble(value) => panic!("{value}"),
+        })
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_daemon_measures_what_an_earlier_process_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let practice =
+        practice::start(Options { users: 1, ..Options::default() }, Clock::system()).await.unwrap();
+    let user: UserId = practice.tenant().users()[0].id.clone();
+    practice.tenant().set_active(&user, true).unwrap();
+    practice.tenant().set_teams(&user, []).unwrap();
+    practice.tenant().set_roles(&user, [Role::from("HR_SALES")]).unwrap();
+    let broken = Faults { fail_users: [(user.to_string(), 503)].into(), ..Faults::default() };
+    practice.tenant().set_faults(broken).unwrap();
+    configuration(folder.path(), &practice);
+    let mut tasks = JoinSet::new();
+    let (traces, _) = collector(&mut tasks).await;
+    let left = sync(folder.path(), &traces, "1s").await;
+    assert_eq!(left.status.code(), Some(3), "{left:?}");
+
+    let (address, mut received) = metrics_collector(&mut tasks).await;
+    let mut daemon = Command::new(env!("CARGO_BIN_EXE_rosterd"))
+        .args(["run", "--config"])
+        .arg(folder.path().join("rosterd.toml"))
+        .env("CLIENT", practice::CLIENT)
+        .env("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", &address)
+        .env("OTEL_METRIC_EXPORT_INTERVAL", "50")
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let metrics = received.recv().await.unwrap();
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    practice.stop().await;
+
+    // Waiting, in flight or tried again: it is one operation.
+    assert_eq!(points(&metrics, "rosterd.operations").len(), 5);
+    assert_eq!(total(points(&metrics, "rosterd.operations")), 1);
+    assert_eq!(total(points(&metrics, "rosterd.holds")), 0);
+    assert_eq!(points(&metrics, "rosterd.trouble").len(), 2);
+    for age in ["rosterd.change.age", "rosterd.read.age"] {
+        let [point] = points(&metrics, age) else { panic!("{metrics:?}") };
+        let Some(number_data_point::Value::AsDouble(seconds)) = point.value else { panic!("{point:?}") };
+        assert!(seconds > 0.0, "{age}");
+    }
 }

@@ -8,6 +8,7 @@ mod connect;
 mod explain;
 mod force;
 mod lifecycle;
+mod measure;
 mod observed;
 mod parts;
 mod pass;

@@ -3,6 +3,7 @@
 use super::watch::Watch;
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::telemetry::metrics::Gauges;
 
 /// What all tenants share.
 #[derive(Clone, Debug)]
@@ -13,11 +14,13 @@ pub struct Parts {
     pub chance: Chance,
     /// Where whoever watches finds the tenants that run.
     pub watch: Watch,
+    /// Where the daemon measures to; `None` when no metrics are exported.
+    pub gauges: Option<Gauges>,
 }
 
 impl Default for Parts {
-    /// The machine's clock, real chance, and nobody watching yet.
+    /// The machine's clock, real chance, nobody watching yet and nothing measured.
     fn default() -> Self {
-        Self { clock: Clock::system(), chance: Chance::system(), watch: Watch::default() }
+        Self { clock: Clock::system(), chance: Chance::system(), watch: Watch::default(), gauges: None }
     }
 }

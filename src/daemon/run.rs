@@ -17,6 +17,7 @@ use tracing::{debug, error, info, warn};
 use super::audit::{OpenAuditError, open_audit};
 use super::cadence::{History, next_pass};
 use super::lifecycle::{Asked, Signals};
+use super::measure::measure;
 use super::observed::observed_pass;
 use super::parts::Parts;
 use super::pass::Passes;
@@ -126,6 +127,10 @@ impl Running {
         let mut tasks = JoinSet::new();
         let mut limiters = Vec::new();
         let known = settings.tenants.keys().cloned().collect();
+        if let Some(gauges) = parts.gauges.clone() {
+            let tenants = settings.tenants.keys().cloned().collect();
+            tasks.spawn(measure(gauges, tenants, store.clone(), parts.clone(), stop.clone()));
+        }
         tasks.spawn(refuse_strangers(known, store.clone(), parts.clock.clone(), stop.clone()));
         for settings in settings.tenants.into_values() {
             let tenant = Tenant::new(settings, store, audit, parts)?;

@@ -50,7 +50,7 @@ pub use requests::Request;
 pub use resets::{Reset, ResetDone};
 pub use snapshot::Known;
 pub use staging::{Decision, Staged};
-pub use status::{OperationCounts, TenantStatus};
+pub use status::{Backlog, OperationCounts, TenantStatus};
 pub use tenants::TenantState;
 pub use troubles::{Part, TroubleRow};
 

@@ -20,6 +20,19 @@ pub struct OperationCounts {
     pub done: u64,
 }
 
+/// What of one tenant is not done yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// Operations by state; those that are done are not counted.
+    pub operations: OperationCounts,
+    /// What is held.
+    pub holds: u64,
+    /// Users whose record must be read again.
+    pub rereads: u64,
+    /// As in [`TenantStatus`].
+    pub oldest_unapplied: Option<Timestamp>,
+}
+
 /// What `status` says of one tenant.
 #[derive(Clone, Debug)]
 pub struct TenantStatus {
@@ -73,6 +86,44 @@ impl Store {
             rereads: number(rereads),
             requests: self.open_requests(tenant).await?,
             passes: self.passes(tenant, passes).await?,
+        })
+    }
+
+    /// What of one tenant is not done yet. It looks at open rows only, and may be asked often.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn backlog(&self, tenant: &TenantId) -> Result<Backlog, StoreError> {
+        let states: Vec<(String, i64, i64)> = sqlx::query_as(
+            "SELECT state, count(*), min(created_at) FROM operations
+             WHERE tenant = $1 AND state IN ('ready', 'leased', 'stale', 'held', 'dead') GROUP BY state",
+        )
+        .bind(tenant.as_str())
+        .fetch_all(&self.reader)
+        .await?;
+        let (holds, rereads, reread): (i64, i64, Option<i64>) = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM holds WHERE tenant = $1 AND decision IS NULL),
+                    (SELECT count(*) FROM rereads WHERE tenant = $1),
+                    (SELECT min(since) FROM rereads WHERE tenant = $1)",
+        )
+        .bind(tenant.as_str())
+        .fetch_one(&self.reader)
+        .await?;
+        let of = |state: &str| states.iter().find(|row| row.0 == state).map_or(0, |row| number(row.1));
+        // What was given up is no change that anybody still waits for.
+        let waiting = states.iter().filter(|row| row.0 != "dead").map(|row| row.2);
+        Ok(Backlog {
+            operations: OperationCounts {
+                ready: of("ready"),
+                in_flight: of("leased"),
+                stale: of("stale"),
+                held: of("held"),
+                dead: of("dead"),
+                done: 0,
+            },
+            holds: number(holds),
+            rereads: number(rereads),
+            oldest_unapplied: waiting.chain(reread).min().map(Timestamp::from_millis),
         })
     }
 

@@ -1,4 +1,4 @@
-//! The standard `OTEL_*` variables, read and checked: whether traces are exported, and how.
+//! The standard `OTEL_*` variables, read and checked: which signals are exported, and how.
 //!
 //! The exporter reads some of them again by itself (endpoint, headers, time-out, compression, batching),
 //! and so does the SDK (sampler, limits). Where those would pass over a mistake in silence, it is named here.
@@ -15,7 +15,7 @@ use super::TelemetryError;
 /// Looks a variable up.
 pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// How spans travel.
+/// How a signal travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     /// OTLP/gRPC; `tls` as the endpoint asks for it.
@@ -24,55 +24,114 @@ pub(super) enum Protocol {
     HttpProtobuf,
 }
 
-/// What the export of traces needs and the exporter does not read by itself.
+/// What the export needs and the exporters do not read by themselves. At least one signal is on.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct TraceSettings {
-    pub(super) protocol: Protocol,
-    /// Who we are, later entries winning.
+pub(super) struct ExportSettings {
+    /// `None`: no traces.
+    pub(super) traces: Option<Protocol>,
+    /// `None`: no metrics.
+    pub(super) metrics: Option<Protocol>,
+    /// Who we are, later entries winning; the same for both signals.
     pub(super) resource: Vec<KeyValue>,
 }
 
-const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
-const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
-const INSECURE: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE"];
-const COMPRESSIONS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"];
-const NUMBERS: [&str; 5] = [
-    "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
-    "OTEL_EXPORTER_OTLP_TIMEOUT",
-    "OTEL_BSP_SCHEDULE_DELAY",
-    "OTEL_BSP_MAX_QUEUE_SIZE",
-    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
-];
-const CERTIFICATES: [&str; 6] = [
-    "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
-    "OTEL_EXPORTER_OTLP_CLIENT_KEY",
-    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
-];
+/// The variables of one signal. Of two names the first is the signal's own, and wins.
+struct Signal {
+    exporter: &'static str,
+    endpoints: [&'static str; 2],
+    protocols: [&'static str; 2],
+    insecure: [&'static str; 2],
+    compressions: [&'static str; 2],
+    /// Whole numbers above 0.
+    numbers: &'static [&'static str],
+    certificates: [&'static str; 6],
+}
+
+const TRACES: Signal = Signal {
+    exporter: "OTEL_TRACES_EXPORTER",
+    endpoints: ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
+    protocols: ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"],
+    insecure: ["OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE"],
+    compressions: ["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"],
+    numbers: &[
+        "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+        "OTEL_EXPORTER_OTLP_TIMEOUT",
+        "OTEL_BSP_SCHEDULE_DELAY",
+        "OTEL_BSP_MAX_QUEUE_SIZE",
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+    ],
+    certificates: [
+        "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+        "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+    ],
+};
+
+const METRICS: Signal = Signal {
+    exporter: "OTEL_METRICS_EXPORTER",
+    endpoints: ["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
+    protocols: ["OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"],
+    insecure: ["OTEL_EXPORTER_OTLP_METRICS_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE"],
+    compressions: ["OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"],
+    numbers: &[
+        "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT",
+        "OTEL_EXPORTER_OTLP_TIMEOUT",
+        "OTEL_METRIC_EXPORT_INTERVAL",
+    ],
+    certificates: [
+        "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY",
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+        "OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+    ],
+};
+
 const RATIO_SAMPLERS: [&str; 2] = ["traceidratio", "parentbased_traceidratio"];
 const SAMPLERS: [&str; 4] = ["always_on", "always_off", "parentbased_always_on", "parentbased_always_off"];
 
-/// The settings of the traces; `None` when they are off.
-pub(super) fn read(lookup: Lookup<'_>) -> Result<Option<TraceSettings>, TelemetryError> {
+/// The settings of both signals; `None` when both are off.
+pub(super) fn read(lookup: Lookup<'_>) -> Result<Option<ExportSettings>, TelemetryError> {
     if value(lookup, "OTEL_SDK_DISABLED")?.is_some_and(|text| text.eq_ignore_ascii_case("true")) {
         return Ok(None);
     }
-    match value(lookup, "OTEL_TRACES_EXPORTER")?.as_deref() {
-        Some("none") => return Ok(None),
-        None | Some("otlp") => {}
-        Some(_) => return Err(fault("OTEL_TRACES_EXPORTER", "has to be otlp or none")),
+    let traces = signal(lookup, &TRACES)?;
+    if traces.is_some() {
+        check_sampler(lookup)?;
     }
-    let Some((endpoint_name, endpoint)) = first(lookup, &ENDPOINTS)? else { return Ok(None) };
-    let protocol = protocol(lookup, endpoint_name, &endpoint)?;
-    check_export(lookup)?;
-    check_sampler(lookup)?;
-    Ok(Some(TraceSettings { protocol, resource: resource(lookup)? }))
+    let metrics = signal(lookup, &METRICS)?;
+    if traces.is_none() && metrics.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(ExportSettings { traces, metrics, resource: resource(lookup)? }))
 }
 
-fn protocol(lookup: Lookup<'_>, name: &'static str, endpoint: &str) -> Result<Protocol, TelemetryError> {
-    let grpc = match first(lookup, &PROTOCOLS)? {
+/// How a signal travels; `None` when it is off.
+fn signal(lookup: Lookup<'_>, signal: &Signal) -> Result<Option<Protocol>, TelemetryError> {
+    match value(lookup, signal.exporter)?.as_deref() {
+        Some("none") => return Ok(None),
+        None | Some("otlp") => {}
+        Some(_) => return Err(fault(signal.exporter, "has to be otlp or none")),
+    }
+    let Some((name, endpoint)) = first(lookup, &signal.endpoints)? else { return Ok(None) };
+    let protocol = protocol(lookup, signal, name, &endpoint)?;
+    check_export(lookup, signal)?;
+    Ok(Some(protocol))
+}
+
+fn protocol(
+    lookup: Lookup<'_>,
+    signal: &Signal,
+    name: &'static str,
+    endpoint: &str,
+) -> Result<Protocol, TelemetryError> {
+    const REASON: &str =
+        "has to be a URL, such as http://collector:4318; HOST:PORT is enough if all that uses it is grpc";
+    let grpc = match first(lookup, &signal.protocols)? {
         None => false,
         Some((name, text)) => match text.as_str() {
             "grpc" => true,
@@ -82,29 +141,30 @@ fn protocol(lookup: Lookup<'_>, name: &'static str, endpoint: &str) -> Result<Pr
     };
     // gRPC endpoints may be HOST:PORT alone.
     let complete = if grpc && !endpoint.contains("://") {
-        let insecure = first(lookup, &INSECURE)?.is_some_and(|(_, text)| text.eq_ignore_ascii_case("true"));
+        let insecure =
+            first(lookup, &signal.insecure)?.is_some_and(|(_, text)| text.eq_ignore_ascii_case("true"));
         format!("{}://{endpoint}", if insecure { "http" } else { "https" })
     } else {
         endpoint.to_owned()
     };
     let url =
         Url::parse(&complete).ok().filter(|url| url.has_host() && matches!(url.scheme(), "http" | "https"));
-    let url = url.ok_or_else(|| fault(name, "has to be a URL, such as http://collector:4318"))?;
+    let url = url.ok_or_else(|| fault(name, REASON))?;
     Ok(if grpc { Protocol::Grpc { tls: url.scheme() == "https" } } else { Protocol::HttpProtobuf })
 }
 
-fn check_export(lookup: Lookup<'_>) -> Result<(), TelemetryError> {
-    if let Some((name, text)) = first(lookup, &COMPRESSIONS)?
+fn check_export(lookup: Lookup<'_>, signal: &Signal) -> Result<(), TelemetryError> {
+    if let Some((name, text)) = first(lookup, &signal.compressions)?
         && !matches!(text.to_ascii_lowercase().as_str(), "none" | "gzip")
     {
         return Err(fault(name, "has to be gzip or none"));
     }
-    for name in NUMBERS {
+    for name in signal.numbers {
         if value(lookup, name)?.is_some_and(|text| !text.parse::<u32>().is_ok_and(|number| number > 0)) {
             return Err(fault(name, "has to be a whole number above 0 (times are in milliseconds)"));
         }
     }
-    for name in CERTIFICATES {
+    for name in signal.certificates {
         if value(lookup, name)?.is_some() {
             return Err(fault(name, "is not supported; SSL_CERT_FILE names a file of trusted certificates"));
         }
@@ -184,31 +244,44 @@ mod tests {
 
     const ON: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
 
-    fn read_with(variables: &[(&str, &str)]) -> Result<Option<TraceSettings>, TelemetryError> {
+    fn read_with(variables: &[(&str, &str)]) -> Result<Option<ExportSettings>, TelemetryError> {
         read(&|name| variables.iter().find(|(known, _)| *known == name).map(|(_, text)| text.into()))
     }
 
     #[test]
-    fn traces_are_off_unless_an_endpoint_is_set() {
+    fn both_signals_are_off_unless_an_endpoint_is_set() {
         for variables in [
             vec![],
             vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "")],
             vec![("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")],
             vec![ON, ("OTEL_SDK_DISABLED", "TRUE")],
-            vec![ON, ("OTEL_TRACES_EXPORTER", "none")],
+            vec![ON, ("OTEL_TRACES_EXPORTER", "none"), ("OTEL_METRICS_EXPORTER", "none")],
         ] {
             assert_eq!(read_with(&variables).unwrap(), None, "{variables:?}");
         }
-        assert!(
-            read_with(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://[::1]:4318/v1/traces")])
-                .unwrap()
-                .is_some()
-        );
+    }
+
+    #[test]
+    fn each_signal_is_on_for_itself() {
+        let on = |variables: &[_]| {
+            read_with(variables).unwrap().map(|read| (read.traces.is_some(), read.metrics.is_some()))
+        };
+        let traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://[::1]:4318/v1/traces");
+        let metrics = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://[::1]:4318/v1/metrics");
+        assert_eq!(on(&[ON]), Some((true, true)));
+        assert_eq!(on(&[traces]), Some((true, false)));
+        assert_eq!(on(&[metrics]), Some((false, true)));
+        assert_eq!(on(&[traces, metrics]), Some((true, true)));
+        assert_eq!(on(&[ON, ("OTEL_TRACES_EXPORTER", "none")]), Some((false, true)));
+        assert_eq!(on(&[ON, ("OTEL_METRICS_EXPORTER", "none")]), Some((true, false)));
+        // What is off is not looked at.
+        assert_eq!(on(&[traces, ("OTEL_METRIC_EXPORT_INTERVAL", "often")]), Some((true, false)));
+        assert_eq!(on(&[metrics, ("OTEL_TRACES_SAMPLER", "sometimes")]), Some((false, true)));
     }
 
     #[test]
     fn the_protocol_is_http_unless_grpc_is_asked_for() {
-        let protocol = |variables: &[_]| read_with(variables).unwrap().unwrap().protocol;
+        let protocol = |variables: &[_]| read_with(variables).unwrap().unwrap().traces.unwrap();
         assert_eq!(protocol(&[ON]), Protocol::HttpProtobuf);
         assert_eq!(protocol(&[ON, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]), Protocol::Grpc { tls: false });
         assert_eq!(
@@ -226,6 +299,14 @@ mod tests {
             protocol(&[bare, grpc, ("OTEL_EXPORTER_OTLP_INSECURE", "true")]),
             Protocol::Grpc { tls: false }
         );
+        let own = [
+            ON,
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_METRICS_INSECURE", "true"),
+        ];
+        let read = read_with(&own).unwrap().unwrap();
+        assert_eq!(read.traces, Some(Protocol::Grpc { tls: false }));
+        assert_eq!(read.metrics, Some(Protocol::HttpProtobuf), "the traces' own variable is not its own");
     }
 
     #[test]
@@ -235,6 +316,13 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "udp"),
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "collector:4317"),
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "hunter2://collector"),
+            ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "udp"),
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "hunter2://collector"),
+            ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "zstd"),
+            ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "10s"),
+            ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY", "/etc/key.pem"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "1m"),
+            ("OTEL_METRICS_EXPORTER", "prometheus"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),

@@ -1,4 +1,4 @@
-//! Keeps count of the spans on their way out, and says once when they no longer arrive.
+//! Keeps count of the spans on their way out, and says once when they, or the metrics, no longer arrive.
 //!
 //! The SDK would report each batch that fails; a collector that is down for a night is one line here, and
 //! another one when it is back.
@@ -10,6 +10,9 @@ use std::time::Duration;
 use opentelemetry::Context;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::Temporality;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter, SpanProcessor};
 use tracing::{info, warn};
 
@@ -108,5 +111,49 @@ impl<E: SpanExporter> SpanExporter for Watched<E> {
 
     fn set_resource(&mut self, resource: &Resource) {
         self.inner.set_resource(resource);
+    }
+}
+
+/// Watches whether metrics arrive. What did not is measured anew the next time.
+#[derive(Debug)]
+pub(super) struct WatchedMetrics<E> {
+    inner: E,
+    failing: AtomicBool,
+}
+
+impl<E> WatchedMetrics<E> {
+    pub(super) fn new(inner: E) -> Self {
+        Self { inner, failing: AtomicBool::new(false) }
+    }
+}
+
+impl<E: PushMetricExporter> PushMetricExporter for WatchedMetrics<E> {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let result = self.inner.export(metrics).await;
+        match &result {
+            Ok(()) => {
+                if self.failing.swap(false, Ordering::Relaxed) {
+                    info!("collector takes metrics again");
+                }
+            }
+            Err(error) => {
+                if !self.failing.swap(true, Ordering::Relaxed) {
+                    warn!(reason = %error, "collector takes no metrics");
+                }
+            }
+        }
+        result
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, limit: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(limit)
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.inner.temporality()
     }
 }

@@ -1,8 +1,8 @@
-//! Logs and traces: one line on stdout for each thing that happened, and OpenTelemetry spans over OTLP
-//! where a collector is configured. docs/LOGGING.md is the operator's side of it.
+//! Logs, traces and metrics: one line on stdout for each thing that happened, and OpenTelemetry spans and
+//! gauges over OTLP where a collector is configured. docs/LOGGING.md is the operator's side of it.
 //!
 //! Only `main` starts and stops it. It decides nothing, and the daemon never waits for it: a collector
-//! that is down loses spans, a closed stdout loses lines.
+//! that is down loses spans and metrics, a closed stdout loses lines.
 
 pub mod context;
 mod environment;
@@ -10,12 +10,14 @@ mod export;
 pub mod field;
 mod filter;
 mod line;
+pub mod metrics;
 mod otlp;
 pub mod redact;
 pub mod span;
 mod subscriber;
 
 use std::io::{self, IsTerminal};
+use std::thread;
 
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
@@ -64,10 +66,12 @@ pub enum TelemetryError {
         reason: String,
     },
     /// The exporter of the SDK refuses what the variables say.
-    #[error("traces cannot be exported: {0}; unset OTEL_EXPORTER_OTLP_ENDPOINT to run without traces")]
+    #[error(
+        "traces and metrics cannot be exported: {0}; unset OTEL_EXPORTER_OTLP_ENDPOINT to run without them"
+    )]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// The thread of the gRPC exporter did not start.
-    #[error("the thread that exports traces did not start: {0}")]
+    /// The thread of a gRPC exporter did not start.
+    #[error("the thread that exports traces or metrics did not start: {0}")]
     Runtime(#[source] io::Error),
     /// Telemetry is started once for a process.
     #[error("another log subscriber is installed already")]
@@ -77,31 +81,43 @@ pub enum TelemetryError {
 /// Keeps telemetry running. Dropping it flushes what is waiting, as [`Telemetry::shutdown`] does, so
 /// that an early return loses nothing.
 #[derive(Debug)]
-#[must_use = "dropping it ends the export of traces"]
+#[must_use = "dropping it ends the export"]
 pub struct Telemetry {
     traces: Option<otlp::Traces>,
+    metrics: Option<otlp::Metrics>,
 }
 
-/// Installs the log subscriber and, where `OTEL_EXPORTER_OTLP_ENDPOINT` or its `_TRACES_` form is set,
-/// the export of traces. It works inside and outside an async runtime. The TLS provider of the process
+/// Installs the log subscriber and, where `OTEL_EXPORTER_OTLP_ENDPOINT` or its `_TRACES_` or
+/// `_METRICS_` form is set, the export of traces and metrics. It works inside and outside an async runtime. The TLS provider of the process
 /// has to be installed before.
 ///
 /// # Errors
 /// When the filter or an `OTEL_*` variable cannot be used, or when it is called twice.
 pub fn init(options: &Options) -> Result<Telemetry, TelemetryError> {
     let filter = filter::parse(&options.level)?;
-    let traces = match environment::read(&|name| std::env::var_os(name))? {
-        Some(settings) => Some(otlp::Traces::start(settings)?),
-        None => None,
+    let (traces, metrics) = match environment::read(&|name| std::env::var_os(name))? {
+        Some(settings) => {
+            let resource = otlp::resource(settings.resource);
+            let traces = settings.traces.map(|how| otlp::Traces::start(how, resource.clone())).transpose()?;
+            let metrics = settings.metrics.map(|how| otlp::Metrics::start(how, resource)).transpose()?;
+            (traces, metrics)
+        }
+        None => (None, None),
     };
     let lines = subscriber::Lines::new(writer(options), style(options), Clock::system());
     let stack = subscriber::build(lines, filter, traces.as_ref().map(otlp::Traces::tracer));
     tracing::dispatcher::set_global_default(stack).map_err(|_| TelemetryError::Installed)?;
-    Ok(Telemetry { traces })
+    Ok(Telemetry { traces, metrics })
 }
 
 impl Telemetry {
-    /// Sends the spans that are waiting and stops, within five seconds. It blocks the
+    /// What is measured; `None` when no metrics are exported.
+    #[must_use]
+    pub fn gauges(&self) -> Option<metrics::Gauges> {
+        self.metrics.as_ref().map(otlp::Metrics::gauges)
+    }
+
+    /// Sends the spans and the metrics that are waiting and stops, within five seconds. It blocks the
     /// thread: call it last of all and outside the runtime's tasks. Logs go on working after it.
     pub fn shutdown(self) {
         drop(self);
@@ -110,9 +126,16 @@ impl Telemetry {
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        if let Some(traces) = self.traces.take() {
-            traces.stop(otlp::SHUTDOWN_LIMIT);
-        }
+        let (traces, metrics) = (self.traces.take(), self.metrics.take());
+        // Beside one another: a collector that hangs takes the time of one.
+        thread::scope(|scope| {
+            if let Some(metrics) = metrics {
+                scope.spawn(|| metrics.stop(otlp::SHUTDOWN_LIMIT));
+            }
+            if let Some(traces) = traces {
+                traces.stop(otlp::SHUTDOWN_LIMIT);
+            }
+        });
     }
 }
 

@@ -449,6 +449,22 @@ fn a_user_who_is_gone_takes_what_waits_for_him_along() {
 }
 
 #[test]
+fn the_backlog_is_what_is_not_done_and_since_when() {
+    let bench = Bench::new();
+    let backlog = || bench.runtime.block_on(bench.store().backlog(&bench.tenant)).unwrap();
+    assert_eq!((backlog().operations, backlog().oldest_unapplied), (only(0, 0, 0, 0), None));
+    bench.pass(&[decision("u", &["a"]), decision("v", &["a"])], at(1), at(2));
+    let status = bench.runtime.block_on(bench.store().status(&bench.tenant, 1)).unwrap();
+    assert_eq!((backlog().operations, backlog().rereads), (only(2, 0, 0, 0), 0));
+    assert_eq!((backlog().oldest_unapplied, status.oldest_unapplied), (Some(at(2)), Some(at(2))));
+    let leased = bench.lease(at(3));
+    assert_eq!(backlog().operations, only(0, 2, 0, 0));
+    bench.settle(&leased[0], Step::Done, at(4));
+    bench.settle(&leased[1], Step::Gone, at(4));
+    assert_eq!((backlog().operations, backlog().oldest_unapplied), (only(0, 0, 0, 0), None));
+}
+
+#[test]
 fn of_a_user_who_is_read_twice_the_later_record_counts() {
     let bench = Bench::new();
     let changed = |target: &[&str], seconds| {

@@ -1,4 +1,4 @@
-//! What the two OTLP tests share: work that makes spans in a process of its own, and what a collector must
+//! What the two OTLP tests share: work that makes spans and gauges in a process of its own, and what a collector must
 //! have received afterwards.
 //!
 //! A test starts itself again with the `OTEL_*` variables of a collector: variables cannot be set safely
@@ -6,12 +6,15 @@
 
 use std::fmt::Write as _;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::metrics::v1::{ResourceMetrics, metric::Data, number_data_point};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span, span::SpanKind, status::StatusCode};
 use rosterd::model::{Kind, PassKind, TenantId, UserId};
-use rosterd::telemetry::{self, LogFormat, Options, context, span};
+use rosterd::telemetry::metrics::Measured;
+use rosterd::telemetry::{self, LogFormat, Options, Telemetry, context, span};
 use tracing::{Instrument as _, info, warn};
 
 const CHILD: &str = "ROSTERD_TEST_CHILD";
@@ -47,11 +50,41 @@ pub(crate) fn port_without_listener() -> tokio::net::TcpSocket {
     socket
 }
 
-/// Makes the spans of a pass and of an operation, and logs inside and outside of them.
-pub(crate) fn work() {
+fn start() -> Telemetry {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let options = Options { format: Some(LogFormat::Json), level: "trace".into(), stderr: true };
-    let telemetry = telemetry::init(&options).unwrap();
+    telemetry::init(&options).unwrap()
+}
+
+/// Measures two tenants, one of them twice, and stops. Without an export of metrics it measures nothing.
+pub(crate) fn measure() {
+    let telemetry = start();
+    if let Some(gauges) = telemetry.gauges() {
+        let (acme, globex) = (TenantId::from("acme"), TenantId::from("globex"));
+        gauges.record(&acme, &Measured { ready: 9, ..Measured::default() });
+        let measured = Measured {
+            ready: 1,
+            leased: 2,
+            stale: 3,
+            held: 4,
+            dead: 5,
+            holds: 6,
+            rereads: 7,
+            change_age: Duration::from_millis(8500),
+            read_age: Some(Duration::from_secs(90)),
+            reading_trouble: false,
+            delivery_trouble: true,
+        };
+        gauges.record(&acme, &measured);
+        gauges.record(&globex, &Measured::default());
+        info!(target: OWN, "measured");
+    }
+    telemetry.shutdown();
+}
+
+/// Makes the spans of a pass and of an operation, and logs inside and outside of them.
+pub(crate) fn work() {
+    let telemetry = start();
     // The daemon's runtime is gone before the spans are flushed.
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(spans());
     info!(target: OWN, "outside");
@@ -147,6 +180,57 @@ pub(crate) fn assert_arrived(received: &[ResourceSpans], log: &[serde_json::Valu
         assert_eq!(ids(message), (Some(hex(&span.trace_id)), Some(hex(&span.span_id))), "{message}");
     }
     assert_eq!(ids("outside"), (None, None));
+}
+
+/// Asserts that what arrived is what [`measure`] recorded last.
+pub(crate) fn assert_measured(received: &[ResourceMetrics]) {
+    let resource = received[0].resource.as_ref().unwrap();
+    assert_eq!(text(&resource.attributes, "service.name"), "rosterd");
+    let mut acme = points(received, "acme");
+    acme.sort();
+    assert_eq!(
+        acme,
+        [
+            "rosterd.change.age{} 8.5 s",
+            "rosterd.holds{} 6 {hold}",
+            "rosterd.operations{state=dead} 5 {operation}",
+            "rosterd.operations{state=held} 4 {operation}",
+            "rosterd.operations{state=leased} 2 {operation}",
+            "rosterd.operations{state=ready} 1 {operation}",
+            "rosterd.operations{state=stale} 3 {operation}",
+            "rosterd.read.age{} 90 s",
+            "rosterd.rereads{} 7 {user}",
+            "rosterd.trouble{part=delivery} 1 1",
+            "rosterd.trouble{part=reading} 0 1",
+        ]
+    );
+    let globex = points(received, "globex");
+    assert_eq!(globex.len(), 10, "{globex:?}");
+    assert!(globex.contains(&"rosterd.change.age{} 0 s".to_owned()), "{globex:?}");
+    assert!(
+        !globex.iter().any(|point| point.starts_with("rosterd.read.age")),
+        "it was never read: {globex:?}"
+    );
+}
+
+/// All points of a tenant as `name{attribute=word} value unit`.
+fn points(received: &[ResourceMetrics], tenant: &str) -> Vec<String> {
+    let scopes = received.iter().flat_map(|resource| &resource.scope_metrics);
+    let mut points = Vec::new();
+    for metric in scopes.flat_map(|scope| &scope.metrics) {
+        let Some(Data::Gauge(gauge)) = &metric.data else { panic!("{metric:?}") };
+        for point in gauge.data_points.iter().filter(|point| text(&point.attributes, "tenant") == tenant) {
+            let others: Vec<String> = (point.attributes.iter().filter(|pair| pair.key != "tenant"))
+                .map(|pair| format!("{}={}", pair.key, text(&point.attributes, &pair.key)))
+                .collect();
+            let value = match point.value.as_ref().unwrap() {
+                number_data_point::Value::AsInt(value) => value.to_string(),
+                number_data_point::Value::AsDouble(value) => value.to_string(),
+            };
+            points.push(format!("{}{{{}}} {value} {}", metric.name, others.join(","), metric.unit));
+        }
+    }
+    points
 }
 
 fn assert_child(span: &Span, parent: &Span) {
