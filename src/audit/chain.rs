@@ -217,8 +217,8 @@ mod tests {
                 r#""event":"dead_letters_discarded","operations":[9],"tenant":"acme","operator":1000,"prev""#,
             ),
             (
-                Entry::PlanApplied { tenant: tenant.clone(), digest, users: 3, refused: 1, operator },
-                r#""event":"plan_applied","tenant":"acme","digest":"a1b2","users":3,"refused":1,"operator":1000,"prev""#,
+                Entry::PlanApplied { tenant: tenant.clone(), digest, users: 3, operator },
+                r#""event":"plan_applied","tenant":"acme","digest":"a1b2","users":3,"operator":1000,"prev""#,
             ),
             (
                 Entry::StateReset { tenant, what: "watermark".to_owned(), operator },

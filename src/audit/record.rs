@@ -98,10 +98,8 @@ pub enum Entry {
         tenant: TenantId,
         /// Of the plan.
         digest: String,
-        /// Users it changes.
+        /// Users it is to change; for whom it was refused is told by who has no line of his own.
         users: u64,
-        /// Users it was refused for, because they have changed since.
-        refused: u64,
         /// Who applied it.
         operator: Option<u32>,
     },

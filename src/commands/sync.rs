@@ -162,7 +162,7 @@ fn line(name: &str, end: &SyncEnd) -> String {
         let _ = write!(line, ", {} records unreadable", totals.unreadable);
     }
     if operations.held > 0 {
-        let _ = write!(line, ", {} held", operations.held);
+        let _ = write!(line, ", {} held: `rosterd status` says why, and how to approve", operations.held);
     }
     if let Some(trouble) = end.trouble {
         let _ = write!(line, " ({})", trouble.as_str());

@@ -170,8 +170,11 @@ impl<P: ServiceProvider> Passes<P> {
             PassKind::Remap => reader.remap(readings).await?,
             PassKind::Apply => {}
         }
+        if kind == PassKind::Sweep && readings.complete {
+            self.store.withdraw_missing(&self.tenant, self.parts.clock.now()).await?;
+        }
         let tally = self.tally(id, readings).await?;
-        let mapping_applied = rules.new && (kind == PassKind::Remap || readings.complete);
+        let mapping_applied = rules.new && (kind == PassKind::Remap || kind.lists());
         self.commit(pass, (&rules, mapping_applied), (!tally.first, true), readings).await
     }
 

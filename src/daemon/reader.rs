@@ -104,7 +104,6 @@ impl<P: ServiceProvider> Reader<'_, P> {
             readings.missing = true;
             return Ok(());
         }
-        self.store.withdraw_missing(self.tenant, self.parts.clock.now()).await?;
         let mut ids = self.store.unlisted(self.tenant, self.pass, MOST_UNLISTED).await?;
         // A record that could not be read is in the list, and is read again anyway.
         let ask = |user| {

@@ -318,17 +318,10 @@ impl Clerk<'_> {
 
     /// Carries out a reviewed plan, until told to stop.
     pub(super) async fn apply(&self, plan: &Plan, operator: Option<u32>) -> Result<Applied, Undone> {
-        let applied = self.unless_stopped(Box::pin(self.passes.apply(plan))).await?;
-        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        self.note(Entry::PlanApplied {
-            tenant: self.tenant.clone(),
-            digest: plan.digest.clone(),
-            users: number(applied.users.len()),
-            refused: number(applied.refused.len()),
-            operator,
-        })
-        .await?;
-        Ok(applied)
+        let (tenant, digest) = (self.tenant.clone(), plan.digest.clone());
+        let users = u64::try_from(plan.changes.len()).unwrap_or(u64::MAX);
+        self.note(Entry::PlanApplied { tenant, digest, users, operator }).await?;
+        Ok(self.unless_stopped(Box::pin(self.passes.apply(plan))).await?)
     }
 
     /// Runs one pass, until told to stop.

@@ -295,7 +295,8 @@ impl Round<'_> {
         let mut asked = self.see_mapping().await.then_some(Due::Pass(PassKind::Delta));
         while let Some(due) = asked {
             let (last, done) = match due {
-                Due::Pass(PassKind::Delta) => self.one(self.delta_or_sweep().await).await,
+                // A sweep that is due comes with either tick, and only once.
+                Due::Pass(PassKind::Delta | PassKind::Sweep) => self.one(self.delta_or_sweep().await).await,
                 Due::Pass(kind) => self.one(kind).await,
                 Due::Request => (PassKind::Delta, self.serve().await),
             };
@@ -363,8 +364,13 @@ impl Round<'_> {
         let mut skipped = 0_u64;
         let somebody_stale = self.somebody_stale();
         tokio::pin!(somebody_stale);
+        // There may be more of them than one pass reads.
+        let more = done == Some(PassKind::Reread);
+        if more {
+            self.parts.clock.sleep(BETWEEN_REREADS).await;
+        }
         if self.condition.left_alone_until().is_none()
-            && last != PassKind::Reread
+            && (more || last != PassKind::Reread)
             && self.anybody_stale().await
         {
             return Some(Due::Pass(PassKind::Reread));

@@ -26,7 +26,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::{TenantId, Timestamp};
 use crate::scim::{Receipt, RoleAttribute, ServiceProvider, Verdict};
-use crate::store::{AuditHead, Damaged, Leased, Note, Settlement, Step, Store};
+use crate::store::{AuditHead, Damaged, Leased, Note, Selection, Settlement, Step, Store};
 use crate::telemetry;
 
 /// The queue is looked at this often even when nobody says that it has changed: another process may have
@@ -87,6 +87,10 @@ pub struct Pump<P> {
     flying: JoinSet<Outcome>,
     leased: HashMap<Id, Leased>,
     settlements: Vec<Settlement>,
+    /// Given up since the last success: the tenant's fault, if it turns out to refuse everybody.
+    given_up: Vec<i64>,
+    /// Those of them that have to be tried again.
+    revived: Vec<i64>,
     /// Our clock at the last turn.
     turned_at: Timestamp,
     audit: Audit,
@@ -123,6 +127,8 @@ impl<P: ServiceProvider> Pump<P> {
             flying: JoinSet::new(),
             leased: HashMap::new(),
             settlements: Vec::new(),
+            given_up: Vec::new(),
+            revived: Vec::new(),
             audit,
             unaudited: Vec::new(),
             audited: None,
@@ -206,6 +212,13 @@ impl<P: ServiceProvider> Pump<P> {
                 }
             };
         self.settled();
+        if !self.revived.is_empty() {
+            let letters = Selection::Ids(self.revived.clone());
+            match self.store.replay(&letters, now).await {
+                Ok(_) => self.revived.clear(),
+                Err(error) => error!(tenant = %self.tenant, reason = %error, "database cannot be used"),
+            }
+        }
         let due = turn.next_due.is_some_and(|due| due <= now);
         let unlisted = due && allowance == Allowance::Unlisted;
         if unlisted {
@@ -346,6 +359,14 @@ impl<P: ServiceProvider> Pump<P> {
             step = Step::Later { due, counted: false };
         }
         outcome.span.in_scope(|| report(outcome, &step, &self.shared.vitals));
+        match step {
+            Step::Dead => self.given_up.push(outcome.leased.id),
+            Step::Done => self.given_up.clear(),
+            _ => {}
+        }
+        if before.is_none() && matches!(after, Some(Trouble::Forbidden | Trouble::Rejected)) {
+            self.revived.append(&mut self.given_up);
+        }
         if step == Step::Done {
             self.unaudited.extend(entry(&self.tenant, outcome));
         }

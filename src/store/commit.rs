@@ -161,10 +161,14 @@ async fn want_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<
 }
 
 async fn replace(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, StoreError> {
-    // What was sent and not answered, and is there, is done: delivery says so, in the audit, and does not send it again.
+    // What was sent and not answered, and is there, is done: delivery says so, in the audit, and does not send it again. A
+    // stale row was refused; only what it granted in an earlier attempt, or had tried before, can be its own work.
     sqlx::query(concat!(
-        "UPDATE operations SET found = 1, due_at = min(due_at, $3)
-         WHERE tenant = $2 AND state IN ('ready', 'leased') AND lease IS NOT NULL AND ",
+        "UPDATE operations SET found = 1, due_at = min(due_at, $3),
+             state = CASE state WHEN 'stale' THEN 'ready' ELSE state END
+         WHERE tenant = $2 AND state IN ('ready', 'leased', 'stale') AND lease IS NOT NULL
+             AND (state <> 'stale' OR EXISTS (SELECT 1 FROM grants g WHERE g.operation = operations.id)
+                 OR (attempts > 1 AND json_array_length(payload, '$.added') = 0)) AND ",
         same!("s.target IS NULL"),
         " AND EXISTS (SELECT 1 FROM staged_users n
              WHERE n.pass = $1 AND n.id = operations.user_id AND n.teams = operations.target)"
@@ -174,6 +178,7 @@ async fn replace(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, 
     .bind(commit.now.millis())
     .execute(&mut *tx)
     .await?;
+    // What is held stays so as long as he gains and loses the same teams, whatever others he is in.
     // What a remap holds was decided by other rules than this pass follows: only a record that has changed says more.
     // A stale row waits for the new decision and takes it over, with its attempts. A dead letter gets another
     // chance when the user's roles have changed, or the rules, even if the decision is the same.
@@ -181,7 +186,10 @@ async fn replace(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, 
         "UPDATE operations SET state = 'superseded', finished_at = $3 WHERE tenant = $2 AND (
              (state IN ('ready', 'held', 'dead') AND ",
         same!("s.target IS NOT operations.target AND NOT (operations.found AND s.target IS NULL)"),
-        " AND NOT (state = 'held' AND hold IN (SELECT id FROM holds WHERE tenant = $2 AND mapping_digest IS NOT NULL)
+        " AND NOT (state = 'held' AND ",
+        same!("s.target IS NOT NULL AND json_extract(s.payload, '$.added') = json_extract(operations.payload, '$.added')
+             AND json_extract(s.payload, '$.removed') = json_extract(operations.payload, '$.removed')"),
+        ") AND NOT (state = 'held' AND hold IN (SELECT id FROM holds WHERE tenant = $2 AND mapping_digest IS NOT NULL)
              AND EXISTS (SELECT 1 FROM staged_users n JOIN users u ON u.tenant = $2 AND u.id = n.id
                  WHERE n.pass = $1 AND n.id = operations.user_id
                      AND n.roles = u.roles AND n.active = u.active AND n.teams = u.teams))
@@ -226,13 +234,20 @@ async fn refresh(
              due_at = CASE WHEN $4 THEN $5 ELSE due_at END,
              found = 0,
              hold = CASE WHEN state = 'stale' AND s.target <> operations.target THEN $6 ELSE hold END,
+             counts_change = CASE WHEN state = 'stale' AND s.target <> operations.target
+                 THEN $7 AND $6 IS NULL ELSE counts_change END,
+             counts_removal = CASE WHEN state = 'stale' AND s.target <> operations.target
+                 THEN $8 AND s.loses AND $6 IS NULL ELSE counts_removal END,
              state = CASE WHEN state = 'held' AND $4 THEN 'ready'
                  WHEN state <> 'stale' THEN state
                  WHEN $6 IS NULL OR s.target = operations.target THEN 'ready' ELSE 'held' END
          FROM staged_operations s
          WHERE s.pass = $1 AND operations.tenant = $2 AND s.user_id = operations.user_id
              AND s.kind = operations.kind AND s.target IS NOT NULL
-             AND (operations.state = 'stale' OR (operations.state IN ('ready', 'held') AND s.target = operations.target))
+             AND (operations.state = 'stale' OR (operations.state IN ('ready', 'held') AND s.target = operations.target)
+                 OR (operations.state = 'held'
+                     AND json_extract(s.payload, '$.added') = json_extract(operations.payload, '$.added')
+                     AND json_extract(s.payload, '$.removed') = json_extract(operations.payload, '$.removed')))
              AND NOT operations.touched_at BETWEEN s.read_at AND $3",
     )
     .bind(commit.pass)
@@ -241,6 +256,8 @@ async fn refresh(
     .bind(commit.kind == PassKind::Apply)
     .bind(commit.now.millis())
     .bind(hold)
+    .bind(commit.counts.0)
+    .bind(commit.counts.1)
     .execute(tx)
     .await?;
     Ok(())

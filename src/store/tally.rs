@@ -56,13 +56,16 @@ impl Store {
         window: Timestamp,
         teams: bool,
     ) -> Result<Tally, StoreError> {
-        let planned: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM staged_operations WHERE pass = $1 AND target IS NOT NULL)",
-        )
+        let (fresh, loses): (i64, i64) = sqlx::query_as(concat!(
+            "SELECT count(*), coalesce(sum(loses), 0) FROM (",
+            fresh!("'ready', 'leased', 'stale', 'held', 'dead'"),
+            ")"
+        ))
         .bind(pass)
+        .bind(tenant.as_str())
         .fetch_one(&self.reader)
         .await?;
-        if !planned {
+        if fresh == 0 {
             return Ok(Tally::default());
         }
         let (known, read, changes, removals, first): (i64, i64, i64, i64, bool) = sqlx::query_as(concat!(
@@ -77,7 +80,7 @@ impl Store {
                  (SELECT count(*) FROM (SELECT user_id FROM fresh WHERE loses UNION SELECT user_id FROM (",
             counted!("counts_removal"),
             "))),
-                 NOT EXISTS (SELECT 1 FROM tenants WHERE name = $2 AND last_read_at IS NOT NULL)"
+                 NOT EXISTS (SELECT 1 FROM tenants WHERE name = $2)"
         ))
         .bind(pass)
         .bind(tenant.as_str())
@@ -90,7 +93,8 @@ impl Store {
             known: number(known),
             read: number(read),
             changes: number(changes),
-            removals: number(removals),
+            // What was taken away before is no objection to a pass that takes nothing away.
+            removals: if loses > 0 { number(removals) } else { 0 },
             first,
             teams,
         })

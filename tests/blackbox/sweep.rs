@@ -121,13 +121,13 @@ fn a_held_remap_is_not_taken_apart_by_passes_that_find_nothing_new() {
     let text = text.replace("guard.max_removals_percent = 100", "guard.max_removals_percent = 5");
     let (head, _) = text.split_once(&format!("[tenants.{TENANT}.mapping]")).unwrap();
     rig.write("rosterd.toml", &format!("{head}[tenants.{TENANT}.mapping]\n{REMAPPED}\n"));
-    let held = |rig: &Rig| rig.status()["operations"]["held"].as_u64().unwrap();
+    let waiting = |rig: &Rig| rig.status()["operations"]["held"].as_u64().unwrap();
 
     rig.run(&["sync"]).ended(3);
-    let before = held(&rig);
+    let before = waiting(&rig);
     assert!(before > 6, "{before}");
     rig.run(&["sync"]).ended(3);
-    assert_eq!(held(&rig), before, "everybody was read again, and nobody had changed");
+    assert_eq!(waiting(&rig), before, "everybody was read again, and nobody had changed");
 
     let digest = rig.status()["holds"][0]["digest"].as_str().unwrap().to_owned();
     rig.run(&["approve", &digest]).ended(0).says(&format!("{before} operations are ready"));
