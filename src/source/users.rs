@@ -152,7 +152,7 @@ impl<'a, P: ServiceProvider> UserList<'a, P> {
         self.date
     }
 
-    /// The newest `lastModified` seen.
+    /// The newest `lastModified` in the first answer: no change that comes while the list is read is older.
     #[must_use]
     pub const fn newest(&self) -> Option<Timestamp> {
         self.newest
@@ -173,7 +173,9 @@ impl<'a, P: ServiceProvider> UserList<'a, P> {
         for (position, record) in (start_index..).zip(&page.resources) {
             match read_user(record.get().as_bytes(), self.settings.role_attribute) {
                 Ok(user) => {
-                    self.newest = self.newest.max(user.last_modified);
+                    if self.pages == 1 {
+                        self.newest = self.newest.max(user.last_modified);
+                    }
                     batch.users.push(user);
                 }
                 Err(unreadable) => batch.unreadable.push(UnreadableAt { position, unreadable }),
