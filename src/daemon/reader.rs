@@ -68,7 +68,11 @@ impl<P: ServiceProvider> Reader<'_, P> {
             readings.since = self.probe_since().await;
         }
         readings.complete = true;
-        readings.watermark = plan::watermark(list.date(), began, list.newest(), self.overlap);
+        let newest = match list.date() {
+            Some(_) => None,
+            None => self.store.newest_change(self.tenant).await?.max(list.newest()),
+        };
+        readings.watermark = plan::watermark(list.date(), began, newest, self.overlap);
         if list.date().is_some_and(|date| before.is_some_and(|before| before > date)) {
             warn!(
                 watermark_before = before.map(tracing::field::display),

@@ -8,8 +8,9 @@ use crate::model::Timestamp;
 /// "now at the end", because what changed while the pass ran has not been read.
 ///
 /// `date` is the `Date` of the first successful list answer, `began` our clock at the start of the pass, and
-/// `newest` the newest `lastModified` seen, which stands in for a missing `Date`. The smaller of the two
-/// clocks counts. `None` leaves the watermark where it is.
+/// `newest` the newest `lastModified` seen up to that answer, which stands in for a missing `Date`: one that was seen
+/// later may be newer than a change on a page that had been read by then. The smaller of the two clocks counts.
+/// `None` leaves the watermark where it is.
 #[must_use]
 pub fn watermark(
     date: Option<Timestamp>,

@@ -156,7 +156,7 @@ impl<'a, P: ServiceProvider> UserList<'a, P> {
         self.date
     }
 
-    /// The newest `lastModified` seen.
+    /// The newest `lastModified` in the first answer: no change that comes while the list is read is older.
     #[must_use]
     pub const fn newest(&self) -> Option<Timestamp> {
         self.newest
@@ -175,7 +175,9 @@ impl<'a, P: ServiceProvider> UserList<'a, P> {
         for (position, record) in (start_index..).zip(page.resources) {
             match read_user(record.get().as_bytes(), self.settings.role_attribute) {
                 Ok(user) => {
-                    self.newest = self.newest.max(user.last_modified);
+                    if self.pages == 1 {
+                        self.newest = self.newest.max(user.last_modified);
+                    }
                     records.push((position, user));
                 }
                 Err(reason) => unreadable.push(UnreadableAt { position, unreadable: reason }),

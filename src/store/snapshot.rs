@@ -61,6 +61,19 @@ impl Store {
         rows.into_iter().map(Row::known).collect()
     }
 
+    /// The newest `lastModified` of all users as last read.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn newest_change(&self, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError> {
+        let newest: Option<i64> =
+            sqlx::query_scalar("SELECT max(last_modified) FROM users WHERE tenant = $1")
+                .bind(tenant.as_str())
+                .fetch_one(&self.reader)
+                .await?;
+        Ok(newest.map(Timestamp::from_millis))
+    }
+
     /// One user as last read, if he is known.
     ///
     /// # Errors

@@ -76,3 +76,24 @@ fn a_held_pass_sends_nothing_for_a_user_who_was_stale() {
         ])
     });
 }
+
+/// The newest change that a list showed was taken for the tenant's clock; an older one, on a page that had been read
+/// by then, was passed by.
+#[test]
+fn a_change_while_a_list_is_read_is_not_the_tenants_clock() {
+    run(&Case {
+        nature: Nature { etag: true, date: false, lists_inactive: false, since: Understands::It },
+        people: vec![(0, 0), (0, 0), (0, 1), (0, 0)],
+        mappings: vec![[0, 0, 1], [0, 0, 0], [0, 0, 0]],
+        ..case(vec![
+            Step::OurClock { by: 1 },
+            Step::Go,
+            Step::Create { roles: 0, teams: 0, place: 0 },
+            Step::Delete { user: 0 },
+            Step::Pass { calls: 1 },
+            Step::Roles { user: 123, roles: 1 },
+            Step::Roles { user: 5, roles: 0 },
+            Step::Pass { calls: 3 },
+        ])
+    });
+}

@@ -24,7 +24,7 @@ fn cases() -> ProptestConfig {
     let usual = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { usual.cases } else { CASES };
     let kept = FileFailurePersistence::Direct("tests/model/regressions.txt");
-    ProptestConfig { cases, failure_persistence: Some(Box::new(kept)), max_shrink_iters: 4000, ..usual }
+    ProptestConfig { cases, failure_persistence: Some(Box::new(kept)), ..usual }
 }
 
 proptest! {
