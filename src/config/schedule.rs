@@ -58,6 +58,23 @@ pub fn next_runs(line: &str, zone: Tz, after: Timestamp, count: usize) -> Vec<Da
 #[must_use]
 pub fn last_run(line: &str, zone: Tz, now: Timestamp) -> Option<Timestamp> {
     let now = now.to_utc()?.with_timezone(&zone);
-    let run = parse(line).ok()?.find_previous_occurrence(&now, true).ok()?;
-    Some(run.to_utc().into())
+    let run: Timestamp = parse(line).ok()?.find_previous_occurrence(&now, true).ok()?.to_utc().into();
+    // The fraction of a second is that of `now`.
+    Some(Timestamp::from_millis(run.millis() / 1000 * 1000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_run_was_at_a_whole_second() {
+        let now = Timestamp::parse("2026-01-01T00:00:20.049Z").unwrap();
+        let run = last_run("*/6 * * * * *", Tz::UTC, now).unwrap();
+        assert_eq!(
+            run.to_string(),
+            "2026-01-01T00:00:18.000Z",
+            "or a sweep that began then would be due again"
+        );
+    }
 }
