@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
 /// In a usual run; `PROPTEST_CASES` says otherwise.
-const CASES: u32 = 700;
+const CASES: u32 = 350;
 
 fn cases() -> ProptestConfig {
     let usual = ProptestConfig::default();
