@@ -98,7 +98,7 @@ impl<P: ServiceProvider> Passes<P> {
     /// # Errors
     /// When nothing could be committed.
     pub async fn run(&self, kind: PassKind) -> Result<Report, PassError> {
-        let pass = self.begin(kind).await?;
+        let pass = self.begin(kind).await.inspect_err(|error| self.not_begun(error))?;
         async {
             let mut readings = Readings::default();
             let ended = self.read_and_commit(&pass, &mut readings).await;
@@ -114,7 +114,7 @@ impl<P: ServiceProvider> Passes<P> {
     /// # Errors
     /// When nothing could be committed, or the plan was made by rules that do not hold any more.
     pub async fn apply(&self, plan: &Plan) -> Result<Applied, PassError> {
-        let pass = self.begin(PassKind::Apply).await?;
+        let pass = self.begin(PassKind::Apply).await.inspect_err(|error| self.not_begun(error))?;
         async {
             let mut readings = Readings::default();
             let applied = self.read_reviewed(&pass, plan, &mut readings).await;
@@ -138,6 +138,11 @@ impl<P: ServiceProvider> Passes<P> {
         let state = self.store.tenant(&self.tenant).await?;
         let id = self.store.begin_pass(&self.tenant, kind, at).await?;
         Ok(Begun { id, kind, at, instant, state })
+    }
+
+    /// A pass that cannot even be noted leaves no other trace.
+    fn not_begun(&self, error: &StoreError) {
+        error!(tenant = %self.tenant, reason = %error, "database cannot be used");
     }
 
     /// Logs how a pass ended. One that came to nothing is noted as such; a database that cannot even do that
