@@ -82,7 +82,7 @@ pub(crate) struct Person {
     pub(crate) modified: Timestamp,
     /// The last change bears a date before that of an earlier one, because the clock was set back; when it was made.
     pub(crate) backdated: Option<u64>,
-    /// When somebody last put him into a team, or took him out of it, by hand.
+    /// When he was last put into a team, or taken out of it, by somebody else.
     by_hand: BTreeMap<String, u64>,
     /// His record cannot be read so many times.
     pub(crate) garbled: u32,
@@ -367,7 +367,15 @@ impl Tenant {
             teams.insert(team.clone(), by);
         }
         let changed = teams.keys().ne(person.teams.keys());
-        state.people.get_mut(&write.user).unwrap().teams = teams;
+        let moment = state.moment;
+        let record = state.people.get_mut(&write.user).unwrap();
+        if write.given_up {
+            // To whoever sent it, it is as if somebody else did it.
+            let differs = |team: &&String| teams.contains_key(*team) != person.teams.contains_key(*team);
+            let changed: Vec<&String> = teams.keys().chain(person.teams.keys()).filter(differs).collect();
+            record.by_hand.extend(changed.into_iter().map(|team| (team.clone(), moment)));
+        }
+        record.teams = teams;
         state.violations.extend(violations);
         state.writes += 1;
         if changed {
