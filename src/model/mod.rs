@@ -4,6 +4,7 @@
 
 mod guard;
 mod id;
+mod input;
 mod operation;
 mod pass;
 mod time;
@@ -11,6 +12,7 @@ mod user;
 
 pub use guard::{Finding, Tally, TeamTally};
 pub use id::{Role, TeamId, TenantId, UserId};
+pub use input::{RawRow, RawValue, RejectedRow, RowFault, UserKey, WantedAttributes, WantedUser};
 pub use operation::{Cause, Kind, Operation, Payload, State, TeamPatch, TeamsPayload};
 pub use pass::{PassKind, PassResult, Since};
 pub use time::Timestamp;
