@@ -44,6 +44,78 @@ pub enum Entry {
         /// Whether the user was read back and showed the change; `None` when nobody looked, or could tell.
         verified: Option<bool>,
     },
+    /// The tenant has accepted what a file says of one user.
+    UserWritten {
+        /// Where.
+        tenant: TenantId,
+        /// Who was created or changed.
+        user: UserId,
+        /// By which HR knows him, if he was created.
+        external_id: Option<String>,
+        /// The operation's row.
+        operation: i64,
+        /// What was written.
+        kind: Kind,
+        /// Why.
+        cause: Cause,
+        /// The names of the attributes that were written, never their values.
+        attributes: BTreeSet<String>,
+        /// The pass of the run.
+        pass: i64,
+        /// Which attempt it was that succeeded, from 1.
+        attempt: u32,
+        /// By which the vendor's support finds the call: the tenant's correlation id.
+        request_id: Option<String>,
+    },
+    /// The tenant has not accepted it, and it was given up.
+    UserNotWritten {
+        /// Where.
+        tenant: TenantId,
+        /// Who was to be created or changed.
+        user: UserId,
+        /// The operation's row.
+        operation: i64,
+        /// What was to be written.
+        kind: Kind,
+        /// Why.
+        cause: Cause,
+        /// The pass of the run.
+        pass: i64,
+        /// The last attempt, from 1.
+        attempt: u32,
+        /// The HTTP status of the last answer, if there was one.
+        status: Option<u16>,
+        /// By which the vendor's support finds the call: the tenant's correlation id.
+        request_id: Option<String>,
+    },
+    /// A bulk request was carried out, or part of it. The fields are the documents' own.
+    #[serde(rename = "SYNC_SUCCESS", rename_all = "camelCase")]
+    SyncSuccess {
+        /// Where.
+        tenant: TenantId,
+        /// The tenant's name for it; `None` when it was answered at once.
+        job_id: Option<String>,
+        /// Operations that were carried out.
+        user_count: u64,
+        /// From its submission on, milliseconds.
+        latency_ms: u64,
+        /// Nothing.
+        error: Option<String>,
+    },
+    /// A bulk request, or part of it, came to nothing. The fields are the documents' own.
+    #[serde(rename = "SYNC_FAILURE", rename_all = "camelCase")]
+    SyncFailure {
+        /// Where.
+        tenant: TenantId,
+        /// The tenant's name for it; `None` when it has none.
+        job_id: Option<String>,
+        /// Operations that were not carried out.
+        user_count: u64,
+        /// From its submission on, milliseconds.
+        latency_ms: u64,
+        /// What became of it, in a word or two.
+        error: Option<String>,
+    },
     /// A held pass may be delivered.
     Approved {
         /// Whose.

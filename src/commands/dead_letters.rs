@@ -12,7 +12,8 @@ use super::select::Selected;
 use super::{CommandError, Exit, answer, asking, complain};
 use crate::config::{self, Settings, Sources};
 use crate::daemon::{Answer, Ask, AskError};
-use crate::scim::patch_body;
+use crate::model::{Payload, UserId};
+use crate::scim::{Write, write_of};
 use crate::store::{DeadLetter, Selection, Store};
 
 /// What to do with dead letters.
@@ -198,7 +199,8 @@ fn show(id: i64, letter: Option<&DeadLetter>, as_json: bool) -> Result<Exit, Com
     match &value["request"]["body"] {
         Value::Null => out.push_str("request        cannot be read\n"),
         body => {
-            let _ = writeln!(out, "request        PATCH /Users/{}\n{body:#}", letter.user);
+            let (method, path) = request(letter.payload.as_ref(), &letter.user);
+            let _ = writeln!(out, "request        {method} {path}\n{body:#}");
         }
     }
     let _ = writeln!(out, "answer\n{}", letter.answer.as_deref().unwrap_or("none"));
@@ -206,9 +208,20 @@ fn show(id: i64, letter: Option<&DeadLetter>, as_json: bool) -> Result<Exit, Com
     Ok(Exit::Done)
 }
 
+fn request(payload: Option<&Payload>, user: &UserId) -> (&'static str, String) {
+    match payload.map(|payload| write_of(payload).0) {
+        Some(Write::Create) => ("POST", "/Users".to_owned()),
+        Some(Write::Replace) => ("PUT", format!("/Users/{user}")),
+        Some(Write::Patch) | None => ("PATCH", format!("/Users/{user}")),
+    }
+}
+
 fn to_json(letter: &DeadLetter) -> Value {
-    let body = letter.payload.as_ref().map(patch_body);
-    let body: Value = body.and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default();
+    let mut body = letter.payload.as_ref().map(|payload| write_of(payload).1).unwrap_or_default();
+    if let Some(password) = body.get_mut("password") {
+        *password = json!("***");
+    }
+    let (method, path) = request(letter.payload.as_ref(), &letter.user);
     json!({
         "id": letter.id,
         "tenant": letter.tenant,
@@ -221,7 +234,7 @@ fn to_json(letter: &DeadLetter) -> Value {
         "status": letter.status,
         "reason": letter.reason,
         "correlation_id": letter.correlation_id,
-        "request": { "method": "PATCH", "path": format!("/Users/{}", letter.user), "if_match": letter.version, "body": body },
+        "request": { "method": method, "path": path, "if_match": letter.version, "body": body },
         "answer": letter.answer,
     })
 }

@@ -13,7 +13,7 @@ use super::{CommandError, Exit, answer, complain};
 use crate::clock::Clock;
 use crate::config::{self, Sources, TenantSettings};
 use crate::daemon::{self, Explained, NotInForce, Parts, Standing};
-use crate::model::{Operation, Payload, State, Timestamp, UserId};
+use crate::model::{Operation, State, Timestamp, UserId};
 use crate::store::{Sent, Store, StoreError};
 
 /// Say why a user is in his teams: his roles, the rules that hit, what waits and what was sent
@@ -113,7 +113,7 @@ fn headline(explained: &Explained, now: Timestamp) -> String {
 
 /// `gain team-a and lose team-b`.
 fn moves(operation: &Operation) -> String {
-    let Payload::Teams(teams) = &operation.payload;
+    let teams = operation.payload.teams();
     let part = |verb: &str, teams: String| (!teams.is_empty()).then(|| format!("{verb} {teams}"));
     let parts = [part("gain", list(&teams.added)), part("lose", list(&teams.removed))];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" and ")
@@ -170,7 +170,7 @@ fn record(explained: &Explained, now: Timestamp) -> String {
 }
 
 fn history(sent: &Sent, now: Timestamp) -> String {
-    let Payload::Teams(teams) = &sent.operation.payload;
+    let teams = sent.operation.payload.teams();
     let roles = if teams.roles.is_empty() { String::new() } else { format!(", {}", list(&teams.roles)) };
     format!(
         "pass {} ({}{roles}) decided: {}; {}",
@@ -219,7 +219,7 @@ fn value(explained: &Explained, now: Timestamp) -> Value {
 
 /// An operation with what it changes and why.
 fn sent_value(sent: &Sent) -> Value {
-    let Payload::Teams(teams) = &sent.operation.payload;
+    let teams = sent.operation.payload.teams();
     let mut value = outcome::value(sent);
     value["cause"] = json!(sent.operation.cause.as_str());
     value["roles"] = json!(teams.roles);

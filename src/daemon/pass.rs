@@ -173,7 +173,7 @@ impl<P: ServiceProvider> Passes<P> {
             }
             PassKind::Reread => reader.reread(readings).await?,
             PassKind::Remap => reader.remap(readings).await?,
-            PassKind::Apply => {}
+            PassKind::Apply | PassKind::Provision | PassKind::Attributes => {}
         }
         if kind == PassKind::Sweep && readings.complete {
             self.store.withdraw_missing(&self.tenant, self.parts.clock.now()).await?;
@@ -285,7 +285,7 @@ impl<P: ServiceProvider> Passes<P> {
     async fn digest(&self, id: i64, readings: &Readings) -> Result<String, StoreError> {
         let mut digest = PlanDigest::default();
         let change = |user: &UserId, payload: &Payload| {
-            let Payload::Teams(teams) = payload;
+            let teams = payload.teams();
             digest.change(user, &teams.added, &teams.removed);
         };
         self.store.each_staged_change(&self.tenant, id, change).await?;

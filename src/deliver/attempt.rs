@@ -6,7 +6,10 @@ use tracing::{Instrument, Span};
 
 use super::verify::ignored;
 use crate::clock::Clock;
-use crate::scim::{Failure, Receipt, RoleAttribute, ServiceProvider, Verdict, patch_body, read_user};
+use crate::model::Kind;
+use crate::scim::{
+    Failure, ListQuery, Receipt, RoleAttribute, ServiceProvider, Verdict, read_user, write_of,
+};
 use crate::store::Leased;
 use crate::telemetry;
 
@@ -98,9 +101,10 @@ impl<P: ServiceProvider> Sender<P> {
             Some(version) if self.provider.honours_if_match().await? => Some(version.as_str()),
             _ => None,
         };
-        let body = patch_body(&operation.payload);
-        let receipt = self.provider.patch_user(&operation.user, &body, version).await?;
-        if !verify {
+        let (write, body) = write_of(&operation.payload);
+        let body = body.to_string();
+        let receipt = self.provider.write_user(write, &operation.user, body.as_bytes(), version).await?;
+        if !verify || operation.payload.kind() != Kind::Teams {
             return Ok(Sent::Written { receipt, verified: false });
         }
         match self.verify(leased).await {
@@ -145,18 +149,29 @@ impl<P: ServiceProvider> Sender<P> {
         }
     }
 
+    /// Reads whom it is about; who is only to be created cannot be, so that some user has to do.
+    async fn look(&self, leased: &Leased) -> Result<(), Failure> {
+        let operation = &leased.operation;
+        if operation.payload.creates() {
+            let some = ListQuery { since: None, filter: None, start_index: 1, count: 1 };
+            self.provider.list_users(&some).await.map(drop)
+        } else {
+            self.provider.get_user(&operation.user).await.map(drop)
+        }
+    }
+
     /// Any answer will do.
     async fn read(&self, leased: &Leased) -> Result<Sent, Failure> {
-        match self.provider.get_user(&leased.operation.user).await {
+        match self.look(leased).await {
             Err(failure) if !failure.verdict.answered() => Err(failure),
-            Ok(_) | Err(_) => Ok(Sent::Read),
+            Ok(()) | Err(_) => Ok(Sent::Read),
         }
     }
 
     /// A failure that stands alone: does the tenant answer when the same user is only read?
     async fn answers_a_read(&self, leased: &Leased) -> Option<bool> {
-        match self.provider.get_user(&leased.operation.user).await {
-            Ok(_) => Some(true),
+        match self.look(leased).await {
+            Ok(()) => Some(true),
             Err(failure) => match failure.verdict {
                 Verdict::NotSent => None,
                 Verdict::Throttled { .. } => Some(true),

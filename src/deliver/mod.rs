@@ -4,6 +4,7 @@
 //! after an answer is decided by two pure functions, [`next_step`] and [`Health`].
 
 mod attempt;
+mod bulk;
 mod condition;
 mod health;
 mod pump;
@@ -13,6 +14,7 @@ mod trouble;
 mod verify;
 mod vitals;
 
+pub use bulk::{BulkPump, BulkPumpSettings};
 pub use condition::Condition;
 pub use health::{Allowance, Change, Health, Seen};
 pub use pump::{Drained, Pump, PumpSettings, Shared};

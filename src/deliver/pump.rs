@@ -16,16 +16,16 @@ use tracing::{Span, error};
 use super::attempt::{Outcome, Sender, Sent, Task};
 use super::condition::Condition;
 use super::health::{Allowance, Seen};
-use super::report::{entry, note, report};
-use super::step::{Policy, next_step};
+use super::report::{entry, note, refused, report};
+use super::step::{Nature, Policy, next_step_of};
 use super::trouble::Trouble;
 use super::verify::Sample;
 use super::vitals::Vitals;
 use crate::audit::{Audit, AuditError, Entry, Link};
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::model::{TenantId, Timestamp};
-use crate::scim::{Receipt, RoleAttribute, ServiceProvider, Verdict};
+use crate::model::{Kind, Met, TenantId, Timestamp};
+use crate::scim::{Failure, Receipt, RoleAttribute, ServiceProvider, Verdict};
 use crate::store::{AuditHead, Damaged, Leased, Note, Selection, Settlement, Step, Store};
 use crate::telemetry;
 
@@ -200,17 +200,23 @@ impl<P: ServiceProvider> Pump<P> {
             _ if stop.is_cancelled() => 0,
             Allowance::Write(workers) => workers,
             Allowance::Probe | Allowance::ProbeByReading => 1,
-            Allowance::Wait(_) | Allowance::Unlisted => 0,
+            // What carries no complete list needs no fresh one.
+            Allowance::Unlisted => self.settings.workers,
+            Allowance::Wait(_) => 0,
         };
+        let lists = allowance != Allowance::Unlisted;
         let room = u32::try_from(most.saturating_sub(self.flying.len())).unwrap_or(u32::MAX);
-        let turn =
-            match self.store.turn(&self.tenant, &self.settlements, self.audited.as_ref(), room, now).await {
-                Ok(turn) => turn,
-                Err(error) => {
-                    error!(tenant = %self.tenant, reason = %error, "database cannot be used");
-                    return FAILED;
-                }
-            };
+        let turn = match self
+            .store
+            .turn(&self.tenant, &self.settlements, self.audited.as_ref(), (room, lists), now)
+            .await
+        {
+            Ok(turn) => turn,
+            Err(error) => {
+                error!(tenant = %self.tenant, reason = %error, "database cannot be used");
+                return FAILED;
+            }
+        };
         self.settled();
         if !self.revived.is_empty() {
             let letters = Selection::Ids(self.revived.clone());
@@ -280,7 +286,15 @@ impl<P: ServiceProvider> Pump<P> {
         outcome.span.in_scope(|| report(&outcome, &Step::Done, &self.shared.vitals));
         self.unaudited.extend(entry(&self.tenant, &outcome));
         let Leased { id, lease, operation, .. } = outcome.leased;
-        self.settlements.push(Settlement { id, lease, user: operation.user, step: Step::Done, note: None });
+        self.settlements.push(Settlement {
+            id,
+            lease,
+            user: operation.user,
+            step: Step::Done,
+            note: None,
+            created: None,
+            took: Duration::ZERO,
+        });
     }
 
     /// Waits until something has landed, something new waits, we are told to stop, or `look_in` is over.
@@ -308,7 +322,8 @@ impl<P: ServiceProvider> Pump<P> {
             Err(death) => {
                 let Some(leased) = self.leased.remove(&death.id()) else { return };
                 let now = self.sender.clock.now();
-                let step = next_step(
+                let step = next_step_of(
+                    Nature::of(&leased.operation.payload),
                     leased.attempts,
                     Some(&Verdict::Unavailable { wait: None }),
                     true,
@@ -326,6 +341,8 @@ impl<P: ServiceProvider> Pump<P> {
                     user,
                     step,
                     note: Some(note),
+                    created: None,
+                    took: Duration::ZERO,
                 });
             }
         }
@@ -335,6 +352,7 @@ impl<P: ServiceProvider> Pump<P> {
         let condition = self.shared.condition.clone();
         let now = self.sender.clock.now();
         let user = outcome.leased.operation.user.clone();
+        let of_teams = outcome.leased.operation.payload.kind() == Kind::Teams;
         let failure = outcome.result.as_ref().err();
         let before = condition.trouble();
         let seen = self.seen(outcome);
@@ -346,10 +364,16 @@ impl<P: ServiceProvider> Pump<P> {
         } else {
             let verdict = failure.map(|failure| &failure.verdict);
             let (failures, policy) = (outcome.leased.attempts, self.settings.policy);
-            next_step(failures, verdict, counted, policy, now, self.chance.draw())
+            let nature = Nature::of(&outcome.leased.operation.payload);
+            next_step_of(nature, failures, verdict, counted, policy, now, self.chance.draw())
         };
         // While the tenant is in trouble, what it says about one user says nothing about that user; nor does
         // "done" while it ignores what it is told.
+        let nameless =
+            matches!(&outcome.result, Ok(Sent::Written { receipt, .. }) if receipt.created.is_none());
+        if nameless && step == Step::Done && outcome.leased.operation.payload.creates() {
+            step = Step::LookUp { met: Met::Unclear, counted: false };
+        }
         let unproven = after == Some(Trouble::Ignored) && step == Step::Done;
         if unproven || (before.is_some() && after.is_some() && matches!(step, Step::Dead | Step::Gone)) {
             let due = match condition.allowance(1) {
@@ -367,8 +391,12 @@ impl<P: ServiceProvider> Pump<P> {
         if before.is_none() && matches!(after, Some(Trouble::Forbidden | Trouble::Rejected)) {
             self.revived.append(&mut self.given_up);
         }
-        if step == Step::Done {
-            self.unaudited.extend(entry(&self.tenant, outcome));
+        match (&step, failure) {
+            (Step::Done, _) => self.unaudited.extend(entry(&self.tenant, outcome)),
+            (Step::Dead | Step::Gone, Some(failure)) if !of_teams => {
+                self.unaudited.push(refused(&self.tenant, &outcome.leased, failure));
+            }
+            _ => {}
         }
         self.settlements.push(Settlement {
             id: outcome.leased.id,
@@ -376,6 +404,11 @@ impl<P: ServiceProvider> Pump<P> {
             user,
             step,
             note: note(&outcome.result),
+            created: match &outcome.result {
+                Ok(Sent::Written { receipt, .. }) => receipt.created.clone(),
+                _ => None,
+            },
+            took: outcome.took,
         });
     }
 
@@ -389,6 +422,8 @@ impl<P: ServiceProvider> Pump<P> {
                 Seen::Done { verified: *verified }
             }
             Ok(Sent::Read) => Seen::Read,
+            // A file may be wrong as a whole, and says nothing about the tenant.
+            Err(failure) if refused_row(&outcome.leased, failure) => Seen::Read,
             Err(failure) => {
                 if failure.verdict == Verdict::Ignored {
                     self.sample.seen(false);
@@ -410,6 +445,12 @@ impl<P: ServiceProvider> Pump<P> {
         self.settlements.clear();
         self.audited = None;
     }
+}
+
+/// The tenant has understood what a row of a file wants, and has not taken it.
+fn refused_row(leased: &Leased, failure: &Failure) -> bool {
+    leased.operation.payload.kind() != Kind::Teams
+        && matches!(failure.verdict, Verdict::Rejected | Verdict::Exists | Verdict::Conflict | Verdict::Gone)
 }
 
 /// What a turn found out.

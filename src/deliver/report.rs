@@ -5,9 +5,9 @@ use tracing::{error, info, warn};
 use super::attempt::{Outcome, Sent};
 use super::vitals::Vitals;
 use crate::audit::Entry;
-use crate::model::{Payload, TeamId, TenantId};
-use crate::scim::{Failure, Verdict};
-use crate::store::{Note, Step};
+use crate::model::{Kind, Payload, TeamId, TenantId, UserId};
+use crate::scim::{Failure, Receipt, Verdict};
+use crate::store::{Leased, Note, Step};
 use crate::telemetry;
 
 /// Logs and counts it; the operation's span must be entered.
@@ -15,14 +15,16 @@ pub(super) fn report(outcome: &Outcome, step: &Step, vitals: &Vitals) {
     let operation = &outcome.leased.operation;
     let attempt = i64::from(outcome.leased.attempts) + 1;
     let duration_ms = i64::try_from(outcome.took.as_millis()).unwrap_or(i64::MAX);
-    let Payload::Teams(teams) = &operation.payload;
+    let (teams, about_teams) = (operation.payload.teams(), operation.payload.kind() == Kind::Teams);
     let failure = match &outcome.result {
         Ok(Sent::Written { receipt, verified }) if *step == Step::Done => {
             vitals.delivered.add(1);
             info!(
                 cause = operation.cause.as_str(),
-                teams_added = join(&teams.added),
-                teams_removed = join(&teams.removed),
+                teams_added = about_teams.then(|| join(&teams.added)),
+                teams_removed = about_teams.then(|| join(&teams.removed)),
+                changed = (!about_teams).then(|| names(&operation.payload)),
+                created = receipt.created.as_ref().map(UserId::as_str),
                 attempt,
                 duration_ms,
                 correlation_id = receipt.correlation_id.as_deref(),
@@ -49,6 +51,9 @@ pub(super) fn report(outcome: &Outcome, step: &Step, vitals: &Vitals) {
         Step::Stale { due } => {
             info!(status, %reason, correlation_id, attempt, retry_at = %due, "user has changed meanwhile");
         }
+        Step::LookUp { met, .. } => {
+            info!(status, %reason, correlation_id, attempt, duration_ms, met = met.as_str(), "user is looked up");
+        }
         Step::Later { due, .. } if failure.verdict == Verdict::Ignored => {
             error!(%reason, correlation_id, attempt, duration_ms, retry_at = %due, "write was ignored");
         }
@@ -64,7 +69,11 @@ pub(super) fn report(outcome: &Outcome, step: &Step, vitals: &Vitals) {
 pub(super) fn entry(tenant: &TenantId, outcome: &Outcome) -> Option<Entry> {
     let Ok(Sent::Written { receipt, verified }) = &outcome.result else { return None };
     let leased = &outcome.leased;
-    let Payload::Teams(teams) = &leased.operation.payload;
+    let payload = &leased.operation.payload;
+    if payload.kind() != Kind::Teams {
+        return Some(written(tenant, leased, receipt));
+    }
+    let teams = payload.teams();
     Some(Entry::ChangeApplied {
         tenant: tenant.clone(),
         user: leased.operation.user.clone(),
@@ -82,6 +91,39 @@ pub(super) fn entry(tenant: &TenantId, outcome: &Outcome) -> Option<Entry> {
     })
 }
 
+/// What the audit tells of a row that was carried out.
+pub(super) fn written(tenant: &TenantId, leased: &Leased, receipt: &Receipt) -> Entry {
+    let operation = &leased.operation;
+    let external_id = operation.payload.creates().then(|| operation.user.to_string());
+    Entry::UserWritten {
+        tenant: tenant.clone(),
+        user: receipt.created.clone().unwrap_or_else(|| operation.user.clone()),
+        external_id,
+        operation: leased.id,
+        kind: operation.payload.kind(),
+        cause: operation.cause,
+        attributes: operation.payload.names().into_iter().map(str::to_owned).collect(),
+        pass: leased.pass,
+        attempt: leased.attempts + 1,
+        request_id: receipt.correlation_id.clone(),
+    }
+}
+
+/// What the audit tells of a row that the tenant has not taken.
+pub(super) fn refused(tenant: &TenantId, leased: &Leased, failure: &Failure) -> Entry {
+    Entry::UserNotWritten {
+        tenant: tenant.clone(),
+        user: leased.operation.user.clone(),
+        operation: leased.id,
+        kind: leased.operation.payload.kind(),
+        cause: leased.operation.cause,
+        pass: leased.pass,
+        attempt: leased.attempts + 1,
+        status: failure.status,
+        request_id: failure.correlation_id.clone(),
+    }
+}
+
 /// What is kept of the answer, if there was one.
 pub(super) fn note(result: &Result<Sent, Failure>) -> Option<Note> {
     match result {
@@ -97,6 +139,15 @@ pub(super) fn note(result: &Result<Sent, Failure>) -> Option<Note> {
             answer: failure.answer.clone(),
         }),
     }
+}
+
+/// The names of what was written, as far as they fit on a line.
+fn names(payload: &Payload) -> String {
+    const MOST: usize = 20;
+    let names = payload.names();
+    let shown: Vec<&str> = names.iter().copied().take(MOST).collect();
+    let more = names.len().saturating_sub(MOST);
+    if more == 0 { shown.join(",") } else { format!("{},… and {more} more", shown.join(",")) }
 }
 
 fn join(teams: &std::collections::BTreeSet<TeamId>) -> String {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::Timestamp;
+use crate::model::{Met, Payload, Timestamp};
 use crate::scim::{Verdict, backoff};
 use crate::store::Step;
 
@@ -11,6 +11,55 @@ use crate::store::Step;
 pub struct Policy {
     /// Failed attempts, as far as they count, after which an operation is a dead letter; at least 1.
     pub max_attempts: u32,
+}
+
+/// What an operation may come to that is not like a change of a user who is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nature {
+    /// It changes his teams from a complete list; a repeat changes nothing.
+    Teams,
+    /// It changes single attributes, or writes his record anew: a repeat changes nothing.
+    Change,
+    /// It creates him: whoever repeats it must look first.
+    Creation,
+}
+
+impl Nature {
+    /// That of an operation with this payload.
+    #[must_use]
+    pub(super) fn of(payload: &Payload) -> Self {
+        match payload {
+            Payload::Teams(_) => Self::Teams,
+            payload if payload.creates() => Self::Creation,
+            Payload::Profile(_) | Payload::Attributes(_) => Self::Change,
+        }
+    }
+}
+
+/// The same for an operation of any nature: what a creation that nobody answered has come to must be looked up, and so
+/// must whoever is there already or has changed since.
+#[must_use]
+pub(super) fn next_step_of(
+    nature: Nature,
+    failures: u32,
+    verdict: Option<&Verdict>,
+    counted: bool,
+    policy: Policy,
+    now: Timestamp,
+    draw: f64,
+) -> Step {
+    let look_up = |met, counted| Step::LookUp { met, counted };
+    match (nature, verdict) {
+        (Nature::Creation, Some(Verdict::Unavailable { .. } | Verdict::Ignored)) => {
+            look_up(Met::Unclear, counted)
+        }
+        (Nature::Creation, Some(Verdict::Exists | Verdict::Conflict)) => look_up(Met::Conflict, true),
+        (Nature::Creation, Some(Verdict::Gone)) => Step::Dead,
+        (Nature::Change, Some(Verdict::Conflict)) if failures + 1 < policy.max_attempts => {
+            look_up(Met::Changed, true)
+        }
+        _ => next_step(failures, verdict, counted, policy, now, draw),
+    }
 }
 
 /// The next step of an operation with `failures` counted attempts behind it, after one that ended with
@@ -87,6 +136,34 @@ mod tests {
     #[test]
     fn the_tenant_is_given_the_time_that_it_asks_for() {
         assert_eq!(step(0, &unavailable(Some(60)), true), later(60_000, true));
+    }
+
+    #[test]
+    fn a_creation_is_never_repeated_unseen() {
+        let creation = |failures, verdict: &Verdict| {
+            next_step_of(Nature::Creation, failures, Some(verdict), true, POLICY, NOW, 1.0)
+        };
+        let look_up = |met| Step::LookUp { met, counted: true };
+        assert_eq!(creation(0, &unavailable(None)), look_up(Met::Unclear));
+        assert_eq!(creation(9, &unavailable(None)), look_up(Met::Unclear), "it may be there");
+        assert_eq!(creation(0, &Verdict::Exists), look_up(Met::Conflict));
+        assert_eq!(creation(0, &Verdict::Conflict), look_up(Met::Conflict));
+        assert_eq!(creation(0, &Verdict::Rejected), Step::Dead);
+        assert_eq!(creation(0, &Verdict::Gone), Step::Dead);
+        assert_eq!(creation(0, &Verdict::NotSent), Step::Released);
+        let throttled = Verdict::Throttled { wait: Duration::from_secs(1) };
+        assert_eq!(creation(0, &throttled), later(0, false), "nothing was done");
+    }
+
+    #[test]
+    fn whoever_has_changed_is_looked_up_before_he_is_written_again() {
+        let change = |failures, verdict: &Verdict| {
+            next_step_of(Nature::Change, failures, Some(verdict), true, POLICY, NOW, 1.0)
+        };
+        assert_eq!(change(0, &Verdict::Conflict), Step::LookUp { met: Met::Changed, counted: true });
+        assert_eq!(change(2, &Verdict::Conflict), Step::Dead);
+        assert_eq!(change(0, &unavailable(None)), later(500, true));
+        assert_eq!(change(0, &Verdict::Gone), Step::Gone);
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Sample {
 /// What `user`, read after the write, shows of `payload` not having been done; `None` is that it was. Only the
 /// difference counts: others may have changed his other teams meanwhile.
 pub(super) fn ignored(payload: &Payload, user: &User) -> Option<String> {
-    let Payload::Teams(teams) = payload;
+    let teams = payload.teams();
     let missing = names(teams.added.difference(&user.teams));
     let left = names(teams.removed.intersection(&user.teams));
     let what: Vec<String> = [(missing, "he is not in"), (left, "he is still in")]

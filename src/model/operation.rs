@@ -2,10 +2,11 @@
 //!
 //! It is written left of the outbox and only carried out right of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{Role, TeamId, UserId};
 
@@ -15,14 +16,28 @@ use super::{Role, TeamId, UserId};
 pub enum Kind {
     /// Membership in managed teams.
     Teams,
+    /// What HR says of a user: his creation, too.
+    Profile,
+    /// Custom attributes.
+    Attributes,
 }
 
 impl Kind {
+    const ALL: [Self; 3] = [Self::Teams, Self::Profile, Self::Attributes];
+
+    /// The kind that a word stands for.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
     /// The word in the database, in logs and in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Teams => "teams",
+            Self::Profile => "profile",
+            Self::Attributes => "attributes",
         }
     }
 }
@@ -60,12 +75,93 @@ pub struct TeamsPayload {
     pub roles: BTreeSet<Role>,
 }
 
+/// One attribute of a user that is to become another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Its path in a PATCH (RFC 7644 §3.5.2): `name.givenName`.
+    pub path: String,
+    /// What it is to be.
+    pub value: Value,
+}
+
+/// What HR says of a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "write", rename_all = "lowercase")]
+pub enum ProfilePayload {
+    /// He is created.
+    Create {
+        /// The SCIM User.
+        user: Map<String, Value>,
+    },
+    /// What differs is changed.
+    Update {
+        /// What does; never empty.
+        changes: Vec<Change>,
+    },
+    /// His whole record is written anew.
+    Replace {
+        /// The SCIM User, with all that the tenant knew of him.
+        user: Map<String, Value>,
+        /// What differs.
+        paths: BTreeSet<String>,
+    },
+}
+
+impl ProfilePayload {
+    /// The names of the attributes that it writes.
+    #[must_use]
+    pub fn paths(&self) -> BTreeSet<&str> {
+        match self {
+            Self::Create { user } => {
+                user.keys().map(String::as_str).filter(|key| *key != "schemas").collect()
+            }
+            Self::Update { changes } => changes.iter().map(|change| change.path.as_str()).collect(),
+            Self::Replace { paths, .. } => paths.iter().map(String::as_str).collect(),
+        }
+    }
+}
+
+/// Custom attributes that are to be changed, by key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttributesPayload {
+    /// What they are to be.
+    #[serde(default)]
+    pub set: BTreeMap<String, Value>,
+    /// Keys that are to go; none of them stands in `set`.
+    #[serde(default)]
+    pub remove: BTreeSet<String>,
+}
+
+impl AttributesPayload {
+    /// Both in one: key by key, what is newer wins.
+    #[must_use]
+    pub fn then(mut self, newer: &Self) -> Self {
+        for key in newer.set.keys().chain(&newer.remove) {
+            self.set.remove(key);
+            self.remove.remove(key);
+        }
+        self.set.extend(newer.set.iter().map(|(key, value)| (key.clone(), value.clone())));
+        self.remove.extend(newer.remove.iter().cloned());
+        self
+    }
+
+    /// The keys that it writes.
+    #[must_use]
+    pub fn keys(&self) -> BTreeSet<&str> {
+        self.set.keys().chain(&self.remove).map(String::as_str).collect()
+    }
+}
+
 /// What is to be done, by kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Payload {
     /// Membership in managed teams.
     Teams(TeamsPayload),
+    /// What HR says of a user.
+    Profile(ProfilePayload),
+    /// Custom attributes.
+    Attributes(AttributesPayload),
 }
 
 impl Payload {
@@ -74,6 +170,40 @@ impl Payload {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Teams(_) => Kind::Teams,
+            Self::Profile(_) => Kind::Profile,
+            Self::Attributes(_) => Kind::Attributes,
+        }
+    }
+
+    /// The change of teams; an empty one, if it is about something else.
+    #[must_use]
+    pub fn teams(&self) -> &TeamsPayload {
+        static NONE: TeamsPayload = TeamsPayload {
+            teams: BTreeSet::new(),
+            added: BTreeSet::new(),
+            removed: BTreeSet::new(),
+            patch: TeamPatch::Replace,
+            roles: BTreeSet::new(),
+        };
+        match self {
+            Self::Teams(teams) => teams,
+            Self::Profile(_) | Self::Attributes(_) => &NONE,
+        }
+    }
+
+    /// A user is created by it: whoever repeats it must look first whether he is there.
+    #[must_use]
+    pub const fn creates(&self) -> bool {
+        matches!(self, Self::Profile(ProfilePayload::Create { .. }))
+    }
+
+    /// The names of what it writes: teams, attributes or keys. No personal data.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<&str> {
+        match self {
+            Self::Teams(teams) => teams.added.union(&teams.removed).map(TeamId::as_str).collect(),
+            Self::Profile(profile) => profile.paths(),
+            Self::Attributes(attributes) => attributes.keys(),
         }
     }
 
@@ -85,6 +215,8 @@ impl Payload {
                 let ids: Vec<&str> = teams.teams.iter().map(TeamId::as_str).collect();
                 serde_json::json!(ids).to_string()
             }
+            Self::Profile(profile) => serde_json::json!(profile).to_string(),
+            Self::Attributes(attributes) => serde_json::json!(attributes).to_string(),
         }
     }
 }
@@ -99,6 +231,10 @@ pub enum Cause {
     Unmapped,
     /// His record says `active: false`.
     Inactive,
+    /// A row of a file asks for it.
+    Asked,
+    /// No row of HR's export names him any more.
+    Missing,
 }
 
 impl Cause {
@@ -109,13 +245,17 @@ impl Cause {
             Self::Mapped => "mapped",
             Self::Unmapped => "unmapped",
             Self::Inactive => "inactive",
+            Self::Asked => "asked",
+            Self::Missing => "missing",
         }
     }
 
     /// The cause that a word stands for.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Mapped, Self::Unmapped, Self::Inactive].into_iter().find(|cause| cause.as_str() == word)
+        [Self::Mapped, Self::Unmapped, Self::Inactive, Self::Asked, Self::Missing]
+            .into_iter()
+            .find(|cause| cause.as_str() == word)
     }
 }
 

@@ -18,6 +18,10 @@ pub enum PassKind {
     Remap,
     /// The users of a reviewed plan, by id.
     Apply,
+    /// Whom an HRIS export names.
+    Provision,
+    /// Whom a file of custom attributes names.
+    Attributes,
 }
 
 impl PassKind {
@@ -30,15 +34,24 @@ impl PassKind {
             Self::Reread => "reread",
             Self::Remap => "remap",
             Self::Apply => "apply",
+            Self::Provision => "provision",
+            Self::Attributes => "attributes",
         }
     }
 
     /// The kind that a word stands for.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Delta, Self::Sweep, Self::Reread, Self::Remap, Self::Apply]
-            .into_iter()
-            .find(|kind| kind.as_str() == word)
+        const ALL: [PassKind; 7] = [
+            PassKind::Delta,
+            PassKind::Sweep,
+            PassKind::Reread,
+            PassKind::Remap,
+            PassKind::Apply,
+            PassKind::Provision,
+            PassKind::Attributes,
+        ];
+        ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 
     /// It reads a list of users.

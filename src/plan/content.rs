@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::Mapping;
 use super::guard::hex;
-use crate::model::{Cause, Operation, Payload, Role, TeamId, User};
+use crate::model::{Cause, Operation, Role, TeamId, User};
 
 /// SHA-256 over a user as far as the rules look at him: whether he is active, those of his roles that a rule names,
 /// and all his teams. 64 hexadecimal digits.
@@ -19,7 +19,7 @@ pub fn content_of(user: &User, mapping: &Mapping) -> String {
 /// The same of the user that an operation was decided from: the operation tells it all.
 #[must_use]
 pub fn content_before(operation: &Operation) -> String {
-    let Payload::Teams(teams) = &operation.payload;
+    let teams = operation.payload.teams();
     let before = teams.teams.iter().filter(|team| !teams.added.contains(*team)).chain(&teams.removed);
     content(operation.cause != Cause::Inactive, &teams.roles.iter().collect(), &before.collect())
 }

@@ -40,6 +40,13 @@ impl Limits {
     }
 }
 
+/// What the guard objects to when `deactivated` of `provisioned` users are to be made inactive, because no row names them.
+#[must_use]
+pub fn examine_deactivations(deactivated: u64, provisioned: u64, limits: &Limits) -> Vec<Finding> {
+    let tally = Tally { known: provisioned, read: provisioned, removals: deactivated, ..Tally::default() };
+    examine(&tally, limits)
+}
+
 /// What the guard objects to; nothing, most of the time.
 ///
 /// Percentages are of the greater of users known and users read; of a team, of its members. The first pass of a tenant

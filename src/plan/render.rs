@@ -102,7 +102,7 @@ impl Already {
 
 impl From<&Operation> for Change {
     fn from(operation: &Operation) -> Self {
-        let Payload::Teams(teams) = &operation.payload;
+        let teams = operation.payload.teams();
         Self {
             user: operation.user.clone(),
             cause: operation.cause,

@@ -1,14 +1,15 @@
 //! One HTTP exchange: its span, and its answer, read to the end but no further than a bound.
 
 use reqwest::Response;
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, LOCATION};
 use tracing::Span;
 use url::Url;
 
 use super::headers;
 use super::http::transport_reason;
 use super::verdict::Failure;
-use crate::model::Timestamp;
+use super::wire::addressable;
+use crate::model::{Timestamp, UserId};
 use crate::telemetry;
 
 /// No other answer is larger.
@@ -23,6 +24,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) date: Option<Timestamp>,
     pub(super) correlation_id: Option<String>,
+    /// Who is at the address in `Location` (RFC 7644 §3.3).
+    pub(super) location: Option<UserId>,
     pub(super) body: Vec<u8>,
 }
 
@@ -53,6 +56,7 @@ pub(super) async fn receive(response: Response, limit: Option<usize>) -> Result<
     let status = response.status().as_u16();
     let date = headers::date(response.headers());
     let correlation_id = correlation_id(response.headers());
+    let location = location(response.headers());
     let success = matches!(status, 200..=299);
     let body = if success {
         match body(response, status, limit.unwrap_or(MAX_ANSWER)).await {
@@ -63,7 +67,7 @@ pub(super) async fn receive(response: Response, limit: Option<usize>) -> Result<
     } else {
         start(response).await
     };
-    Ok(Answer { status, date, correlation_id, body })
+    Ok(Answer { status, date, correlation_id, location, body })
 }
 
 /// The start of an error's body. One that is cut off or far too long does not change what the status means.
@@ -91,6 +95,17 @@ async fn body(mut response: Response, status: u16, limit: usize) -> Result<Vec<u
             Err(error) => return Err(Failure::broken(status, transport_reason(&error))),
         }
     }
+}
+
+/// The last part of the address of what was created.
+fn location(headers: &HeaderMap) -> Option<UserId> {
+    let location = headers.get(LOCATION)?.to_str().ok()?;
+    let id = Url::parse(location).map_or_else(
+        |_| location.rsplit('/').next().map(str::to_owned),
+        |url| url.path_segments()?.next_back().map(str::to_owned),
+    )?;
+    let id = percent_encoding::percent_decode_str(&id).decode_utf8().ok()?;
+    addressable(&id).then(|| UserId::from(&*id))
 }
 
 /// The vendor's id of the call, if it is one: short and printable.

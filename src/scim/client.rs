@@ -13,9 +13,11 @@ use url::Url;
 
 use super::answer::{Answer, MAX_ANSWER, ended, receive, span};
 use super::auth::{Auth, Token};
+use super::bulk::{self, BulkAnswer, BulkSupport};
 use super::headers;
 use super::http::transport_reason;
 use super::limiter::Limiter;
+use super::patch::Write;
 use super::provider::{Receipt, ServiceProvider};
 use super::reason::{excerpt, reason};
 use super::verdict::{Failure, Verdict, verdict};
@@ -128,11 +130,7 @@ impl Client {
     }
 
     async fn asks_for_etags(&self) -> Result<bool, Failure> {
-        let url = self.url(&["ServiceProviderConfig"]);
-        let template = "/ServiceProviderConfig";
-        let limit = Some(MAX_ANSWER);
-        match self.call(Call { method: Method::GET, template, url, body: None, if_match: None, limit }).await
-        {
+        match self.call(self.on(Method::GET, "/ServiceProviderConfig", &["ServiceProviderConfig"])).await {
             Ok(answer) => Ok(wire::etag_supported(&answer.body)),
             Err(failure) if failure.verdict.answered() || failure.status == Some(404) => Ok(false),
             Err(failure) => Err(failure),
@@ -140,8 +138,52 @@ impl Client {
     }
 
     fn on_user(&self, method: Method, id: &UserId) -> Call<'static> {
-        let url = self.url(&["Users", id.as_str()]);
-        Call { method, template: "/Users/{id}", url, body: None, if_match: None, limit: Some(MAX_ANSWER) }
+        self.on(method, "/Users/{id}", &["Users", id.as_str()])
+    }
+
+    fn on(&self, method: Method, template: &'static str, segments: &[&str]) -> Call<'static> {
+        let url = self.url(segments);
+        Call { method, template, url, body: None, if_match: None, limit: Some(MAX_ANSWER) }
+    }
+
+    /// Submits a bulk request (RFC 7644 §3.7).
+    ///
+    /// # Errors
+    /// When the call fails, or what comes back is no answer to one.
+    pub async fn bulk(&self, body: &[u8]) -> Result<BulkAnswer, Failure> {
+        let call = self.on(Method::POST, "/Bulk", &["Bulk"]);
+        self.bulk_answer(Call { body: Some(body), limit: Some(MAX_PAGE), ..call }).await
+    }
+
+    /// Asks how far a bulk request is that goes by this name.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn bulk_job(&self, name: &str) -> Result<BulkAnswer, Failure> {
+        let call = self.on(Method::GET, "/Bulk/{id}", &["Bulk", name]);
+        self.bulk_answer(Call { limit: Some(MAX_PAGE), ..call }).await
+    }
+
+    async fn bulk_answer(&self, call: Call<'_>) -> Result<BulkAnswer, Failure> {
+        let answer = self.call(call).await?;
+        bulk::read(&answer.body, answer.correlation_id.clone()).map_err(|why| Failure {
+            correlation_id: answer.correlation_id,
+            ..Failure::broken(answer.status, why)
+        })
+    }
+
+    /// What the tenant says of itself about bulk requests; nothing, when it says nothing of itself at all.
+    ///
+    /// # Errors
+    /// When no call can be made now.
+    pub async fn bulk_support(&self) -> Result<BulkSupport, Failure> {
+        match self.call(self.on(Method::GET, "/ServiceProviderConfig", &["ServiceProviderConfig"])).await {
+            Ok(answer) => Ok(bulk::support(&answer.body)),
+            Err(failure) if failure.verdict.answered() || failure.status == Some(404) => {
+                Ok(bulk::support(b""))
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     fn url(&self, segments: &[&str]) -> Url {
@@ -255,11 +297,23 @@ impl ServiceProvider for Client {
         self.call(self.on_user(Method::GET, id)).await.map(|answer| answer.body)
     }
 
-    async fn patch_user(&self, id: &UserId, body: &[u8], version: Option<&str>) -> Result<Receipt, Failure> {
-        let call =
-            Call { body: Some(body), if_match: version, limit: None, ..self.on_user(Method::PATCH, id) };
-        let answer = self.call(call).await?;
-        Ok(Receipt { correlation_id: answer.correlation_id })
+    async fn write_user(
+        &self,
+        write: Write,
+        id: &UserId,
+        body: &[u8],
+        version: Option<&str>,
+    ) -> Result<Receipt, Failure> {
+        let call = match write {
+            Write::Patch => self.on_user(Method::PATCH, id),
+            Write::Replace => self.on_user(Method::PUT, id),
+            Write::Create => self.on(Method::POST, "/Users", &["Users"]),
+        };
+        let answer = self.call(Call { body: Some(body), if_match: version, limit: None, ..call }).await?;
+        let created = (write == Write::Create)
+            .then(|| wire::read_record(&answer.body).ok().map(|record| record.id).or(answer.location))
+            .flatten();
+        Ok(Receipt { correlation_id: answer.correlation_id, created })
     }
 
     async fn honours_if_match(&self) -> Result<bool, Failure> {

@@ -6,6 +6,7 @@
 mod answer;
 mod auth;
 mod backoff;
+mod bulk;
 mod client;
 mod headers;
 mod http;
@@ -19,11 +20,12 @@ mod wire;
 
 pub use auth::{Auth, ClientCredentials, TokenAuth};
 pub use backoff::backoff;
+pub use bulk::{BulkAnswer, BulkOperation, BulkResult, BulkState, BulkSupport, bulk_body};
 pub use client::{Client, Endpoint, ListQuery};
 pub use headers::retry_after;
 pub use http::http_client;
 pub use limiter::Limiter;
-pub use patch::patch_body;
+pub use patch::{Write, write_of};
 pub use provider::{Receipt, ServiceProvider};
 pub use verdict::{Failure, Verdict};
-pub use wire::{Page, RoleAttribute, Unreadable, read_user};
+pub use wire::{Page, Record, RoleAttribute, Unreadable, read_record, read_user};

@@ -1,23 +1,51 @@
-//! The body of a PATCH (RFC 7644 §3.5.2).
+//! The bodies of writes: PATCH (RFC 7644 §3.5.2), and the whole user of a POST (§3.3) or a PUT (§3.5.1).
 
 use serde_json::{Value, json};
 
-use crate::model::{Payload, TeamId, TeamPatch, TeamsPayload};
+use crate::model::{AttributesPayload, Change, Payload, ProfilePayload, TeamId, TeamPatch, TeamsPayload};
 
 const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 /// Where the documents' `$ref` of a team points, relative to the host.
 const GROUPS: &str = "/api/v2/scim/v2/Groups/";
 
-/// The PATCH body that carries out `payload`.
+/// How a payload is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// POST to the users.
+    Create,
+    /// PUT to the user.
+    Replace,
+    /// PATCH to the user.
+    Patch,
+}
+
+/// How `payload` is sent, and with which body.
 #[must_use]
-pub fn patch_body(payload: &Payload) -> Vec<u8> {
+pub fn write_of(payload: &Payload) -> (Write, Value) {
     let operations = match payload {
         Payload::Teams(teams) => match teams.patch {
             TeamPatch::Replace => replace(teams),
             TeamPatch::AddRemove => add_remove(teams),
         },
+        Payload::Profile(ProfilePayload::Create { user }) => return (Write::Create, json!(user)),
+        Payload::Profile(ProfilePayload::Replace { user, .. }) => return (Write::Replace, json!(user)),
+        Payload::Profile(ProfilePayload::Update { changes }) => {
+            let replace =
+                |change: &Change| json!({ "op": "replace", "path": change.path, "value": change.value });
+            changes.iter().map(replace).collect()
+        }
+        Payload::Attributes(attributes) => custom_attributes(attributes),
     };
-    json!({ "schemas": [PATCH_OP], "Operations": operations }).to_string().into_bytes()
+    (Write::Patch, json!({ "schemas": [PATCH_OP], "Operations": operations }))
+}
+
+/// The documents' way of naming a custom attribute: its key in brackets, as a JSON string.
+fn custom_attributes(attributes: &AttributesPayload) -> Vec<Value> {
+    let path = |key: &str| format!("customAttributes[{}]", Value::from(key));
+    let set = attributes.set.iter();
+    let set = set.map(|(key, value)| json!({ "op": "replace", "path": path(key), "value": value }));
+    let remove = attributes.remove.iter().map(|key| json!({ "op": "remove", "path": path(key) }));
+    set.chain(remove).collect()
 }
 
 fn replace(teams: &TeamsPayload) -> Vec<Value> {
@@ -52,7 +80,24 @@ mod tests {
             removed: teams(&["b\"c"]),
             patch,
         };
-        serde_json::from_slice(&patch_body(&Payload::Teams(payload))).unwrap()
+        write_of(&Payload::Teams(payload)).1
+    }
+
+    #[test]
+    fn keys_of_custom_attributes_are_quoted() {
+        let attributes = AttributesPayload {
+            set: [("costCenter".to_owned(), json!("CC-4092"))].into(),
+            remove: [r#"a"b\c"#.to_owned()].into(),
+        };
+        let (write, body) = write_of(&Payload::Attributes(attributes));
+        assert_eq!(write, Write::Patch);
+        assert_eq!(
+            body["Operations"],
+            json!([
+                { "op": "replace", "path": "customAttributes[\"costCenter\"]", "value": "CC-4092" },
+                { "op": "remove", "path": r#"customAttributes["a\"b\\c"]"# },
+            ])
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::fmt::Debug;
 
 use super::client::ListQuery;
+use super::patch::Write;
 use super::verdict::Failure;
 use super::wire::Page;
 use crate::model::UserId;
@@ -24,12 +25,14 @@ pub trait ServiceProvider: Clone + Debug + Send + Sync + 'static {
     /// When the call fails.
     fn get_user(&self, id: &UserId) -> impl Future<Output = Result<Vec<u8>, Failure>> + Send;
 
-    /// Changes a user (RFC 7644 §3.5.2), only from `version` on if one is given (§3.14).
+    /// Creates (RFC 7644 §3.3), replaces (§3.5.1) or changes (§3.5.2) a user, only from `version` on if one is given
+    /// (§3.14). He who is created has no `id` yet, and none is looked at.
     ///
     /// # Errors
     /// When the call fails.
-    fn patch_user(
+    fn write_user(
         &self,
+        write: Write,
         id: &UserId,
         body: &[u8],
         version: Option<&str>,
@@ -51,4 +54,6 @@ pub trait ServiceProvider: Clone + Debug + Send + Sync + 'static {
 pub struct Receipt {
     /// By which the vendor's support finds the call.
     pub correlation_id: Option<String>,
+    /// Who was created; `None` when nobody was, or the answer does not say.
+    pub created: Option<UserId>,
 }

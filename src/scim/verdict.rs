@@ -84,6 +84,11 @@ impl Failure {
         Self { verdict, status: None, reason: reason.into(), correlation_id: None, answer: None }
     }
 
+    /// What was read is not what it should be.
+    pub fn unreadable(reason: impl Into<String>) -> Self {
+        Self::local(Verdict::Rejected, reason)
+    }
+
     /// An answer with status 2xx whose body is not what was asked for; the next try may bring it.
     pub(super) fn broken(status: u16, reason: impl Into<String>) -> Self {
         Self {

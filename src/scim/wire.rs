@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::model::{Role, TeamId, Timestamp, User, UserId};
 
@@ -170,6 +171,41 @@ fn values(elements: Option<AtMost<Element, MOST_VALUES>>) -> Vec<String> {
     elements.into_iter().flat_map(|AtMost(elements)| elements).map(|element| element.value).collect()
 }
 
+/// A user's record, whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// His id.
+    pub id: UserId,
+    /// By which HR knows him.
+    pub external_id: Option<String>,
+    /// In small letters; empty when the record does not say.
+    pub user_name: String,
+    /// `meta.version`, the entity tag.
+    pub version: Option<String>,
+    /// All of it.
+    pub attributes: Map<String, Value>,
+}
+
+/// Reads a whole record.
+///
+/// # Errors
+/// With what is wrong, when it is no object or has no `id` that can stand in an address.
+pub fn read_record(record: &[u8]) -> Result<Record, String> {
+    let attributes: Map<String, Value> =
+        serde_json::from_slice(record).map_err(|_| "the record is no JSON object".to_owned())?;
+    let text = |key: &str| attributes.get(key).and_then(Value::as_str);
+    let id =
+        text("id").filter(|id| addressable(id)).ok_or("the record has no id that can stand in an address")?;
+    let version = attributes.get("meta").and_then(|meta| meta["version"].as_str());
+    Ok(Record {
+        id: UserId::from(id),
+        external_id: text("externalId").map(str::to_owned),
+        user_name: text("userName").unwrap_or_default().to_lowercase(),
+        version: version.map(str::to_owned),
+        attributes,
+    })
+}
+
 /// Whether a record has this `userName`, whatever its case.
 pub(super) fn is_named(record: &[u8], user_name: &str) -> bool {
     #[derive(Deserialize)]
@@ -183,7 +219,7 @@ pub(super) fn is_named(record: &[u8], user_name: &str) -> bool {
 
 /// Whether an id can be the last part of an address. Dots alone and control characters are dropped or resolved
 /// there, and would make it the address of somebody else.
-fn addressable(id: &str) -> bool {
+pub(super) fn addressable(id: &str) -> bool {
     /// Far above any id that was ever seen.
     const LONGEST: usize = 512;
     let bare = id.trim();

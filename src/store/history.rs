@@ -1,5 +1,5 @@
 //! What became of decisions: operations with all that is remembered of them, by pass, by hold, by user, and those
-//! that are open.
+//! that are open. Only changes of teams are told of here.
 //!
 //! It only reads. Finished operations are remembered for a week.
 
@@ -93,10 +93,11 @@ impl Store {
     /// # Errors
     /// When the database fails, or a row is damaged.
     pub async fn operations_of_pass(&self, pass: i64) -> Result<Vec<Sent>, StoreError> {
-        let rows: Vec<Row> = sqlx::query_as(operations!("WHERE pass = $1 ORDER BY user_id, id"))
-            .bind(pass)
-            .fetch_all(&self.reader)
-            .await?;
+        let rows: Vec<Row> =
+            sqlx::query_as(operations!("WHERE pass = $1 AND kind = 'teams' ORDER BY user_id, id"))
+                .bind(pass)
+                .fetch_all(&self.reader)
+                .await?;
         rows.into_iter().map(Row::sent).collect()
     }
 
@@ -105,11 +106,12 @@ impl Store {
     /// # Errors
     /// When the database fails, or a row is damaged.
     pub async fn operations_of_hold(&self, hold: i64) -> Result<Vec<Sent>, StoreError> {
-        let rows: Vec<Row> =
-            sqlx::query_as(operations!("WHERE hold = $1 AND state = 'held' ORDER BY user_id, id"))
-                .bind(hold)
-                .fetch_all(&self.reader)
-                .await?;
+        let rows: Vec<Row> = sqlx::query_as(operations!(
+            "WHERE hold = $1 AND kind = 'teams' AND state = 'held' ORDER BY user_id, id"
+        ))
+        .bind(hold)
+        .fetch_all(&self.reader)
+        .await?;
         rows.into_iter().map(Row::sent).collect()
     }
 
@@ -119,7 +121,7 @@ impl Store {
     /// When the database fails, or a row is damaged.
     pub async fn open_operations(&self, tenant: &TenantId) -> Result<Vec<Sent>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(operations!(
-            "WHERE tenant = $1 AND state IN ('ready', 'leased', 'stale', 'held', 'dead') ORDER BY user_id, id"
+            "WHERE tenant = $1 AND kind = 'teams' AND state IN ('ready', 'leased', 'stale', 'held', 'dead') ORDER BY user_id, id"
         ))
         .bind(tenant.as_str())
         .fetch_all(&self.reader)
@@ -132,12 +134,13 @@ impl Store {
     /// # Errors
     /// When the database fails, or a row is damaged.
     pub async fn work_of(&self, tenant: &TenantId, user: &UserId) -> Result<Work, StoreError> {
-        let rows: Vec<Row> =
-            sqlx::query_as(operations!("WHERE tenant = $1 AND user_id = $2 ORDER BY id DESC"))
-                .bind(tenant.as_str())
-                .bind(user.as_str())
-                .fetch_all(&self.reader)
-                .await?;
+        let rows: Vec<Row> = sqlx::query_as(operations!(
+            "WHERE tenant = $1 AND user_id = $2 AND kind = 'teams' ORDER BY id DESC"
+        ))
+        .bind(tenant.as_str())
+        .bind(user.as_str())
+        .fetch_all(&self.reader)
+        .await?;
         let due: Option<i64> = sqlx::query_scalar(
             "SELECT coalesce(nullif(due_at, 0), since, 0) FROM rereads WHERE tenant = $1 AND user_id = $2",
         )

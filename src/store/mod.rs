@@ -16,12 +16,15 @@ mod file;
 mod grants;
 mod history;
 mod holds;
+mod jobs;
 mod mappings;
 mod outbox;
 mod passes;
 mod requests;
 mod rereads;
 mod resets;
+mod rows;
+mod runs;
 mod scratch;
 mod snapshot;
 mod staging;
@@ -44,10 +47,13 @@ pub use error::StoreError;
 pub use file::Occupant;
 pub use history::{Sent, Work};
 pub use holds::{Hold, HoldDecision, NewHold, Released};
+pub use jobs::{Job, JobLimits};
 pub use outbox::{Damaged, Leased, Note, Settlement, Step, Turn};
 pub use passes::{PassRow, PassTotals};
 pub use requests::Request;
 pub use resets::{Reset, ResetDone};
+pub use rows::{Found, NewRow, ROWS_AT_ONCE, RowEnd, RowNext, RowStep, UNNAMED, WaitingRow};
+pub use runs::{NewRun, Run, RunCounts};
 pub use snapshot::Known;
 pub use staging::{Decision, Staged};
 pub use status::{Backlog, OperationCounts, TenantStatus};
@@ -169,16 +175,19 @@ impl Store {
         sqlx::query("DELETE FROM staged_operations").execute(&mut *tx).await?;
         sqlx::query("DELETE FROM troubles").execute(&mut *tx).await?;
         sqlx::query(
-            "UPDATE passes SET finished_at = $1, result = 'failed', reason = 'interrupted' WHERE result IS NULL",
+            "UPDATE passes SET finished_at = $1, result = 'failed', reason = 'interrupted'
+             WHERE result IS NULL AND id NOT IN (SELECT pass FROM runs)",
         )
         .bind(now.millis())
         .execute(&mut *tx)
         .await?;
+        runs::clear(&mut tx).await?;
+        jobs::clear(&mut tx, now).await?;
         sqlx::query(
             "UPDATE operations SET state = CASE superseded WHEN 1 THEN 'superseded' ELSE 'ready' END,
                  finished_at = CASE superseded WHEN 1 THEN $1 END,
                  superseded = 0, due_at = $1, touched_at = $1
-             WHERE state = 'leased'",
+             WHERE state = 'leased' AND job IS NULL",
         )
         .bind(now.millis())
         .execute(&mut *tx)
@@ -200,6 +209,9 @@ impl Store {
             "DELETE FROM passes WHERE finished_at < $1
                  AND id NOT IN (SELECT pass FROM holds WHERE decision IS NULL)",
             "DELETE FROM holds WHERE decided_at < $1",
+            "DELETE FROM run_rows WHERE run IN (SELECT id FROM runs WHERE finished_at < $1)",
+            "DELETE FROM runs WHERE finished_at < $1",
+            "DELETE FROM bulk_jobs WHERE finished_at < $1",
             // Nobody waits any more for what was never taken.
             "DELETE FROM requests WHERE coalesce(finished_at, asked_at) < $1",
         ] {

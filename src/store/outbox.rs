@@ -7,8 +7,9 @@ use std::time::Duration;
 use sqlx::SqliteConnection;
 
 use super::commit::forget;
+use super::rows::{self, RowSettled, Settled};
 use super::{AuditHead, Store, StoreError, audit_head, grants};
-use crate::model::{Cause, Operation, Payload, TenantId, Timestamp, UserId};
+use crate::model::{Cause, Kind, Met, Operation, Payload, TenantId, Timestamp, UserId};
 
 /// Nothing is put off for longer: a due time further ahead was written before our clock was set back.
 const LONGEST_DELAY: Duration = Duration::from_hours(2);
@@ -51,6 +52,13 @@ pub enum Step {
         /// When.
         due: Timestamp,
     },
+    /// Nobody knows whether it is done, or the tenant says that it is: the user is looked up and decided anew.
+    LookUp {
+        /// Why.
+        met: Met,
+        /// Whether this attempt counts towards the most that there may be.
+        counted: bool,
+    },
     /// The user is no more: what waits for him is dropped.
     Gone,
     /// It is a dead letter.
@@ -85,6 +93,10 @@ pub struct Settlement {
     pub step: Step,
     /// What the last answer said; `None` keeps what is known.
     pub note: Option<Note>,
+    /// Whom it has created.
+    pub created: Option<UserId>,
+    /// How long the tenant took.
+    pub took: Duration,
 }
 
 /// A row that could not be read, and is a dead letter now.
@@ -117,7 +129,8 @@ impl Store {
     }
 
     /// Acknowledges what was sent, with the last line that the audit has of it, and leases up to `room` operations
-    /// that are due, oldest first, in one transaction. A user with an operation in flight is passed over.
+    /// that are due, oldest first, in one transaction. A user with an operation in flight is passed over, and what is to
+    /// be sent in a bulk request; without `lists` whatever carries a complete list is, too.
     ///
     /// # Errors
     /// When the database fails; then nothing has moved, and the settlements must be handed in again.
@@ -126,7 +139,7 @@ impl Store {
         tenant: &TenantId,
         settlements: &[Settlement],
         audited: Option<&AuditHead>,
-        room: u32,
+        (room, lists): (u32, bool),
         now: Timestamp,
     ) -> Result<Turn, StoreError> {
         let mut tx = self.write().await?;
@@ -138,7 +151,7 @@ impl Store {
         }
         let only = self.only;
         let mut turn =
-            if room > 0 { lease(&mut tx, tenant, only, room, now).await? } else { Turn::default() };
+            if room > 0 { lease(&mut tx, tenant, only, (room, lists), now).await? } else { Turn::default() };
         let all_taken = u32::try_from(turn.leased.len()).is_ok_and(|taken| taken < room) || room == 0;
         turn.next_due = if all_taken { next_due(&mut tx, tenant, only).await? } else { None };
         tx.commit().await?;
@@ -201,7 +214,8 @@ async fn next_due(
     only: Option<i64>,
 ) -> Result<Option<Timestamp>, StoreError> {
     let due: Option<i64> = sqlx::query_scalar(
-        "SELECT min(due_at) FROM operations WHERE tenant = $1 AND state = 'ready' AND ($2 IS NULL OR pass = $2)",
+        "SELECT min(due_at) FROM operations
+         WHERE tenant = $1 AND state = 'ready' AND packed = 0 AND ($2 IS NULL OR pass = $2)",
     )
     .bind(tenant.as_str())
     .bind(only)
@@ -210,13 +224,14 @@ async fn next_due(
     Ok(due.map(Timestamp::from_millis))
 }
 
-type Row = (i64, i64, String, String, String, Option<String>, i64, Option<String>, i64, bool, Option<String>);
+pub(super) type Row =
+    (i64, i64, String, String, String, Option<String>, i64, Option<String>, i64, bool, Option<String>);
 
 async fn lease(
     tx: &mut SqliteConnection,
     tenant: &TenantId,
     only: Option<i64>,
-    room: u32,
+    (room, lists): (u32, bool),
     now: Timestamp,
 ) -> Result<Turn, StoreError> {
     // The number of a lease is one more than the last, so that no two leases of a row are alike.
@@ -224,7 +239,7 @@ async fn lease(
         "UPDATE operations SET state = 'leased', lease = coalesce(lease, 0) + 1, touched_at = $2
          WHERE id IN (
              SELECT id FROM operations o WHERE tenant = $1 AND state = 'ready' AND (due_at <= $2 OR due_at > $3)
-                 AND ($5 IS NULL OR pass = $5)
+                 AND ($5 IS NULL OR pass = $5) AND packed = 0 AND ($6 OR kind <> 'teams')
                  AND NOT EXISTS (SELECT 1 FROM operations f
                      WHERE f.tenant = o.tenant AND f.user_id = o.user_id AND f.state = 'leased')
              ORDER BY due_at, id LIMIT $4)
@@ -236,6 +251,7 @@ async fn lease(
     .bind(now.plus(LONGEST_DELAY).millis())
     .bind(room)
     .bind(only)
+    .bind(lists)
     .fetch_all(&mut *tx)
     .await?;
     rows.sort_unstable_by_key(|row| row.0);
@@ -243,8 +259,9 @@ async fn lease(
     for row in rows {
         match leased(row) {
             Ok(leased) => {
-                let Payload::Teams(teams) = &leased.operation.payload;
-                grants::grant(tx, tenant, &leased.operation.user, &teams.added, leased.id, now).await?;
+                if let Payload::Teams(teams) = &leased.operation.payload {
+                    grants::grant(tx, tenant, &leased.operation.user, &teams.added, leased.id, now).await?;
+                }
                 turn.leased.push(leased);
             }
             Err(damaged) => {
@@ -256,7 +273,7 @@ async fn lease(
     Ok(turn)
 }
 
-fn leased(row: Row) -> Result<Leased, Damaged> {
+pub(super) fn leased(row: Row) -> Result<Leased, Damaged> {
     let (id, lease, user, payload, cause, version, attempts, traceparent, pass, found, mapping) = row;
     let user = UserId::from(user);
     let damaged =
@@ -292,13 +309,14 @@ async fn give_up(tx: &mut SqliteConnection, damaged: &Damaged, now: Timestamp) -
     Ok(())
 }
 
-async fn settle(
+pub(super) async fn settle(
     tx: &mut SqliteConnection,
     tenant: &TenantId,
     settlement: &Settlement,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     note(tx, settlement).await?;
+    settle_rows(tx, tenant, settlement, now).await?;
     if refused(settlement) {
         grants::withdraw(tx, settlement.id, settlement.lease).await?;
     }
@@ -312,6 +330,7 @@ async fn settle(
         Step::Later { due, counted } => return put_back(tx, settlement, Some(*due), *counted, now).await,
         Step::Released => return put_back(tx, settlement, None, false, now).await,
         Step::Stale { due } => return stale(tx, tenant, settlement, *due, now).await,
+        Step::LookUp { .. } => "superseded",
     };
     if settlement.step == Step::Done && ours(tx, settlement).await? {
         grants::settle(tx, settlement.id).await?;
@@ -321,7 +340,8 @@ async fn settle(
         "UPDATE operations SET touched_at = $4,
              state = CASE WHEN $3 = 'dead' AND superseded = 1 THEN 'superseded' ELSE $3 END,
              finished_at = CASE WHEN $3 = 'dead' AND superseded = 0 THEN NULL ELSE $4 END,
-             attempts = attempts + ($3 = 'dead')
+             attempts = attempts + ($3 = 'dead'),
+             payload = CASE WHEN $3 = 'dead' OR kind = 'teams' THEN payload ELSE '{}' END
          WHERE id = $1 AND lease = $2 AND state = 'leased'",
     )
     .bind(settlement.id)
@@ -333,13 +353,54 @@ async fn settle(
     Ok(())
 }
 
+/// Rows of a run end with the operation that carries them.
+async fn settle_rows(
+    tx: &mut SqliteConnection,
+    tenant: &TenantId,
+    settlement: &Settlement,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let found: Option<(String, i64)> = sqlx::query_as(
+        "SELECT kind, attempts FROM operations WHERE id = $1 AND lease = $2 AND state = 'leased'",
+    )
+    .bind(settlement.id)
+    .bind(settlement.lease)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some((kind, attempts)) = found else { return Ok(()) };
+    if Kind::parse(&kind) == Some(Kind::Teams) {
+        return Ok(());
+    }
+    let said = settlement.note.as_ref().and_then(|note| note.reason.as_deref());
+    let (end, counted, reason) = match &settlement.step {
+        Step::Done => (RowSettled::Done, false, None),
+        Step::Dead => (RowSettled::Failed, true, said),
+        Step::Gone => (RowSettled::Failed, true, Some("the tenant does not know him any more")),
+        Step::LookUp { met, counted } => (RowSettled::LookUp(*met), *counted, said),
+        Step::Later { .. } | Step::Released | Step::Stale { .. } => return Ok(()),
+    };
+    let user = match (&end, &settlement.created) {
+        (RowSettled::Done, Some(created)) => Some(created),
+        (RowSettled::Done, None) => Some(&settlement.user),
+        _ => None,
+    };
+    let settled = Settled {
+        end,
+        reason,
+        latency_ms: i64::try_from(settlement.took.as_millis()).ok(),
+        attempts: attempts + i64::from(counted),
+        user,
+    };
+    rows::settle(tx, tenant, settlement.id, &settled, now).await
+}
+
 /// The tenant has certainly not done what was asked for: it said so, or was never asked.
 fn refused(settlement: &Settlement) -> bool {
     let status = settlement.note.as_ref().and_then(|note| note.status);
     match settlement.step {
         Step::Stale { .. } | Step::Released => true,
         Step::Dead => status.is_some_and(|status| (400..500).contains(&status) && status != 408),
-        Step::Done | Step::Later { .. } | Step::Gone => false,
+        Step::Done | Step::Later { .. } | Step::Gone | Step::LookUp { .. } => false,
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::{Store, StoreError};
-use crate::model::{Kind, Operation, Payload, Timestamp, User};
+use crate::model::{Kind, Operation, Timestamp, User};
 
 /// A user as read, and what was decided for him; `None` is a decision too.
 #[derive(Clone, Debug)]
@@ -139,9 +139,7 @@ async fn stage_operation(
     read_at: Timestamp,
 ) -> Result<(), StoreError> {
     let operation = decision.operation.as_ref();
-    let loses = operation.is_some_and(|operation| match &operation.payload {
-        Payload::Teams(teams) => !teams.removed.is_empty(),
-    });
+    let loses = operation.is_some_and(|operation| !operation.payload.teams().removed.is_empty());
     let payload = operation.map(|operation| serde_json::to_string(&operation.payload)).transpose();
     let payload =
         payload.map_err(|error| StoreError::damaged(format!("a decision cannot be written: {error}")))?;

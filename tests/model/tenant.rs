@@ -470,7 +470,14 @@ impl ServiceProvider for Tenant {
         record.map(String::into_bytes).ok_or_else(|| failure(Verdict::Gone))
     }
 
-    async fn patch_user(&self, id: &UserId, body: &[u8], version: Option<&str>) -> Result<Receipt, Failure> {
+    async fn write_user(
+        &self,
+        write: rosterd::scim::Write,
+        id: &UserId,
+        body: &[u8],
+        version: Option<&str>,
+    ) -> Result<Receipt, Failure> {
+        assert_eq!(write, rosterd::scim::Write::Patch, "passes only change users");
         let body = serde_json::from_slice(body).unwrap();
         let (sent, managed) = {
             let state = self.state();

@@ -1,0 +1,130 @@
+//! Rows of an HRIS export: whom each means, and what is done for it.
+
+use serde_json::{Map, Value};
+
+use super::runner::{RunFailure, Runner};
+use crate::model::{Action, Cause, Met, Operation, Outcome, Payload, ProfilePayload, UserId};
+use crate::plan::{Course, Match, decide_row};
+use crate::scim::{Record, backoff, read_record};
+use crate::source::how_many;
+use crate::store::{RowNext, RowStep, Run, StoreError, WaitingRow};
+
+/// How many more users the tenant may have.
+#[derive(Debug)]
+pub(super) struct Capacity {
+    most: Option<u64>,
+    left: Option<u64>,
+}
+
+impl Capacity {
+    pub(super) const fn new(most: Option<u64>) -> Self {
+        Self { most, left: None }
+    }
+}
+
+impl Runner<'_> {
+    /// Decides `rows`, each from the user whom it means. `by_name` says that the tenant's users were not read as a whole.
+    pub(super) async fn decide_users(
+        &self,
+        run: &Run,
+        rows: &[WaitingRow],
+        by_name: bool,
+        capacity: &mut Capacity,
+    ) -> Result<Vec<RowStep>, RunFailure> {
+        let asked = |row: &&WaitingRow| by_name || Self::was_sent(row.met);
+        let mut looked_up = self.look_up(rows.iter().filter(asked).collect()).await?.into_iter();
+        let mut steps = Vec::with_capacity(rows.len());
+        for row in rows {
+            let found = if asked(&row) { looked_up.next().flatten() } else { self.listed(run, row).await? };
+            steps.push(self.decide_user(run, row, found, capacity).await?);
+        }
+        Ok(steps)
+    }
+
+    async fn listed(&self, run: &Run, row: &WaitingRow) -> Result<Option<Record>, RunFailure> {
+        let found = self.store.found(run.id, row.external_id.as_deref(), row.user_name.as_deref()).await?;
+        Ok(found.and_then(|found| read_record(found.record.as_bytes()).ok()))
+    }
+
+    async fn decide_user(
+        &self,
+        run: &Run,
+        row: &WaitingRow,
+        found: Option<Record>,
+        capacity: &mut Capacity,
+    ) -> Result<RowStep, RunFailure> {
+        let wanted: Map<String, Value> = serde_json::from_str(&row.wanted)
+            .map_err(|_| StoreError::damaged(format!("row {} of run {} cannot be read", row.line, run.id)))?;
+        let by_name = found.as_ref().filter(|found| found.external_id != row.external_id);
+        if let Some(named) = by_name {
+            let other =
+                self.store.other_row(run.id, row.line, &named.id, named.external_id.as_deref()).await?;
+            if let Some(line) = other {
+                let reason = format!("the user of this userName is that of line {line}");
+                return Ok(Self::end(row, Outcome::Failed, Some(reason)));
+            }
+        }
+        let version = found.as_ref().and_then(|found| found.version.clone());
+        let found = match found {
+            Some(found) => Some(self.matched(found).await?),
+            None => None,
+        };
+        let policy = (self.policy.on_conflict, self.policy.update_with);
+        let user = found.as_ref().map(|found| found.user.clone());
+        let (action, payload) = match decide_row(&wanted, found.as_ref(), row.met, policy) {
+            Course::End { outcome, reason } => {
+                let next = RowNext::End { outcome, reason: reason.map(str::to_owned) };
+                return Ok(RowStep { line: row.line, user, external_id: None, next });
+            }
+            Course::Send { action, payload } => (action, payload),
+        };
+        if row.attempts >= self.policy.max_attempts {
+            let reason = format!("given up after {} attempts that nobody answered", row.attempts);
+            return Ok(Self::end(row, Outcome::Failed, Some(reason)));
+        }
+        if action == Action::Create && row.met == Met::Nothing && !self.has_room(run, capacity).await? {
+            let most = capacity.most.unwrap_or_default();
+            let reason = format!("the tenant is full: it may have {most} users (provision.max_users)");
+            return Ok(Self::end(row, Outcome::Rejected, Some(reason)));
+        }
+        let version = version.filter(|_| matches!(payload, ProfilePayload::Replace { .. }));
+        let addressed = user.clone().unwrap_or_else(|| unborn(row));
+        let operation =
+            Operation { user: addressed, payload: Payload::Profile(payload), cause: Cause::Asked, version };
+        let now = self.clock.now();
+        let due = match row.attempts {
+            0 => now,
+            failures => now.plus(backoff(failures, self.chance.draw())),
+        };
+        // Of a row by itself it is known at once what has become of it.
+        let packed = self.packed() && row.met == Met::Nothing;
+        let next = RowNext::Send { action, operation, packed, attempts: row.attempts, due };
+        Ok(RowStep { line: row.line, user, external_id: None, next })
+    }
+
+    async fn matched(&self, found: Record) -> Result<Match, RunFailure> {
+        let inactive = found.attributes.get("active") == Some(&Value::Bool(false));
+        let deactivated_by_us = inactive && self.store.deactivated_by_us(self.tenant, &found.id).await?;
+        Ok(Match { user: found.id, record: found.attributes, deactivated_by_us })
+    }
+
+    /// Whether the tenant may have one more user; if so, he is counted.
+    async fn has_room(&self, run: &Run, capacity: &mut Capacity) -> Result<bool, RunFailure> {
+        let Some(most) = capacity.most else { return Ok(true) };
+        let left = match capacity.left {
+            Some(left) => left,
+            None => {
+                let there = how_many(self.client, self.clock, self.chance).await?;
+                most.saturating_sub(there).saturating_sub(self.store.creations_open(run.id).await?)
+            }
+        };
+        capacity.left = Some(left.saturating_sub(1));
+        Ok(left > 0)
+    }
+}
+
+/// What a user goes by who has no id yet: two rows that mean the same one are never in flight at once.
+fn unborn(row: &WaitingRow) -> UserId {
+    let name = row.external_id.as_deref().unwrap_or_default();
+    UserId::from(format!("externalId:{name}"))
+}

@@ -1,0 +1,221 @@
+//! One run, from its rows to an outcome for each.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tracing::{error, info};
+
+use super::decide::Capacity;
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::model::{
+    Action, Cause, Change, Met, Operation, Outcome, Payload, ProfilePayload, RunKind, RunState, TeamId,
+    TenantId,
+};
+use crate::plan::{Limits, OnConflict, PlanDigest, UpdateWith, examine_deactivations};
+use crate::scim::Client;
+use crate::source::{ListSettings, ReadError};
+use crate::store::{ROWS_AT_ONCE, RowNext, RowStep, Run, Store, StoreError, UNNAMED, WaitingRow};
+
+/// Rows are looked at this often while their operations are delivered.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What was asked to be done with a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunOptions {
+    /// Users whom earlier exports named, and this one does not, are made inactive.
+    #[serde(default)]
+    pub deactivate_missing: bool,
+    /// Of custom attributes only what differs from the tenant's is sent.
+    #[serde(default)]
+    pub diff: bool,
+}
+
+/// How rows are carried out.
+#[derive(Clone, Copy, Debug)]
+pub struct RunPolicy {
+    /// What to do with a user who is there though he was to be created.
+    pub on_conflict: OnConflict,
+    /// How a user who is there is changed.
+    pub update_with: UpdateWith,
+    /// As many users as the tenant may have.
+    pub max_users: Option<u64>,
+    /// Rows are put into bulk requests.
+    pub bulk: bool,
+    /// Failed attempts after which a row is given up.
+    pub max_attempts: u32,
+    /// Look-ups at once.
+    pub workers: usize,
+    /// When deactivations are held.
+    pub limits: Limits,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// Each row has an outcome.
+    Finished,
+    /// It was stopped, because all that it sends is refused.
+    Stopped,
+    /// A newer file took its place.
+    Superseded,
+}
+
+/// Why a run could not be gone on with.
+#[derive(Debug, thiserror::Error)]
+pub enum RunFailure {
+    /// The tenant could not be read.
+    #[error("users could not be read: {0}")]
+    Read(#[from] ReadError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Carries out the runs of one tenant; delivery runs beside it.
+#[derive(Debug)]
+pub struct Runner<'a> {
+    /// Whose.
+    pub tenant: &'a TenantId,
+    /// Where the rows are.
+    pub store: &'a Store,
+    /// Who is asked.
+    pub client: &'a Client,
+    /// How lists are read.
+    pub list: &'a ListSettings,
+    /// How rows are carried out.
+    pub policy: RunPolicy,
+    /// Time and chance.
+    pub clock: &'a Clock,
+    /// For backoffs.
+    pub chance: Chance,
+    /// Told when something waits to be delivered.
+    pub wake: &'a [&'a Notify],
+    /// The tenant has turned out to take no bulk requests.
+    pub bulk_refused: Arc<AtomicBool>,
+}
+
+/// Nobody's teams change.
+fn no_teams<'a>() -> std::iter::Empty<&'a TeamId> {
+    std::iter::empty()
+}
+
+impl Runner<'_> {
+    /// Carries `run` out, as far as it is not. Whoever does not wait for the end can go on later.
+    ///
+    /// # Errors
+    /// When the tenant cannot be read, or the database fails.
+    pub async fn carry_out(&self, run: &Run) -> Result<RunEnd, RunFailure> {
+        let options: RunOptions = serde_json::from_str(&run.options)
+            .map_err(|_| StoreError::damaged(format!("run {} has options that cannot be read", run.id)))?;
+        let by_name = run.kind == RunKind::Provision && !self.people(run).await?;
+        let mut capacity = Capacity::new(self.policy.max_users);
+        loop {
+            self.decide_waiting(run, options, by_name, &mut capacity).await?;
+            let now = self.store.run(run.id).await?;
+            match now.state {
+                RunState::Stopped => return Ok(RunEnd::Stopped),
+                RunState::Superseded => return Ok(RunEnd::Superseded),
+                RunState::Finished => return Ok(RunEnd::Finished),
+                RunState::Reading | RunState::Open => {}
+            }
+            if self.store.rows_open(run.id).await? {
+                self.clock.sleep(LOOK).await;
+            } else if !(options.deactivate_missing && self.deactivate_missing(run).await?) {
+                self.store.finish_run(run, self.clock.now()).await?;
+                info!(tenant = %self.tenant, run = run.id, kind = run.kind.as_str(), "run finished");
+                return Ok(RunEnd::Finished);
+            }
+        }
+    }
+
+    /// Decides all rows that wait and are due.
+    async fn decide_waiting(
+        &self,
+        run: &Run,
+        options: RunOptions,
+        by_name: bool,
+        capacity: &mut Capacity,
+    ) -> Result<(), RunFailure> {
+        let mut after = 0;
+        loop {
+            let now = self.clock.now();
+            let rows = self.store.waiting_rows(run.id, after, ROWS_AT_ONCE, now).await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            after = last.line;
+            let steps = match run.kind {
+                RunKind::Provision => self.decide_users(run, &rows, by_name, capacity).await?,
+                RunKind::Attributes => self.decide_attributes(run, &rows, options.diff).await?,
+            };
+            let whose = (self.tenant, run.id, run.pass);
+            self.store.decide_rows(whose, &steps, self.clock.now()).await?;
+            for waiting in self.wake {
+                waiting.notify_one();
+            }
+        }
+    }
+
+    /// Makes whoever is no longer named inactive, or holds that; returns whether there was anybody.
+    async fn deactivate_missing(&self, run: &Run) -> Result<bool, RunFailure> {
+        let now = self.clock.now();
+        let (missing, known) = self.store.no_longer_named(self.tenant, run.id).await?;
+        if missing.is_empty() {
+            return Ok(false);
+        }
+        let many = u64::try_from(missing.len()).unwrap_or(u64::MAX);
+        let findings = examine_deactivations(many, known, &self.policy.limits);
+        let mut digest = PlanDigest::default();
+        let (mut steps, mut lines) = (Vec::new(), Vec::new());
+        for (line, (user, external_id)) in (UNNAMED..).zip(missing) {
+            digest.change(&user, no_teams(), no_teams());
+            let change = Change { path: "active".to_owned(), value: false.into() };
+            let operation = Operation {
+                user: user.clone(),
+                payload: Payload::Profile(ProfilePayload::Update { changes: vec![change] }),
+                cause: Cause::Missing,
+                version: None,
+            };
+            let next = RowNext::Send {
+                action: Action::Deactivate,
+                operation,
+                packed: self.packed(),
+                attempts: 0,
+                // What will be held is not sent before it is.
+                due: if findings.is_empty() { now } else { now.plus(Duration::from_hours(1)) },
+            };
+            lines.push(line);
+            steps.push(RowStep { line, user: Some(user), external_id: Some(external_id), next });
+        }
+        self.store.decide_rows((self.tenant, run.id, run.pass), &steps, now).await?;
+        if !findings.is_empty() {
+            let digest = digest.finish();
+            self.store.hold_rows(run, &lines, (&digest, &findings), now).await?;
+            let reason = findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            let operations = i64::try_from(many).unwrap_or(i64::MAX);
+            error!(tenant = %self.tenant, run = run.id, digest, operations, reason,
+                "deactivations are held until they are approved or discarded");
+        }
+        for waiting in self.wake {
+            waiting.notify_one();
+        }
+        Ok(true)
+    }
+
+    /// Whether what is planned now goes into a bulk request.
+    pub(super) fn packed(&self) -> bool {
+        self.policy.bulk && !self.bulk_refused.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn end(row: &WaitingRow, outcome: Outcome, reason: Option<String>) -> RowStep {
+        let next = RowNext::End { outcome, reason };
+        RowStep { line: row.line, user: row.user.clone(), external_id: None, next }
+    }
+
+    /// Whoever was sent something before is looked up again.
+    pub(super) const fn was_sent(met: Met) -> bool {
+        !matches!(met, Met::Nothing)
+    }
+}

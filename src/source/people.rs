@@ -1,0 +1,186 @@
+//! Whole records of users: all of them, page by page, or those with certain names. For files that say who is to be there.
+//!
+//! A record that is not what was asked for is never taken for it, whatever the tenant makes of a filter.
+
+use std::collections::BTreeMap;
+
+use super::complete::{Reading, Tally};
+use super::users::{ListSettings, ReadError, repeat};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::model::{UserId, UserKey};
+use crate::scim::{Failure, ListQuery, Record, ServiceProvider, Verdict, read_record};
+
+/// So many names are asked for in one call; a filter of that length still fits into an address.
+pub const NAMES_AT_ONCE: usize = 20;
+
+/// All users, as whole records.
+#[derive(Debug)]
+pub struct RecordList<'a, P> {
+    provider: &'a P,
+    settings: &'a ListSettings,
+    clock: &'a Clock,
+    chance: Chance,
+    tally: Tally,
+    next: Option<u64>,
+    total: u64,
+}
+
+impl<'a, P: ServiceProvider> RecordList<'a, P> {
+    /// Nothing is read yet.
+    #[must_use]
+    pub fn new(provider: &'a P, settings: &'a ListSettings, clock: &'a Clock, chance: Chance) -> Self {
+        Self { provider, settings, clock, chance, tally: Tally::default(), next: Some(1), total: 0 }
+    }
+
+    /// The next page, or `None` at the end. Between two pages the caller says with [`Self::new_users`] how many of them
+    /// it had not seen before. A record that cannot be read is left out: nobody is found by it.
+    ///
+    /// # Errors
+    /// When a page cannot be read, after several tries.
+    pub async fn next(&mut self) -> Result<Option<Vec<Record>>, ReadError> {
+        let Some(start_index) = self.next else { return Ok(None) };
+        let count = self.settings.page_size;
+        let query = ListQuery { since: None, filter: self.settings.filter.clone(), start_index, count };
+        let page = repeat(self.clock, self.chance, || self.provider.list_users(&query)).await;
+        let place = || format!("users from position {start_index} on");
+        let page = page.map_err(|failure| ReadError { place: place(), failure })?;
+        let records: Vec<Record> =
+            page.resources.iter().filter_map(|record| read_record(record.get().as_bytes()).ok()).collect();
+        let shown = u64::try_from(page.resources.len()).unwrap_or(u64::MAX);
+        let unreadable = shown - u64::try_from(records.len()).unwrap_or(shown);
+        self.total = page.total;
+        self.tally.page(count, shown, unreadable, page.total);
+        if self.tally.too_many() {
+            let failure = Failure::unreadable("the list has no end");
+            return Err(ReadError { place: place(), failure });
+        }
+        self.next = Some(self.tally.records() + 1);
+        Ok(Some(records))
+    }
+
+    /// So many users of the last page had not been read before.
+    pub fn new_users(&mut self, new: u64) {
+        if self.tally.new_users(self.settings.page_size, new) {
+            let again = self.tally.end_run() == Reading::Again;
+            self.next = again.then_some(1);
+        }
+    }
+
+    /// How many users the tenant says it has, as of the last page.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.total
+    }
+}
+
+/// How many users the tenant says it has.
+///
+/// # Errors
+/// When it cannot be asked, after several tries.
+pub async fn how_many(
+    provider: &impl ServiceProvider,
+    clock: &Clock,
+    chance: Chance,
+) -> Result<u64, ReadError> {
+    let query = ListQuery { since: None, filter: None, start_index: 1, count: 1 };
+    let page = repeat(clock, chance, || provider.list_users(&query)).await;
+    page.map(|page| page.total)
+        .map_err(|failure| ReadError { place: "the number of users".to_owned(), failure })
+}
+
+/// One user's whole record by his id; `None` when he is not there.
+///
+/// # Errors
+/// When he cannot be read, after several tries.
+pub async fn read_record_by_id(
+    provider: &impl ServiceProvider,
+    id: &UserId,
+    clock: &Clock,
+    chance: Chance,
+) -> Result<Option<Record>, ReadError> {
+    let error = |failure| ReadError { place: format!("user {id}"), failure };
+    match repeat(clock, chance, || provider.get_user(id)).await {
+        Ok(record) => {
+            let record = read_record(&record).map_err(|reason| error(Failure::unreadable(reason)))?;
+            Ok((record.id == *id).then_some(record))
+        }
+        Err(Failure { verdict: Verdict::Gone, .. }) => Ok(None),
+        Err(failure) => Err(error(failure)),
+    }
+}
+
+/// One user's whole record by what a file calls him; `None` when the tenant has nobody of this name.
+///
+/// # Errors
+/// When he cannot be asked for, after several tries.
+pub async fn find_record(
+    provider: &impl ServiceProvider,
+    key: &UserKey,
+    clock: &Clock,
+    chance: Chance,
+) -> Result<Option<Record>, ReadError> {
+    let found = find_records(provider, std::slice::from_ref(key), clock, chance).await?;
+    Ok(found.into_values().next())
+}
+
+/// Those of `keys` whom the tenant shows when it is asked for all of them at once, at most [`NAMES_AT_ONCE`]. Who is not
+/// among them is not proven to be missing: not every tenant understands `or`.
+///
+/// # Errors
+/// When they cannot be asked for, after several tries.
+pub async fn find_records(
+    provider: &impl ServiceProvider,
+    keys: &[UserKey],
+    clock: &Clock,
+    chance: Chance,
+) -> Result<BTreeMap<UserKey, Record>, ReadError> {
+    let filter = keys.iter().map(condition).collect::<Vec<_>>().join(" or ");
+    let count = u32::try_from(keys.len() + 1).unwrap_or(u32::MAX);
+    let filter = Some(("filter".to_owned(), filter));
+    let query = ListQuery { since: None, filter, start_index: 1, count };
+    let place = || "users by name".to_owned();
+    let page = repeat(clock, chance, || provider.list_users(&query)).await;
+    let page = page.map_err(|failure| ReadError { place: place(), failure })?;
+    let records: Vec<Record> =
+        page.resources.iter().filter_map(|record| read_record(record.get().as_bytes()).ok()).collect();
+    let pair = |key: &UserKey| {
+        let record = records.iter().find(|record| is_meant(key, record))?;
+        Some((key.clone(), record.clone()))
+    };
+    Ok(keys.iter().filter_map(pair).collect())
+}
+
+/// A name in a filter is a JSON string (RFC 7644 §3.4.2.2).
+fn condition(key: &UserKey) -> String {
+    let (attribute, value) = match key {
+        UserKey::Id(id) => ("id", id.as_str()),
+        UserKey::UserName(name) => ("userName", name.as_str()),
+        UserKey::ExternalId(id) => ("externalId", id.as_str()),
+    };
+    format!("{attribute} eq {}", serde_json::Value::from(value))
+}
+
+fn is_meant(key: &UserKey, record: &Record) -> bool {
+    match key {
+        UserKey::Id(id) => record.id == *id,
+        UserKey::UserName(name) => record.user_name == name.to_lowercase(),
+        UserKey::ExternalId(id) => record.external_id.as_deref() == Some(id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted_in_a_filter() {
+        for (key, expected) in [
+            (UserKey::ExternalId("HR-1".to_owned()), r#"externalId eq "HR-1""#),
+            (UserKey::UserName(r#"a"b\c@example.com"#.to_owned()), r#"userName eq "a\"b\\c@example.com""#),
+            (UserKey::Id(UserId::from("u-1")), r#"id eq "u-1""#),
+        ] {
+            assert_eq!(condition(&key), expected);
+        }
+    }
+}

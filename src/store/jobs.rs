@@ -1,0 +1,264 @@
+//! `bulk_jobs`: bulk requests that are under way, with the operations that are in them.
+//!
+//! A request is written down before it is submitted, and the tenant's name for it before it is asked about. What happened to
+//! one whose submission was not answered nobody knows: its users are looked up.
+
+use sqlx::SqliteConnection;
+
+use super::outbox::{Leased, Row, leased, settle};
+use super::rows::{self, RowSettled, Settled};
+use super::{AuditHead, Settlement, Store, StoreError, audit_head};
+use crate::model::{Met, Payload, TenantId, Timestamp};
+
+/// How much may be in one bulk request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobLimits {
+    /// Operations, at least 1.
+    pub operations: usize,
+    /// Bytes of payload.
+    pub bytes: usize,
+}
+
+/// A bulk request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Its row.
+    pub id: i64,
+    /// The tenant's name for it; `None` before it is submitted.
+    pub name: Option<String>,
+    /// How often it was asked about.
+    pub polls: u32,
+    /// When it was, or is to be, submitted.
+    pub submitted_at: Timestamp,
+    /// What is in it.
+    pub operations: Vec<Leased>,
+}
+
+impl Store {
+    /// Leases what is to be sent in a bulk request, oldest first and as much as may be in one, and writes the request down.
+    /// `None` when nothing is due.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn pack(
+        &self,
+        tenant: &TenantId,
+        limits: JobLimits,
+        now: Timestamp,
+    ) -> Result<Option<Job>, StoreError> {
+        let mut tx = self.write().await?;
+        let due: Vec<(i64, i64)> = sqlx::query_as(
+            "SELECT id, length(CAST(payload AS BLOB)) + 256 FROM operations o
+             WHERE tenant = $1 AND state = 'ready' AND packed = 1 AND due_at <= $2 AND ($4 IS NULL OR pass = $4)
+                 AND NOT EXISTS (SELECT 1 FROM operations f
+                     WHERE f.tenant = o.tenant AND f.user_id = o.user_id AND f.state = 'leased')
+             ORDER BY due_at, id LIMIT $3",
+        )
+        .bind(tenant.as_str())
+        .bind(now.millis())
+        .bind(i64::try_from(limits.operations).unwrap_or(i64::MAX))
+        .bind(self.only)
+        .fetch_all(&mut *tx)
+        .await?;
+        let (mut bytes, mut ids) = (0, Vec::new());
+        for (id, length) in due {
+            bytes += usize::try_from(length).unwrap_or(usize::MAX);
+            if bytes > limits.bytes && !ids.is_empty() {
+                break;
+            }
+            ids.push(id);
+        }
+        if ids.is_empty() {
+            return Ok(None);
+        }
+        let id: i64 = sqlx::query_scalar(
+            "INSERT INTO bulk_jobs (tenant, state, operations, submitted_at) VALUES ($1, 'submitting', $2, $3)
+             RETURNING id",
+        )
+        .bind(tenant.as_str())
+        .bind(i64::try_from(ids.len()).unwrap_or(i64::MAX))
+        .bind(now.millis())
+        .fetch_one(&mut *tx)
+        .await?;
+        sqlx::query(
+            "UPDATE operations SET state = 'leased', lease = coalesce(lease, 0) + 1, touched_at = $2, job = $3
+             WHERE id IN (SELECT value FROM json_each($1))",
+        )
+        .bind(serde_json::json!(ids).to_string())
+        .bind(now.millis())
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
+        let operations = operations_of(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(Some(Job { id, name: None, polls: 0, submitted_at: now, operations }))
+    }
+
+    /// When the next operation is due that is to be sent in a bulk request.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn next_packed(&self, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError> {
+        let due: Option<i64> = sqlx::query_scalar(
+            "SELECT min(due_at) FROM operations
+             WHERE tenant = $1 AND state = 'ready' AND packed = 1 AND ($2 IS NULL OR pass = $2)",
+        )
+        .bind(tenant.as_str())
+        .bind(self.only)
+        .fetch_one(&self.reader)
+        .await?;
+        Ok(due.map(Timestamp::from_millis))
+    }
+
+    /// A bulk request of `tenant` that was submitted and is not finished.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn submitted_job(&self, tenant: &TenantId) -> Result<Option<Job>, StoreError> {
+        let row: Option<(i64, Option<String>, i64, i64)> = sqlx::query_as(
+            "SELECT id, job, polls, submitted_at FROM bulk_jobs
+             WHERE tenant = $1 AND state = 'submitted' AND finished_at IS NULL ORDER BY id LIMIT 1",
+        )
+        .bind(tenant.as_str())
+        .fetch_optional(&self.writer)
+        .await?;
+        let Some((id, name, polls, submitted_at)) = row else { return Ok(None) };
+        let mut tx = self.write().await?;
+        let operations = operations_of(&mut tx, id).await?;
+        tx.commit().await?;
+        let polls = u32::try_from(polls).unwrap_or(u32::MAX);
+        Ok(Some(Job { id, name, polls, submitted_at: Timestamp::from_millis(submitted_at), operations }))
+    }
+
+    /// The tenant has taken a bulk request, and calls it `name`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn job_submitted(&self, job: i64, name: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE bulk_jobs SET state = 'submitted', job = $2 WHERE id = $1")
+            .bind(job)
+            .bind(name)
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// The tenant was asked about a bulk request once more.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn job_polled(&self, job: i64) -> Result<(), StoreError> {
+        sqlx::query("UPDATE bulk_jobs SET polls = polls + 1 WHERE id = $1")
+            .bind(job)
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// A bulk request has come to its end, and so has each operation in it: those that are named by no settlement go
+    /// back to the queue. What is `single` is not put into another one.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing has moved.
+    pub async fn finish_job(
+        &self,
+        tenant: &TenantId,
+        job: &Job,
+        (settlements, single): (&[Settlement], bool),
+        (audited, reason): (Option<&AuditHead>, Option<&str>),
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        if let Some(head) = audited {
+            audit_head::remember(&mut tx, head).await?;
+        }
+        for settlement in settlements {
+            settle(&mut tx, tenant, settlement, now).await?;
+        }
+        sqlx::query(
+            "UPDATE operations SET state = 'ready', due_at = max(due_at, $2), touched_at = $2
+             WHERE job = $1 AND state = 'leased'",
+        )
+        .bind(job.id)
+        .bind(now.millis())
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query(
+            "UPDATE operations SET job = NULL, packed = packed AND NOT $2 WHERE job = $1 AND finished_at IS NULL",
+        )
+        .bind(job.id)
+        .bind(single)
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query("UPDATE bulk_jobs SET state = 'finished', finished_at = $2, reason = $3 WHERE id = $1")
+            .bind(job.id)
+            .bind(now.millis())
+            .bind(reason)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Whatever waits to be sent in a bulk request is sent by itself: the tenant takes none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unpack(&self, tenant: &TenantId) -> Result<(), StoreError> {
+        sqlx::query("UPDATE operations SET packed = 0 WHERE tenant = $1 AND state = 'ready' AND packed = 1")
+            .bind(tenant.as_str())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+}
+
+async fn operations_of(tx: &mut SqliteConnection, job: i64) -> Result<Vec<Leased>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT id, lease, user_id, payload, cause, version, attempts, traceparent, pass, found, NULL
+         FROM operations WHERE job = $1 AND state = 'leased' ORDER BY id",
+    )
+    .bind(job)
+    .fetch_all(&mut *tx)
+    .await?;
+    rows.into_iter().map(|row| leased(row).map_err(|damaged| StoreError::damaged(damaged.reason))).collect()
+}
+
+/// What a killed owner had submitted goes on where the tenant has a name for it. Whether the rest is done nobody knows: a
+/// user who may have been created is looked up, and so is he who was being created by himself.
+pub(super) async fn clear(tx: &mut SqliteConnection, now: Timestamp) -> Result<(), StoreError> {
+    let unclear: Vec<(i64, String, i64, String)> = sqlx::query_as(
+        "SELECT o.id, o.tenant, o.attempts, o.payload FROM operations o
+         WHERE o.state = 'leased' AND o.kind = 'profile'
+             AND (o.job IS NULL OR o.job IN (SELECT id FROM bulk_jobs WHERE state = 'submitting'))",
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    for (id, tenant, attempts, payload) in unclear {
+        let creates = serde_json::from_str::<Payload>(&payload).is_ok_and(|payload| payload.creates());
+        if !creates {
+            continue;
+        }
+        let settled = Settled {
+            end: RowSettled::LookUp(Met::Unclear),
+            reason: Some("interrupted"),
+            latency_ms: None,
+            attempts,
+            user: None,
+        };
+        rows::settle(tx, &TenantId::from(tenant), id, &settled, now).await?;
+        sqlx::query("UPDATE operations SET state = 'superseded', finished_at = $2, job = NULL, payload = '{}' WHERE id = $1")
+            .bind(id)
+            .bind(now.millis())
+            .execute(&mut *tx)
+            .await?;
+    }
+    for clear in [
+        "UPDATE operations SET job = NULL, packed = 0
+         WHERE $1 > 0 AND job IN (SELECT id FROM bulk_jobs WHERE state = 'submitting')",
+        "UPDATE bulk_jobs SET state = 'unclear', finished_at = $1, reason = 'interrupted' WHERE state = 'submitting'",
+    ] {
+        sqlx::query(clear).bind(now.millis()).execute(&mut *tx).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,462 @@
+//! `runs`: files that are carried out, and how far each is.
+//!
+//! A run whose file is still being read has done nothing, and is thrown away when its reader has died.
+
+use serde::{Deserialize, Serialize};
+use sqlx::{FromRow, SqliteConnection};
+
+use super::{Store, StoreError};
+use crate::model::{Outcome, PassKind, RunKind, RunState, TenantId, Timestamp};
+
+/// A file that is to be carried out.
+#[derive(Clone, Debug)]
+pub struct NewRun<'a> {
+    /// For which tenant.
+    pub tenant: &'a TenantId,
+    /// What it is about.
+    pub kind: RunKind,
+    /// SHA-256 over the file and what was asked to be done with it.
+    pub digest: &'a str,
+    /// Its name, without the folder.
+    pub file: &'a str,
+    /// What was asked to be done with it, as JSON.
+    pub options: &'a str,
+    /// So many refusals for one reason, before any success, stop it.
+    pub stop_after: Option<u32>,
+    /// Who asked for it.
+    pub operator: Option<u32>,
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Its number.
+    pub id: i64,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// What it is about.
+    pub kind: RunKind,
+    /// Over its file and what was asked.
+    pub digest: String,
+    /// The file's name.
+    pub file: String,
+    /// What was asked to be done with it, as JSON.
+    pub options: String,
+    /// To which its operations belong.
+    pub pass: i64,
+    /// How far it is.
+    pub state: RunState,
+    /// Why it was stopped.
+    pub reason: Option<String>,
+    /// The tenant's users have been read for it.
+    pub read: bool,
+    /// Who asked for it.
+    pub operator: Option<u32>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// How many rows are where.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunCounts {
+    /// All.
+    pub rows: u64,
+    /// Those that are not finished.
+    pub open: u64,
+    /// Those of them that are sent, or wait to be.
+    pub planned: u64,
+    /// By outcome.
+    pub created: u64,
+    /// What differed was changed.
+    pub updated: u64,
+    /// Active again.
+    pub reactivated: u64,
+    /// Inactive, because no row names them.
+    pub deactivated: u64,
+    /// As they were to be.
+    pub unchanged: u64,
+    /// There already, and left alone.
+    pub skipped: u64,
+    /// Wrong rows.
+    pub rejected: u64,
+    /// Nobody knows whom they mean.
+    pub unresolved: u64,
+    /// Not taken by the tenant.
+    pub failed: u64,
+    /// Waiting for an approval.
+    pub held: u64,
+    /// Decided otherwise since.
+    pub superseded: u64,
+    /// Rows for which the tenant said that he is there already.
+    pub conflicts: u64,
+    /// Of what was sent and answered, milliseconds; `None` when nothing was.
+    pub mean_latency_ms: Option<u64>,
+    /// Nineteen of twenty took no longer.
+    pub p95_latency_ms: Option<u64>,
+}
+
+impl RunCounts {
+    /// Somebody has to look at something.
+    #[must_use]
+    pub const fn left(&self) -> u64 {
+        self.rejected + self.unresolved + self.failed + self.held + self.open
+    }
+
+    fn add(&mut self, outcome: Outcome, rows: u64) {
+        let place = match outcome {
+            Outcome::Created => &mut self.created,
+            Outcome::Updated => &mut self.updated,
+            Outcome::Reactivated => &mut self.reactivated,
+            Outcome::Deactivated => &mut self.deactivated,
+            Outcome::Unchanged => &mut self.unchanged,
+            Outcome::Skipped => &mut self.skipped,
+            Outcome::Rejected => &mut self.rejected,
+            Outcome::Unresolved => &mut self.unresolved,
+            Outcome::Failed => &mut self.failed,
+            Outcome::Held => &mut self.held,
+            Outcome::Superseded => &mut self.superseded,
+        };
+        *place += rows;
+    }
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: i64,
+    tenant: String,
+    kind: String,
+    digest: String,
+    file: String,
+    options: String,
+    pass: i64,
+    state: String,
+    reason: Option<String>,
+    read: bool,
+    operator: Option<u32>,
+    started_at: i64,
+    finished_at: Option<i64>,
+}
+
+impl Row {
+    fn run(self) -> Result<Run, StoreError> {
+        let damaged = |what: &str| StoreError::damaged(format!("run {} is of an unknown {what}", self.id));
+        Ok(Run {
+            kind: RunKind::parse(&self.kind).ok_or_else(|| damaged("kind"))?,
+            state: RunState::parse(&self.state).ok_or_else(|| damaged("state"))?,
+            id: self.id,
+            tenant: TenantId::from(self.tenant),
+            digest: self.digest,
+            file: self.file,
+            options: self.options,
+            pass: self.pass,
+            reason: self.reason,
+            read: self.read,
+            operator: self.operator,
+            started_at: Timestamp::from_millis(self.started_at),
+            finished_at: self.finished_at.map(Timestamp::from_millis),
+        })
+    }
+}
+
+macro_rules! runs {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, tenant, kind, digest, file, options, pass, state, reason, read <> 0 AS read, operator,
+                 started_at, finished_at
+             FROM runs ",
+            $rest
+        )
+    };
+}
+
+impl Store {
+    /// Begins a run, whose rows are handed in next, and the pass to which its operations will belong.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn begin_run(&self, new: &NewRun<'_>, now: Timestamp) -> Result<Run, StoreError> {
+        let mut tx = self.write().await?;
+        let pass: i64 = sqlx::query_scalar(
+            "INSERT INTO passes (tenant, kind, started_at) VALUES ($1, $2, $3) RETURNING id",
+        )
+        .bind(new.tenant.as_str())
+        .bind(pass_kind(new.kind).as_str())
+        .bind(now.millis())
+        .fetch_one(&mut *tx)
+        .await?;
+        let id: i64 = sqlx::query_scalar(
+            "INSERT INTO runs (tenant, kind, digest, file, options, pass, state, stop_after, operator, started_at)
+             VALUES ($1, $2, $3, $4, $5, $6, 'reading', $7, $8, $9) RETURNING id",
+        )
+        .bind(new.tenant.as_str())
+        .bind(new.kind.as_str())
+        .bind(new.digest)
+        .bind(new.file)
+        .bind(new.options)
+        .bind(pass)
+        .bind(new.stop_after)
+        .bind(new.operator)
+        .bind(now.millis())
+        .fetch_one(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        self.run(id).await
+    }
+
+    /// One run.
+    ///
+    /// # Errors
+    /// When the database fails, or has no such run.
+    pub async fn run(&self, id: i64) -> Result<Run, StoreError> {
+        let row: Option<Row> =
+            sqlx::query_as(runs!("WHERE id = $1")).bind(id).fetch_optional(&self.writer).await?;
+        row.ok_or_else(|| StoreError::damaged(format!("run {id} is missing")))?.run()
+    }
+
+    /// The last run of this kind over this digest that came further than being read.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn run_over(
+        &self,
+        tenant: &TenantId,
+        kind: RunKind,
+        digest: &str,
+    ) -> Result<Option<Run>, StoreError> {
+        let row: Option<Row> = sqlx::query_as(runs!(
+            "WHERE tenant = $1 AND kind = $2 AND digest = $3 AND state <> 'reading' ORDER BY id DESC LIMIT 1"
+        ))
+        .bind(tenant.as_str())
+        .bind(kind.as_str())
+        .bind(digest)
+        .fetch_optional(&self.reader)
+        .await?;
+        row.map(Row::run).transpose()
+    }
+
+    /// Runs of `tenant` that are to be carried out, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn open_runs(&self, tenant: &TenantId) -> Result<Vec<Run>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as(runs!("WHERE tenant = $1 AND state = 'open' ORDER BY id"))
+            .bind(tenant.as_str())
+            .fetch_all(&self.reader)
+            .await?;
+        rows.into_iter().map(Row::run).collect()
+    }
+
+    /// Runs of `tenant` that are open or stopped, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unfinished_runs(&self, tenant: &TenantId) -> Result<Vec<Run>, StoreError> {
+        let rows: Vec<Row> =
+            sqlx::query_as(runs!("WHERE tenant = $1 AND state IN ('open', 'stopped') ORDER BY id"))
+                .bind(tenant.as_str())
+                .fetch_all(&self.reader)
+                .await?;
+        rows.into_iter().map(Row::run).collect()
+    }
+
+    /// All its rows are there: it is carried out from now on. Of users there can be one wanted state only: an HRIS
+    /// export takes the place of an earlier one that is not finished, whose rows are superseded; returns how many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn open_run(&self, run: &Run, now: Timestamp) -> Result<u64, StoreError> {
+        let mut tx = self.write().await?;
+        let mut superseded = 0;
+        if run.kind == RunKind::Provision {
+            let earlier: Vec<i64> = sqlx::query_scalar(
+                "SELECT id FROM runs WHERE tenant = $1 AND kind = 'provision' AND id < $2 AND state IN ('open', 'stopped')",
+            )
+            .bind(run.tenant.as_str())
+            .bind(run.id)
+            .fetch_all(&mut *tx)
+            .await?;
+            for earlier in earlier {
+                superseded += supersede(&mut tx, earlier, now).await?;
+            }
+        }
+        sqlx::query("UPDATE runs SET state = 'open' WHERE id = $1").bind(run.id).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(superseded)
+    }
+
+    /// Gives up what an unfinished run has not done yet; returns how many rows that is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn supersede_run(&self, run: &Run, now: Timestamp) -> Result<u64, StoreError> {
+        let mut tx = self.write().await?;
+        let rows = supersede(&mut tx, run.id, now).await?;
+        tx.commit().await?;
+        Ok(rows)
+    }
+
+    /// A run that was stopped goes on, whatever is refused.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn resume_run(&self, run: &Run, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        for resume in [
+            "UPDATE runs SET state = 'open', reason = NULL, stop_after = NULL, finished_at = NULL WHERE id = $1",
+            "UPDATE operations SET state = 'ready', due_at = $2
+             WHERE state = 'held' AND hold IS NULL AND pass = (SELECT pass FROM runs WHERE id = $1)",
+            "UPDATE run_rows SET state = 'planned', outcome = NULL, finished_at = NULL
+             WHERE run = $1 AND outcome = 'held' AND $2 > 0
+                 AND operation IN (SELECT id FROM operations WHERE state = 'ready')",
+            "UPDATE run_rows SET state = 'waiting', outcome = NULL, finished_at = NULL
+             WHERE run = $1 AND outcome = 'held' AND $2 > 0 AND operation IS NULL",
+        ] {
+            sqlx::query(resume).bind(run.id).bind(now.millis()).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The tenant's users have been read for it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn run_read(&self, run: &Run) -> Result<(), StoreError> {
+        sqlx::query("UPDATE runs SET read = 1 WHERE id = $1").bind(run.id).execute(&self.writer).await?;
+        Ok(())
+    }
+
+    /// Each row has an outcome. What was kept of persons for its sake is forgotten.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn finish_run(&self, run: &Run, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        for finish in [
+            "UPDATE runs SET state = 'finished', finished_at = $2 WHERE id = $1",
+            "UPDATE run_rows SET wanted = NULL, user_name = NULL WHERE run = $1 AND $2 > 0",
+            "DELETE FROM run_found WHERE run = $1 AND $2 > 0",
+            "UPDATE passes SET finished_at = $2, complete = 1,
+                 result = CASE WHEN EXISTS (SELECT 1 FROM run_rows WHERE run = $1
+                     AND outcome IN ('rejected', 'unresolved', 'failed', 'held')) THEN 'degraded' ELSE 'ok' END,
+                 users_read = (SELECT count(*) FROM run_rows WHERE run = $1),
+                 unreadable = (SELECT count(*) FROM run_rows WHERE run = $1 AND outcome = 'rejected'),
+                 skipped = (SELECT count(*) FROM run_rows WHERE run = $1 AND outcome IN ('unchanged', 'skipped')),
+                 planned = (SELECT count(*) FROM run_rows WHERE run = $1 AND operation IS NOT NULL)
+             WHERE id = (SELECT pass FROM runs WHERE id = $1)",
+        ] {
+            sqlx::query(finish).bind(run.id).bind(now.millis()).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// How far a run is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn run_counts(&self, run: i64) -> Result<RunCounts, StoreError> {
+        let rows: Vec<(String, Option<String>, i64, i64)> = sqlx::query_as(
+            "SELECT state, outcome, count(*), sum(conflicted) FROM run_rows WHERE run = $1 GROUP BY state, outcome",
+        )
+        .bind(run)
+        .fetch_all(&self.reader)
+        .await?;
+        let mut counts = RunCounts::default();
+        for (state, outcome, rows, conflicts) in rows {
+            let number = |count: i64| u64::try_from(count).unwrap_or(0);
+            counts.rows += number(rows);
+            counts.conflicts += number(conflicts);
+            match outcome.as_deref().and_then(Outcome::parse) {
+                Some(outcome) => counts.add(outcome, number(rows)),
+                None => {
+                    counts.open += number(rows);
+                    counts.planned += if state == "planned" { number(rows) } else { 0 };
+                }
+            }
+        }
+        Ok(counts)
+    }
+
+    /// The same with latencies.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn run_summary(&self, run: i64) -> Result<RunCounts, StoreError> {
+        let mut counts = self.run_counts(run).await?;
+        let (mean, measured): (Option<f64>, i64) = sqlx::query_as(
+            "SELECT avg(latency_ms), count(latency_ms) FROM run_rows WHERE run = $1 AND latency_ms IS NOT NULL",
+        )
+        .bind(run)
+        .fetch_one(&self.reader)
+        .await?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "milliseconds, never negative"
+        )]
+        let mean = mean.map(|mean| mean.round() as u64);
+        counts.mean_latency_ms = mean;
+        let p95: Option<i64> = sqlx::query_scalar(
+            "SELECT latency_ms FROM run_rows WHERE run = $1 AND latency_ms IS NOT NULL
+             ORDER BY latency_ms LIMIT 1 OFFSET $2",
+        )
+        .bind(run)
+        .bind((measured * 95 + 99) / 100 - 1)
+        .fetch_optional(&self.reader)
+        .await?;
+        counts.p95_latency_ms = p95.and_then(|p95| u64::try_from(p95).ok()).filter(|_| measured > 0);
+        Ok(counts)
+    }
+}
+
+/// The kind of pass to which the operations of a run belong.
+const fn pass_kind(kind: RunKind) -> PassKind {
+    match kind {
+        RunKind::Provision => PassKind::Provision,
+        RunKind::Attributes => PassKind::Attributes,
+    }
+}
+
+async fn supersede(tx: &mut SqliteConnection, run: i64, now: Timestamp) -> Result<u64, StoreError> {
+    sqlx::query(
+        "UPDATE operations SET state = 'superseded', finished_at = $2
+         WHERE pass = (SELECT pass FROM runs WHERE id = $1) AND state IN ('ready', 'held')",
+    )
+    .bind(run)
+    .bind(now.millis())
+    .execute(&mut *tx)
+    .await?;
+    let rows = sqlx::query(
+        "UPDATE run_rows SET state = 'finished', outcome = 'superseded', finished_at = $2, wanted = NULL
+         WHERE run = $1 AND (outcome = 'held' OR state = 'waiting' OR (state = 'planned'
+             AND operation NOT IN (SELECT id FROM operations WHERE state = 'leased')))",
+    )
+    .bind(run)
+    .bind(now.millis())
+    .execute(&mut *tx)
+    .await?;
+    for close in [
+        "UPDATE runs SET state = 'superseded', finished_at = $2 WHERE id = $1",
+        "UPDATE passes SET finished_at = $2, result = 'degraded', reason = 'superseded by a newer file'
+         WHERE id = (SELECT pass FROM runs WHERE id = $1)",
+        "DELETE FROM run_found WHERE run = $1 AND $2 > 0",
+    ] {
+        sqlx::query(close).bind(run).bind(now.millis()).execute(&mut *tx).await?;
+    }
+    Ok(rows.rows_affected())
+}
+
+/// Files that were being read when their reader died have done nothing.
+pub(super) async fn clear(tx: &mut SqliteConnection) -> Result<(), StoreError> {
+    for clear in [
+        "DELETE FROM run_rows WHERE run IN (SELECT id FROM runs WHERE state = 'reading')",
+        "DELETE FROM passes WHERE id IN (SELECT pass FROM runs WHERE state = 'reading')",
+        "DELETE FROM runs WHERE state = 'reading'",
+    ] {
+        sqlx::query(clear).execute(&mut *tx).await?;
+    }
+    Ok(())
+}
