@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Exit;
 use crate::clock::Clock;
 use crate::plan::Mapping;
-use crate::practice::{self, Faults, Options, Practice};
+use crate::practice::{self, BulkMode, Faults, Options, Practice};
 
 /// Start a simulated tenant on 127.0.0.1, to rehearse a configuration against
 #[derive(Args, Clone, Debug)]
@@ -35,11 +35,26 @@ pub struct PracticeTenantArgs {
     #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
     pub token_lifetime: Duration,
     /// The most users on a page
-    #[arg(long, default_value_t = 100, value_parser = page_cap)]
+    #[arg(long, default_value_t = 100, value_parser = at_least_one)]
     pub page_cap: usize,
     /// Users, ids and faults follow from it
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// How bulk requests are answered: jobs (a job id to ask for), rfc7644 (results at once) or off (501)
+    #[arg(long, value_name = "MODE", default_value = "jobs")]
+    pub bulk: BulkMode,
+    /// How often a bulk job has to be asked for until it is done
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub bulk_polls: u32,
+    /// The most operations in a bulk request
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = at_least_one)]
+    pub bulk_max_operations: usize,
+    /// The longest body of a bulk request, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, value_parser = at_least_one)]
+    pub bulk_max_payload: usize,
+    /// The keys that custom attributes can have, separated by commas; without it they can have any
+    #[arg(long, value_name = "KEYS", value_delimiter = ',')]
+    pub attribute_keys: Vec<String>,
     /// What goes wrong from the start, as a JSON object: '{"outage": true}'
     #[arg(long, value_name = "JSON", value_parser = faults)]
     pub faults: Option<Faults>,
@@ -73,6 +88,11 @@ fn options(args: PracticeTenantArgs) -> Options {
         burst: args.burst,
         token_lifetime: args.token_lifetime,
         page_cap: args.page_cap,
+        bulk: args.bulk,
+        bulk_polls: args.bulk_polls,
+        bulk_max_operations: args.bulk_max_operations,
+        bulk_max_payload: args.bulk_max_payload,
+        attribute_keys: args.attribute_keys,
         faults: args.faults.unwrap_or_default(),
         ..Options::default()
     }
@@ -98,6 +118,8 @@ fn snippet(practice: &Practice, rate: Option<f64>, burst: u32) -> String {
          #   curl {control}/stats\n\
          #   curl -X POST {control}/faults -d '{{\"error_rate\": 0.1}}'\n\
          #   curl -X DELETE {control}/faults\n\
+         #   curl {control}/creates\n\
+         #   curl {control}/webhooks\n\
          #   curl -X POST {control}/users/ID/roles -d '[\"HR_SALES\"]'\n\
          \n\
          [tenants.practice]\n\
@@ -127,9 +149,9 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-fn page_cap(text: &str) -> Result<usize, String> {
+fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {
-        Ok(cap) if cap > 0 => Ok(cap),
+        Ok(number) if number > 0 => Ok(number),
         _ => Err("must be a whole number of at least 1".to_owned()),
     }
 }
@@ -160,6 +182,10 @@ mod tests {
             ["--burst", "0"],
             ["--page-cap", "0"],
             ["--token-lifetime", "soon"],
+            ["--bulk", "soap"],
+            ["--bulk-polls", "0"],
+            ["--bulk-max-operations", "0"],
+            ["--bulk-max-payload", "many"],
             ["--faults", r#"{"error_rate": 2}"#],
             ["--faults", r#"{"no_such_fault": true}"#],
         ] {
@@ -169,6 +195,18 @@ mod tests {
         let options = options(Cli::try_parse_from(right).expect("legal").args);
         assert_eq!((options.rate_per_second, options.token_lifetime.as_secs()), (Some(0.5), 2));
         assert!(options.faults.outage);
+    }
+
+    #[test]
+    fn bulk_and_attributes_are_as_it_is_told() {
+        let told = |line: &str| options(Cli::try_parse_from(line.split(' ')).expect("legal").args);
+        let plain = told("t");
+        assert_eq!((plain.bulk, plain.bulk_polls, plain.bulk_max_operations), (BulkMode::Jobs, 1, 100));
+        assert!(plain.attribute_keys.is_empty());
+        let set = told("t --bulk rfc7644 --bulk-polls 3 --bulk-max-payload 9 --attribute-keys a,b");
+        assert_eq!((set.bulk, set.bulk_polls, set.bulk_max_payload), (BulkMode::Rfc7644, 3, 9));
+        assert_eq!(set.attribute_keys, ["a", "b"]);
+        assert_eq!(told("t --bulk off").bulk, BulkMode::Off);
     }
 
     #[tokio::test]

@@ -63,10 +63,20 @@ impl Answer {
     }
 }
 
+/// How the body of a refusal looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// RFC 7644 §3.12.
+    Scim,
+    /// A list of `errors`, as the documents have it.
+    Errors,
+}
+
 /// A call that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{status}: {detail}")]
 pub(super) struct Refusal {
+    pub(super) form: Form,
     pub(super) status: StatusCode,
     /// One of the words of RFC 7644 table 9.
     pub(super) scim_type: Option<&'static str>,
@@ -76,18 +86,24 @@ pub(super) struct Refusal {
 impl Refusal {
     /// A refusal without a `scimType`.
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, scim_type: None, detail: detail.into() }
+        Self { form: Form::Scim, status, scim_type: None, detail: detail.into() }
     }
 
     /// A 400 with a `scimType`.
     pub(super) fn bad(scim_type: &'static str, detail: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, scim_type: Some(scim_type), detail: detail.into() }
+        Self { scim_type: Some(scim_type), ..Self::new(StatusCode::BAD_REQUEST, detail) }
+    }
+
+    /// 400 for the path of a PATCH that leads nowhere, in the form of the documents.
+    pub(super) fn no_such_path(path: &str) -> Self {
+        let detail = format!("Invalid SCIM patch operation: path '{path}' does not exist.");
+        Self { form: Form::Errors, ..Self::new(StatusCode::BAD_REQUEST, detail) }
     }
 
     /// 409 for a name that is taken.
     pub(super) fn taken(attribute: &str) -> Self {
         let detail = format!("{attribute} is already in use by another resource");
-        Self { status: StatusCode::CONFLICT, scim_type: Some("uniqueness"), detail }
+        Self { scim_type: Some("uniqueness"), ..Self::new(StatusCode::CONFLICT, detail) }
     }
 
     /// 404 for a resource that is not there.
@@ -104,6 +120,10 @@ impl Refusal {
 
 impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
+        if refusal.form == Form::Errors {
+            let error = json!({ "detail": refusal.detail, "status": refusal.status.as_str() });
+            return Self::new(refusal.status, Content::Json(json!({ "errors": [error] })));
+        }
         let mut body = json!({
             "schemas": [ERROR_SCHEMA],
             "status": refusal.status.as_str(),

@@ -46,8 +46,18 @@ impl Shelf {
         found
     }
 
+    /// By an attribute that has an index ([`Kind::indexed`]), without a look at the others.
+    pub(super) fn look_up(&self, attribute: &str, value: &str) -> Option<&Record> {
+        match attribute {
+            "id" => self.get(value),
+            "externalId" => self.external(value),
+            "userName" => self.named(value),
+            _ => None,
+        }
+    }
+
     /// By the name that must be unique, in any case.
-    pub(super) fn named(&self, name: &str) -> Option<&Record> {
+    fn named(&self, name: &str) -> Option<&Record> {
         self.names.get(&name.to_lowercase()).and_then(|id| self.get(id))
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use axum::http::StatusCode;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,20 @@ pub struct Faults {
     pub ignore_since: bool,
     /// Writes to these users (by id) are always answered with this status, without effect.
     pub fail_users: BTreeMap<String, u16>,
+    /// Creates of users with these `externalId`s, single or in bulk, are always answered with this status, without effect.
+    pub fail_external_ids: BTreeMap<String, u16>,
+    /// The next so many bulk jobs end as `failed` after half of their operations.
+    pub bulk_job_fails: u32,
+    /// The next so many bulk jobs end as `canceled` after half of their operations.
+    pub bulk_job_canceled: u32,
+    /// The next so many bulk jobs carry out their operations, and stay `running` for ever.
+    pub bulk_job_stalls: u32,
+    /// The next so many bulk jobs carry out their operations at once, and are not known when they are asked for.
+    pub bulk_job_forgotten: u32,
+    /// Operations in bulk requests that are answered with 429 or 500, one as often as the other, and have no effect.
+    pub bulk_operation_error_rate: f64,
+    /// The next so many messages to `/practice/webhook` are answered 503.
+    pub webhook_fails: u32,
     /// The token endpoint refuses all credentials.
     pub reject_token_credentials: bool,
     /// The next so many token calls are answered 400 `invalid_request`, "rate limit exceeded".
@@ -71,6 +86,13 @@ impl Default for Faults {
             listed_percent: 100,
             ignore_since: false,
             fail_users: BTreeMap::new(),
+            fail_external_ids: BTreeMap::new(),
+            bulk_job_fails: 0,
+            bulk_job_canceled: 0,
+            bulk_job_stalls: 0,
+            bulk_job_forgotten: 0,
+            bulk_operation_error_rate: 0.0,
+            webhook_fails: 0,
             reject_token_credentials: false,
             token_rate_limited: 0,
             page_without_resources: 0,
@@ -107,6 +129,7 @@ impl Faults {
             ("cut_body_rate", self.cut_body_rate),
             ("garbled_rate", self.garbled_rate),
             ("reset_rate", self.reset_rate),
+            ("bulk_operation_error_rate", self.bulk_operation_error_rate),
         ];
         if let Some((name, _)) = rates.into_iter().find(|(_, rate)| !(0.0..=1.0).contains(rate)) {
             return Err(WrongFault::Rate(name));
@@ -114,8 +137,11 @@ impl Faults {
         if self.listed_percent > 100 {
             return Err(WrongFault::Percent);
         }
-        let users = self.fail_users.iter().map(|(id, status)| (format!("fail_users.{id}"), *status));
-        let mut statuses = std::iter::once(("error_status".to_owned(), self.error_status)).chain(users);
+        let chosen = [("fail_users", &self.fail_users), ("fail_external_ids", &self.fail_external_ids)];
+        let chosen = chosen.into_iter().flat_map(|(fault, people)| {
+            people.iter().map(move |(id, status)| (format!("{fault}.{id}"), *status))
+        });
+        let mut statuses = std::iter::once(("error_status".to_owned(), self.error_status)).chain(chosen);
         match statuses.find(|(_, status)| !(400..=599).contains(status)) {
             Some((name, _)) => Err(WrongFault::Status(name)),
             None => Ok(()),
@@ -143,6 +169,20 @@ pub enum Fault {
     Garbled,
     /// A write to one of `fail_users`.
     FailUser,
+    /// A create of one of `fail_external_ids`.
+    FailExternalId,
+    /// A bulk job that fails.
+    BulkJobFails,
+    /// A bulk job that is canceled.
+    BulkJobCanceled,
+    /// A bulk job that never ends.
+    BulkJobStalls,
+    /// A bulk job that is not known.
+    BulkJobForgotten,
+    /// An operation in a bulk request that is not carried out.
+    BulkOperationError,
+    /// A message to `/practice/webhook` that is not taken.
+    WebhookFails,
     /// A token call that is told off.
     TokenRateLimited,
     /// A list without `Resources`.
@@ -206,6 +246,32 @@ impl Dice {
         .find_map(|(left, fault)| count_down(left).then_some(fault))
     }
 
+    /// How the next bulk job goes wrong; counts it down.
+    pub(super) fn bulk_job(&mut self) -> Option<Fault> {
+        [
+            (&mut self.faults.bulk_job_fails, Fault::BulkJobFails),
+            (&mut self.faults.bulk_job_canceled, Fault::BulkJobCanceled),
+            (&mut self.faults.bulk_job_stalls, Fault::BulkJobStalls),
+            (&mut self.faults.bulk_job_forgotten, Fault::BulkJobForgotten),
+        ]
+        .into_iter()
+        .find_map(|(left, fault)| count_down(left).then_some(fault))
+    }
+
+    /// The status of an operation in a bulk request that is not carried out.
+    pub(super) fn bulk_operation(&mut self) -> Option<StatusCode> {
+        if !self.hits(self.faults.bulk_operation_error_rate) {
+            return None;
+        }
+        let busy = self.rng.random_bool(0.5);
+        Some(if busy { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::INTERNAL_SERVER_ERROR })
+    }
+
+    /// Whether this message to the webhook is not taken; counts it down.
+    pub(super) fn webhook_fails(&mut self) -> bool {
+        count_down(&mut self.faults.webhook_fails)
+    }
+
     /// Whether this token call is told off; counts it down.
     pub(super) fn token_rate_limited(&mut self) -> bool {
         count_down(&mut self.faults.token_rate_limited)
@@ -239,7 +305,8 @@ mod tests {
     fn nothing_goes_wrong_by_default() {
         let mut dice = Dice::new(Faults::default(), 1);
         assert_eq!((dice.before(), dice.after(true), dice.malformed_page()), (None, None, None));
-        assert!(!dice.token_rate_limited());
+        assert!(!dice.token_rate_limited() && !dice.webhook_fails());
+        assert_eq!((dice.bulk_job(), dice.bulk_operation()), (None, None));
     }
 
     #[test]
@@ -249,12 +316,38 @@ mod tests {
     }
 
     #[test]
+    fn jobs_go_wrong_as_often_as_asked_and_operations_in_both_ways() {
+        let faults = Faults {
+            bulk_job_fails: 2,
+            bulk_job_forgotten: 1,
+            bulk_operation_error_rate: 0.5,
+            ..Faults::default()
+        };
+        let mut dice = Dice::new(faults, 1);
+        let jobs: Vec<_> = (0..4).map(|_| dice.bulk_job()).collect();
+        let (fails, forgotten) = (Some(Fault::BulkJobFails), Some(Fault::BulkJobForgotten));
+        assert_eq!(jobs, [fails, fails, forgotten, None]);
+        let operations: Vec<_> =
+            (0..200).map(|_| dice.bulk_operation().map(|status| status.as_u16())).collect();
+        for (outcome, share) in [(None, 70..130), (Some(429), 30..70), (Some(500), 30..70)] {
+            let count = operations.iter().filter(|status| **status == outcome).count();
+            assert!(share.contains(&count), "{outcome:?}: {count} of 200");
+        }
+    }
+
+    #[test]
     fn a_fault_that_cannot_be_is_named() {
         let check = |json: &str| serde_json::from_str::<Faults>(json).expect(json).check();
         assert_eq!(check("{}"), Ok(()));
         assert_eq!(check(r#"{"reset_rate": 1.5}"#), Err(WrongFault::Rate("reset_rate")));
         assert_eq!(check(r#"{"error_status": 200}"#), Err(WrongFault::Status("error_status".to_owned())));
         assert!(check(r#"{"fail_users": {"a": 42}}"#).is_err());
+        let status = Err(WrongFault::Status("fail_external_ids.a".to_owned()));
+        assert_eq!(check(r#"{"fail_external_ids": {"a": 201}}"#), status);
+        assert_eq!(
+            check(r#"{"bulk_operation_error_rate": -1}"#),
+            Err(WrongFault::Rate("bulk_operation_error_rate"))
+        );
         assert!(serde_json::from_str::<Faults>(r#"{"error_rat": 1}"#).is_err());
     }
 }

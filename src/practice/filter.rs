@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use super::answer::Refusal;
+use super::path::ENTERPRISE;
 use crate::model::Timestamp;
 
 /// An attribute, with a sub-attribute where one is named.
@@ -89,14 +90,20 @@ impl Filter {
         }
     }
 
-    /// The value that `attribute` must be equal to for the filter to pass, if there is one.
-    pub(super) fn required(&self, attribute: &str) -> Option<&str> {
+    /// Attributes and values, one of which a resource must have for the filter to pass, when `indexed`
+    /// attributes alone can say so.
+    pub(super) fn lookups(&self, indexed: &[&str]) -> Option<Vec<(&str, &str)>> {
         match self {
-            Self::And(a, b) => a.required(attribute).or_else(|| b.required(attribute)),
+            Self::And(a, b) => a.lookups(indexed).or_else(|| b.lookups(indexed)),
+            Self::Or(a, b) => {
+                let mut either = a.lookups(indexed)?;
+                either.extend(b.lookups(indexed)?);
+                Some(either)
+            }
             Self::Compare(on, Operator::Equal, Value::String(value))
-                if on.name == attribute && on.sub.is_none() =>
+                if on.sub.is_none() && indexed.contains(&on.name.as_str()) =>
             {
-                Some(value)
+                Some(vec![(&on.name, value)])
             }
             _ => None,
         }
@@ -350,8 +357,12 @@ impl Parser {
 }
 
 impl Attribute {
-    /// Reads `name` or `name.sub`.
+    /// Reads `name` or `name.sub`; an attribute of the extension is a part of the object that has its URN.
     pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
+        if let Some(sub) = text.strip_prefix(ENTERPRISE).and_then(|rest| rest.strip_prefix(':')) {
+            let own = Self::parse(sub)?;
+            return Ok(Self { name: ENTERPRISE.to_owned(), sub: Some(own.name) });
+        }
         let (name, sub) = text.split_once('.').map_or((text, None), |(name, sub)| (name, Some(sub)));
         let legal = |part: &str| {
             !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_$".contains(c))
@@ -469,11 +480,23 @@ mod tests {
     }
 
     #[test]
-    fn a_required_value_is_found_through_and_only() {
-        let required = |text: &str| Filter::parse(text).expect(text).required("userName").map(str::to_owned);
-        assert_eq!(required("userName eq 'x'"), Some("x".to_owned()));
-        assert_eq!(required("active eq true and userName eq 'x'"), Some("x".to_owned()));
-        assert_eq!(required("active eq true or userName eq 'x'"), None);
-        assert_eq!(required("not (userName eq 'x')"), None);
+    fn look_ups_are_found_where_nothing_else_can_pass() {
+        for (text, found) in [
+            ("userName eq 'x'", Some(vec![("userName", "x")])),
+            ("active eq true and userName eq 'x'", Some(vec![("userName", "x")])),
+            (
+                "id eq 'a' or userName eq 'x' or id eq 'b'",
+                Some(vec![("id", "a"), ("userName", "x"), ("id", "b")]),
+            ),
+            ("active eq true and (id eq 'a' or id eq 'b')", Some(vec![("id", "a"), ("id", "b")])),
+            ("active eq true or userName eq 'x'", None),
+            ("userName ne 'x'", None),
+            ("userName eq null", None),
+            ("externalId eq 'x'", None),
+            ("not (userName eq 'x')", None),
+        ] {
+            let filter = Filter::parse(text).expect(text);
+            assert_eq!(filter.lookups(&["id", "userName"]), found, "{text}");
+        }
     }
 }

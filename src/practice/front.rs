@@ -12,14 +12,16 @@ use futures_util::{StreamExt as _, stream};
 
 use super::answer::{Answer, Refusal};
 use super::bucket::retry_after;
+use super::bulk;
 use super::control;
+use super::creates;
 use super::faults::Fault;
 use super::net::Fuse;
 use super::resources::{self, Call};
 use super::route::{Route, Target};
 use super::tenant::Tenant;
 
-/// The longest body that is read, in bytes: 1 MiB.
+/// The longest body of a call that is not a bulk request, in bytes: 1 MiB.
 const MAX_BODY: usize = 1 << 20;
 
 /// How a call ends.
@@ -61,8 +63,15 @@ pub(super) async fn front(
         Route::Control(_) => None,
         _ => Some(InFlight::enter(&tenant, format!("{} {}", parts.method, route.label()))),
     };
-    let Ok(body) = to_bytes(body, MAX_BODY).await else {
-        let why = format!("the body is longer than {MAX_BODY} bytes, or broke off");
+    let limit = match route {
+        Route::Scim(_, Target::Bulk) => tenant.options().bulk_max_payload,
+        _ => MAX_BODY,
+    };
+    // What is a little too long is read to its end: a client that is still sending would not hear the answer.
+    let body = to_bytes(body, limit.saturating_mul(2)).await.ok().filter(|body| body.len() <= limit);
+    let Some(body) = body else {
+        let why = format!("the body is longer than {limit} bytes, or broke off");
+        tenant.book().answered(StatusCode::PAYLOAD_TOO_LARGE.as_u16());
         let answer = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, why).into();
         return put_on_wire(&tenant, &fuse, Ending::Answer(answer));
     };
@@ -70,6 +79,11 @@ pub(super) async fn front(
     let call = Call { method: &parts.method, query, headers: &parts.headers, body: &body };
     if let Route::Control(path) = &route {
         return put_on_wire(&tenant, &fuse, Ending::Answer(control::answer(&tenant, path, &call)));
+    }
+    if let (Route::Scim(_, target), &Method::POST) = (&route, call.method) {
+        for external_id in creates::named(target, call.body) {
+            tenant.creates().received(external_id);
+        }
     }
     let ending = serve(&tenant, &route, &call).await;
     if let Ending::Answer(answer) | Ending::Cut(answer) | Ending::Garbled(answer) = &ending {
@@ -119,10 +133,11 @@ fn finish(tenant: &Tenant, route: &Route, call: &Call<'_>) -> Ending {
         return Ending::Answer(answer);
     }
     let is_write = call.method != Method::GET
-        && matches!(route, Route::Scim(_, Target::Collection(_) | Target::Resource(..)));
+        && matches!(route, Route::Scim(_, Target::Collection(_) | Target::Resource(..) | Target::Bulk));
     let fault = tenant.dice().after(is_write);
     if let Some(fault) = fault {
         tenant.book().befell(fault);
+        bulk::orphan(tenant, &answer);
     }
     match fault {
         Some(Fault::LostAnswer) => Ending::Answer(Answer::gateway_timeout()),

@@ -129,16 +129,17 @@ impl Query {
     fn matching<'a>(&self, directory: &'a Directory, kind: Kind) -> Result<Vec<&'a Record>, Refusal> {
         let all = directory.shelf(kind);
         let filter = self.filter.as_deref().map(|text| known_filter(kind, text)).transpose()?;
-        let only = filter.as_ref().and_then(|filter| {
-            let by = |attribute| filter.required(attribute);
-            by("id")
-                .map(|id| all.get(id))
-                .or_else(|| by("externalId").map(|id| all.external(id)))
-                .or_else(|| (kind == Kind::User).then(|| by("userName").map(|name| all.named(name)))?)
-        });
-        let mut found = match (only, self.since) {
-            (Some(one), since) => {
-                one.into_iter().filter(|record| since.is_none_or(|since| record.modified > since)).collect()
+        let lookups = filter.as_ref().and_then(|filter| filter.lookups(kind.indexed()));
+        let mut found = match (lookups, self.since) {
+            (Some(lookups), since) => {
+                let mut found: Vec<&Record> = lookups
+                    .into_iter()
+                    .filter_map(|(attribute, value)| all.look_up(attribute, value))
+                    .filter(|record| since.is_none_or(|since| record.modified > since))
+                    .collect();
+                found.sort_unstable_by_key(|record| record.place);
+                found.dedup_by_key(|record| record.place);
+                found
             }
             (None, Some(since)) => all.changed_since(since),
             (None, None) => all.all().collect(),

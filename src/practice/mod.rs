@@ -5,8 +5,11 @@
 //! 127.0.0.1, and it keeps no secret: everybody on this machine may read and change it.
 
 mod answer;
+mod attribute_keys;
 mod bucket;
+mod bulk;
 mod control;
+mod creates;
 mod directory;
 mod faults;
 mod filter;
@@ -24,6 +27,7 @@ mod route;
 mod schema;
 mod stats;
 mod tenant;
+mod webhooks;
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -35,10 +39,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use bulk::BulkMode;
+pub use creates::Creates;
 pub use faults::{Fault, Faults, WrongFault};
 pub use population::{mapping, roles};
-pub use stats::Stats;
+pub use stats::{BulkCounts, Stats};
 pub use tenant::{NoSuchUser, NumberTaken, Tenant};
+pub use webhooks::Webhook;
 
 use crate::clock::Clock;
 
@@ -70,6 +77,16 @@ pub struct Options {
     pub latency: Duration,
     /// Whether resources carry a version and `If-Match` is honoured.
     pub etag: bool,
+    /// How bulk requests are answered.
+    pub bulk: BulkMode,
+    /// How often a bulk job has to be asked for until it is done, at least 1.
+    pub bulk_polls: u32,
+    /// The most operations in a bulk request, at least 1.
+    pub bulk_max_operations: usize,
+    /// The longest body of a bulk request in bytes, at least 1.
+    pub bulk_max_payload: usize,
+    /// The keys that custom attributes can have; none for any.
+    pub attribute_keys: Vec<String>,
     /// What goes wrong from the start.
     pub faults: Faults,
 }
@@ -88,6 +105,11 @@ impl Default for Options {
             client_secret: SecretString::from(CLIENT),
             latency: Duration::ZERO,
             etag: true,
+            bulk: BulkMode::Jobs,
+            bulk_polls: 1,
+            bulk_max_operations: 100,
+            bulk_max_payload: 1 << 20,
+            attribute_keys: Vec::new(),
             faults: Faults::default(),
         }
     }
@@ -101,6 +123,9 @@ impl Options {
         }
         if self.burst == 0 || self.page_cap == 0 {
             return wrong("the burst and the page cap of a practice tenant must be at least 1".to_owned());
+        }
+        if self.bulk_polls == 0 || self.bulk_max_operations == 0 || self.bulk_max_payload == 0 {
+            return wrong("the bulk limits of a practice tenant must be at least 1".to_owned());
         }
         self.faults.check().or_else(|why| wrong(why.to_string()))
     }

@@ -77,8 +77,8 @@ fn at(
     let target = Target { name, multi_valued: info.is_some_and(|info| info.multi_valued) };
     match (path.selector, path.sub) {
         (None, None) => target.whole(resource, verb, value),
-        (None, Some(sub)) => target.part(resource, verb, &sub, value),
-        (Some(Selector::Key(key)), None) => target.part(resource, verb, &key, value),
+        (None, Some(sub)) => target.part(resource, verb, &steps(&sub), value),
+        (Some(Selector::Key(key)), None) => target.part(resource, verb, &[&key], value),
         (Some(Selector::Key(_)), Some(_)) => Err(Refusal::bad("invalidPath", "a key has no sub-attribute")),
         (Some(Selector::Where(filter)), sub) => {
             target.elements(resource, verb, &filter, sub.as_deref(), value)
@@ -122,21 +122,23 @@ impl Target<'_> {
         resource.insert(self.name.to_owned(), value);
     }
 
-    /// One key of an object, or of every object in a list.
+    /// What lies at the end of `way` in an object, or in every object of a list.
     fn part(
         &self,
         resource: &mut Object,
         verb: Verb,
-        key: &str,
+        way: &[&str],
         value: Option<&Value>,
     ) -> Result<(), Refusal> {
         if verb == Verb::Remove && !resource.contains_key(self.name) {
             return Ok(());
         }
         match resource.entry(self.name).or_insert_with(|| Value::Object(Object::new())) {
-            Value::Object(object) => put(object, verb, key, value),
+            Value::Object(object) => put(object, verb, way, value)?,
             Value::Array(list) => {
-                list.iter_mut().filter_map(Value::as_object_mut).for_each(|o| put(o, verb, key, value));
+                list.iter_mut()
+                    .filter_map(Value::as_object_mut)
+                    .try_for_each(|o| put(o, verb, way, value))?;
             }
             _ => return Err(Refusal::bad("invalidPath", format!("{} has no parts", self.name))),
         }
@@ -164,7 +166,7 @@ impl Target<'_> {
                 .iter_mut()
                 .filter(|item| hit(item))
                 .filter_map(Value::as_object_mut)
-                .for_each(|object| put(object, verb, sub, value)),
+                .try_for_each(|object| put(object, verb, &steps(sub), value))?,
             (_, None) => {
                 let Some(value @ Value::Object(_)) = value else {
                     return Err(bad_value("an element of a list is an object"));
@@ -195,7 +197,32 @@ impl Target<'_> {
     }
 }
 
-fn put(object: &mut Object, verb: Verb, key: &str, value: Option<&Value>) {
+/// The names on the way down to a part: `manager`, then `value`.
+fn steps(sub: &str) -> Vec<&str> {
+    sub.split('.').collect()
+}
+
+/// Sets or takes away what lies at the end of `way`; what is empty after that goes too.
+fn put(object: &mut Object, verb: Verb, way: &[&str], value: Option<&Value>) -> Result<(), Refusal> {
+    match way {
+        [] => {}
+        [key] => set(object, verb, key, value),
+        [first, ..] if verb == Verb::Remove && !object.contains_key(*first) => {}
+        [first, rest @ ..] => {
+            let inner = object.entry(*first).or_insert_with(|| Value::Object(Object::new()));
+            let Value::Object(inner) = inner else {
+                return Err(Refusal::bad("invalidPath", format!("{first} has no parts")));
+            };
+            put(inner, verb, rest, value)?;
+            if inner.is_empty() {
+                object.remove(*first);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn set(object: &mut Object, verb: Verb, key: &str, value: Option<&Value>) {
     match value {
         Some(value) if verb != Verb::Remove && !value.is_null() => {
             object.insert(key.to_owned(), value.clone());
@@ -208,7 +235,7 @@ fn put(object: &mut Object, verb: Verb, key: &str, value: Option<&Value>) {
 
 fn merge(old: &mut Object, value: &Value) {
     for (key, value) in value.as_object().into_iter().flatten() {
-        put(old, Verb::Replace, key, Some(value));
+        set(old, Verb::Replace, key, Some(value));
     }
 }
 
@@ -327,6 +354,11 @@ mod tests {
                 "/urn:ietf:params:scim:schemas:extension:enterprise:2.0:User/department",
                 json!("d"),
             ),
+            (
+                json!({"op": "replace", "path": format!("{}:manager.value", super::super::path::ENTERPRISE), "value": "m"}),
+                "/urn:ietf:params:scim:schemas:extension:enterprise:2.0:User/manager",
+                json!({"value": "m"}),
+            ),
         ] {
             let after = patched(&json!([operation])).unwrap_or_else(|e| panic!("{operation}: {e}"));
             assert_eq!(after.pointer(pointer).cloned().unwrap_or_default(), left, "{operation}");
@@ -357,6 +389,7 @@ mod tests {
             (json!([{"op": "add", "path": "teams[", "value": 1}]), "invalidPath"),
             (json!([{"op": "add", "path": 1, "value": 1}]), "invalidPath"),
             (json!([{"op": "add", "path": "title.x", "value": 1}]), "invalidPath"),
+            (json!([{"op": "add", "path": "name.givenName.x", "value": 1}]), "invalidPath"),
             (json!([{"op": "add", "path": "teams[value like 1]", "value": 1}]), "invalidFilter"),
         ] {
             let refusal = patched(&operations).expect_err(&operations.to_string());

@@ -88,10 +88,10 @@ fn inside(text: &str) -> Option<&str> {
     None
 }
 
-/// An attribute name (RFC 7643 §2.1); a manager's `manager.value` in an extension keeps its dot.
+/// An attribute name (RFC 7643 §2.1); that of a part, as in an extension's `manager.value`, keeps its dot.
 fn name(text: &str) -> Result<String, Refusal> {
     let legal = |c: char| c.is_ascii_alphanumeric() || "-_$.".contains(c);
-    if text.is_empty() || !text.chars().all(legal) {
+    if text.split('.').any(str::is_empty) || !text.chars().all(legal) {
         return Err(invalid(text));
     }
     Ok(text.to_owned())
@@ -128,6 +128,7 @@ mod tests {
             ),
             (ENTERPRISE, path(ENTERPRISE, None, None)),
             (&format!("{ENTERPRISE}:department"), path(ENTERPRISE, None, Some("department"))),
+            (&format!("{ENTERPRISE}:manager.value"), path(ENTERPRISE, None, Some("manager.value"))),
         ] {
             assert_eq!(Path::parse(text), Ok(expected), "{text}");
         }
@@ -135,9 +136,17 @@ mod tests {
 
     #[test]
     fn what_is_no_path_is_refused() {
-        for text in
-            ["", "a b", "teams[", r#"customAttributes["a]"#, r#"a["b"x]"#, r#"a["b"]c"#, "a.", "teams[value]"]
-        {
+        for text in [
+            "",
+            "a b",
+            "teams[",
+            r#"customAttributes["a]"#,
+            r#"a["b"x]"#,
+            r#"a["b"]c"#,
+            "a.",
+            "a..b",
+            "teams[value]",
+        ] {
             assert!(Path::parse(text).is_err(), "{text}");
         }
     }

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::path::ENTERPRISE;
+
 /// Shown whatever is asked for (RFC 7643 §7, "returned": always).
 const ALWAYS: [&str; 2] = ["id", "schemas"];
 
@@ -76,6 +78,9 @@ fn leave_out(object: &mut Map<String, Value>, name: &str) {
 }
 
 fn split(name: &str) -> (&str, Option<&str>) {
+    if let Some(rest) = name.strip_prefix(ENTERPRISE) {
+        return (ENTERPRISE, rest.strip_prefix(':').and_then(|sub| sub.split('.').next()));
+    }
     // A URN has dots in its version, and its attribute behind the last colon.
     let name = if name.starts_with("urn:") { name.rsplit(':').next().unwrap_or(name) } else { name };
     name.split_once('.').map_or((name, None), |(name, sub)| (name, Some(sub)))
@@ -100,6 +105,8 @@ mod tests {
             "schemas": ["s"], "id": "1", "userName": "u", "name": {"givenName": "g", "familyName": "f"},
             "teams": [{"value": "t", "$ref": "r"}],
         });
+        let mut extended = user.clone();
+        extended[ENTERPRISE] = json!({"department": "d", "division": "v"});
         let list = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
         for (attributes, excluded, shown) in [
             (&[][..], &[][..], user.clone()),
@@ -121,5 +128,9 @@ mod tests {
             let projection = Projection::new(list(attributes), list(excluded));
             assert_eq!(projection.show(user.clone()), shown, "{attributes:?} {excluded:?}");
         }
+        let department = Projection::new(list(&[&format!("{ENTERPRISE}:department")]), Vec::new());
+        let shown = json!({"schemas": ["s"], "id": "1", ENTERPRISE: {"department": "d"}});
+        assert_eq!(department.show(extended.clone()), shown);
+        assert_eq!(Projection::new(Vec::new(), list(&[ENTERPRISE])).show(extended), user);
     }
 }

@@ -7,10 +7,14 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::answer::Refusal;
+use super::path::ENTERPRISE;
 use crate::model::Timestamp;
 
 /// The id of a user or a group; cheap to clone.
 pub(super) type Id = Arc<str>;
+
+/// The attribute of a user that holds a value for each key.
+pub(super) const CUSTOM: &str = "customAttributes";
 
 /// What a resource is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +64,14 @@ impl Kind {
         match self {
             Self::User => "userName",
             Self::Group => "displayName",
+        }
+    }
+
+    /// The attributes by which one resource is found without a look at all of them.
+    pub(super) const fn indexed(self) -> &'static [&'static str] {
+        match self {
+            Self::User => &["id", "externalId", "userName"],
+            Self::Group => &["id", "externalId"],
         }
     }
 
@@ -192,7 +204,7 @@ impl Draft {
             Some(links) => read_links(kind, &links)?,
         };
         check(kind, &body)?;
-        body.entry("schemas").or_insert_with(|| json!([kind.schema()]));
+        name_schemas(kind, &mut body);
         Ok(Self { attributes: body, links })
     }
 }
@@ -207,6 +219,21 @@ fn read_links(kind: Kind, links: &Value) -> Result<BTreeSet<Id>, Refusal> {
     list.iter().map(|link| id(link).ok_or_else(|| wrong(name, "a list of objects with a value"))).collect()
 }
 
+/// A resource says which schemas it has attributes of (RFC 7643 §3.3), whatever the client said.
+fn name_schemas(kind: Kind, body: &mut Map<String, Value>) {
+    let extended = body.contains_key(ENTERPRISE);
+    let schemas = body.entry("schemas").or_insert_with(|| json!([kind.schema()]));
+    if let Value::Array(schemas) = schemas {
+        schemas.retain(|schema| schema != ENTERPRISE);
+        if schemas.is_empty() {
+            schemas.push(kind.schema().into());
+        }
+        if extended {
+            schemas.push(ENTERPRISE.into());
+        }
+    }
+}
+
 fn check(kind: Kind, body: &Map<String, Value>) -> Result<(), Refusal> {
     let required = kind.required();
     if body.get(required).and_then(Value::as_str).is_none_or(|name| name.trim().is_empty()) {
@@ -217,6 +244,11 @@ fn check(kind: Kind, body: &Map<String, Value>) -> Result<(), Refusal> {
     }
     if body.get("externalId").is_some_and(|id| !id.is_string()) {
         return Err(wrong("externalId", "a text"));
+    }
+    for name in ["name", CUSTOM, ENTERPRISE] {
+        if body.get(name).is_some_and(|value| !value.is_object()) {
+            return Err(wrong(name, "an object"));
+        }
     }
     let has_value = |role: &Value| role.get("value").is_some_and(Value::is_string);
     let roles =
@@ -255,6 +287,21 @@ mod tests {
     }
 
     #[test]
+    fn a_user_names_the_schemas_that_it_has_attributes_of() {
+        let core = Kind::User.schema();
+        for (schemas, extension, named) in [
+            (json!(null), json!(null), json!([core])),
+            (json!([core]), json!({"department": "d"}), json!([core, ENTERPRISE])),
+            (json!([ENTERPRISE, core]), json!({"department": "d"}), json!([core, ENTERPRISE])),
+            (json!([core, ENTERPRISE]), json!(null), json!([core])),
+            (json!([ENTERPRISE]), json!(null), json!([core])),
+        ] {
+            let body = json!({"userName": "u", "schemas": schemas, ENTERPRISE: extension});
+            assert_eq!(read(body.clone()).expect("legal").attributes["schemas"], named, "{body}");
+        }
+    }
+
+    #[test]
     fn wrong_types_are_refused() {
         for body in [
             json!({}),
@@ -262,6 +309,9 @@ mod tests {
             json!({"userName": 1}),
             json!({"userName": "u", "active": "true"}),
             json!({"userName": "u", "externalId": 1}),
+            json!({"userName": "u", "name": "User 1"}),
+            json!({"userName": "u", "customAttributes": ["a"]}),
+            json!({"userName": "u", ENTERPRISE: "d"}),
             json!({"userName": "u", "roles": ["HR"]}),
             json!({"userName": "u", "roles": {"value": "HR"}}),
             json!({"userName": "u", "teams": ["t"]}),

@@ -4,6 +4,8 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use serde_json::{Map, Value};
 
 use super::answer::{Answer, Content, Refusal};
+use super::attribute_keys;
+use super::bulk;
 use super::faults::Fault;
 use super::list::{Query, list};
 use super::oauth;
@@ -57,11 +59,15 @@ pub(super) fn answer(tenant: &Tenant, route: &Route, call: &Call<'_>) -> Answer 
             if !tenant.tokens().admits(call.headers, tenant.now()) {
                 return Refusal::unauthorized();
             }
-            let desk = Desk { tenant, view: tenant.view(base), call };
-            desk.serve(target).unwrap_or_else(Answer::from)
+            scim(tenant, &tenant.view(base), target, call)
         }
         Route::Control(_) | Route::Unknown => unknown().into(),
     }
+}
+
+/// Answers a SCIM call that has been let in, or one that stands in a bulk request.
+pub(super) fn scim(tenant: &Tenant, view: &View, target: &Target, call: &Call<'_>) -> Answer {
+    Desk { tenant, view, call }.serve(target).unwrap_or_else(Answer::from)
 }
 
 fn token(tenant: &Tenant, call: &Call<'_>) -> Answer {
@@ -94,7 +100,7 @@ fn unknown() -> Refusal {
 /// Where one SCIM call is worked on.
 struct Desk<'a> {
     tenant: &'a Tenant,
-    view: View,
+    view: &'a View,
     call: &'a Call<'a>,
 }
 
@@ -106,13 +112,14 @@ impl Desk<'_> {
             ("POST", Target::Search(kind)) => self.search(*kind),
             ("GET", Target::Resource(kind, id)) => self.read(*kind, id),
             ("PUT" | "PATCH" | "DELETE", Target::Resource(kind, id)) => self.write(*kind, id),
+            ("POST", Target::Bulk) => bulk::submit(self.tenant, self.view, self.call),
+            ("GET", Target::BulkJob(id)) => bulk::ask(self.tenant, id),
             ("GET", Target::ServiceProviderConfig) => {
-                let cap = self.tenant.options().page_cap;
-                Ok(Answer::scim(schema::service_provider_config(&self.view, cap)))
+                Ok(Answer::scim(schema::service_provider_config(self.view, self.tenant.options())))
             }
-            ("GET", Target::Schemas(id)) => described(&schema::schemas(&self.view), id.as_deref()),
+            ("GET", Target::Schemas(id)) => described(&schema::schemas(self.view), id.as_deref()),
             ("GET", Target::ResourceTypes(id)) => {
-                described(&schema::resource_types(&self.view), id.as_deref())
+                described(&schema::resource_types(self.view), id.as_deref())
             }
             (_, Target::Unknown) => Err(unknown()),
             _ => Err(not_allowed()),
@@ -130,7 +137,7 @@ impl Desk<'_> {
         let query = query.hiding(faults.hide_inactive, 100 - faults.listed_percent);
         let mut page = {
             let mut directory = self.tenant.directory();
-            let page = query.run(&directory, kinds, &self.view, self.tenant.options().page_cap)?;
+            let page = query.run(&directory, kinds, self.view, self.tenant.options().page_cap)?;
             if let (true, [kind], Some(last)) = (faults.moving_list, kinds, &page.last) {
                 directory.shelf_mut(*kind).move_to_front(last);
             }
@@ -174,9 +181,21 @@ impl Desk<'_> {
         if kind == Kind::User {
             body.entry("active").or_insert(Value::Bool(true));
         }
+        attribute_keys::check_body(&self.tenant.options().attribute_keys, &body)?;
         let draft = Draft::read(kind, body)?;
+        let external_id = external_id(kind, &draft.attributes).map(str::to_owned);
+        let faults = self.tenant.faults();
+        if let Some(status) = external_id.as_ref().and_then(|id| faults.fail_external_ids.get(id)) {
+            return Err(self.fails_on_command(Fault::FailExternalId, *status));
+        }
         let mut directory = self.tenant.directory();
-        let id: Id = directory.create(kind, draft, self.tenant.now())?;
+        let made: Result<Id, Refusal> = directory.create(kind, draft, self.tenant.now());
+        if let Some(id) = external_id.filter(|id| directory.shelf(kind).look_up("externalId", id).is_some())
+            && self.tenant.creates().executed(&id, made.is_ok())
+        {
+            self.tenant.book().creates_repeated += 1;
+        }
+        let id = made?;
         let answer = self.show(kind, directory.get(kind, &id)?, StatusCode::CREATED)?;
         Ok(answer.with(header::LOCATION, self.view.location(kind, &id)))
     }
@@ -184,9 +203,7 @@ impl Desk<'_> {
     fn write(&self, kind: Kind, id: &str) -> Result<Answer, Refusal> {
         let faults = self.tenant.faults();
         if let (Kind::User, Some(status)) = (kind, faults.fail_users.get(id)) {
-            self.tenant.book().befell(Fault::FailUser);
-            let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            return Err(Refusal::new(status, "this user fails on command"));
+            return Err(self.fails_on_command(Fault::FailUser, *status));
         }
         let mut directory = self.tenant.directory();
         let record = directory.get(kind, id)?;
@@ -195,13 +212,22 @@ impl Desk<'_> {
         }
         let now = self.tenant.now();
         if self.call.method == Method::DELETE {
+            if let Some(external_id) = external_id(kind, &record.attributes) {
+                self.tenant.creates().deleted(external_id);
+            }
             directory.delete(kind, id, now)?;
             return Ok(Answer::new(StatusCode::NO_CONTENT, Content::Empty));
         }
         let is_patch = self.call.method == Method::PATCH;
         let body = self.call.object()?;
-        let body =
-            if is_patch { patch::apply(kind, record.draft(kind), &Value::Object(body))? } else { body };
+        let known = &self.tenant.options().attribute_keys;
+        let body = if is_patch {
+            attribute_keys::check_patch(known, &body)?;
+            patch::apply(kind, record.draft(kind), &Value::Object(body))?
+        } else {
+            attribute_keys::check_body(known, &body)?;
+            body
+        };
         let draft = Draft::read(kind, body)?;
         let changed = commit(&mut directory, kind, id, draft, now, faults.moving_list)?;
         if is_patch && !changed {
@@ -210,12 +236,23 @@ impl Desk<'_> {
         self.show(kind, directory.get(kind, id)?, StatusCode::OK)
     }
 
+    fn fails_on_command(&self, fault: Fault, status: u16) -> Refusal {
+        self.tenant.book().befell(fault);
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Refusal::new(status, "this user fails on command")
+    }
+
     fn show(&self, kind: Kind, record: &Record, status: StatusCode) -> Result<Answer, Refusal> {
         let projection = Query::from_url(self.call.query)?.projection;
-        let body = projection.show(record.render(kind, &self.view));
+        let body = projection.show(record.render(kind, self.view));
         let answer = Answer::new(status, Content::Scim(body));
         Ok(if self.view.etag { answer.with(header::ETAG, record.tag()) } else { answer })
     }
+}
+
+/// What creates are counted by.
+fn external_id(kind: Kind, attributes: &Map<String, Value>) -> Option<&str> {
+    attributes.get("externalId").filter(|_| kind == Kind::User)?.as_str()
 }
 
 /// All of a list of descriptions, or the one with this id.

@@ -33,6 +33,10 @@ pub(super) enum Target {
     Resource(Kind, String),
     /// `/.search` at the base or under a collection.
     Search(Option<Kind>),
+    /// `/Bulk`.
+    Bulk,
+    /// One bulk job, by id.
+    BulkJob(String),
     /// `/ServiceProviderConfig`.
     ServiceProviderConfig,
     /// `/Schemas`, or one of them.
@@ -72,7 +76,8 @@ impl Route {
 }
 
 impl Target {
-    fn parse(path: &str) -> Self {
+    /// Reads what follows the base and its slash.
+    pub(super) fn parse(path: &str) -> Self {
         let decoded: Vec<String> = path
             .split('/')
             .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
@@ -82,6 +87,8 @@ impl Target {
         match segments.as_slice() {
             [".search"] => Self::Search(None),
             ["ServiceProviderConfig"] => Self::ServiceProviderConfig,
+            ["Bulk"] => Self::Bulk,
+            ["Bulk", id] if !id.is_empty() => Self::BulkJob((*id).to_owned()),
             ["Schemas"] => Self::Schemas(None),
             ["Schemas", id] => Self::Schemas(Some((*id).to_owned())),
             ["ResourceTypes"] => Self::ResourceTypes(None),
@@ -102,6 +109,8 @@ impl Target {
             Self::Resource(Kind::User, _) => "/Users/{id}",
             Self::Resource(Kind::Group, _) => "/Groups/{id}",
             Self::Search(_) => "/.search",
+            Self::Bulk => "/Bulk",
+            Self::BulkJob(_) => "/Bulk/{jobId}",
             Self::ServiceProviderConfig => "/ServiceProviderConfig",
             Self::Schemas(_) => "/Schemas",
             Self::ResourceTypes(_) => "/ResourceTypes",
@@ -129,6 +138,9 @@ mod tests {
                 "/api/v2/scim/v2/Schemas/urn%3Aa:b",
                 Route::Scim(VIEW_V2, Target::Schemas(Some("urn:a:b".to_owned()))),
             ),
+            ("/api/v2/scim/Bulk", Route::Scim(VIEW, Target::Bulk)),
+            ("/api/v2/scim/v2/Bulk/j-1", Route::Scim(VIEW_V2, Target::BulkJob("j-1".to_owned()))),
+            ("/api/v2/scim/v2/Bulk/", Route::Scim(VIEW_V2, Target::Unknown)),
             ("/api/v2/scim/v2/Users/", Route::Scim(VIEW_V2, Target::Unknown)),
             ("/api/v2/scim/v2/Users/1/2", Route::Scim(VIEW_V2, Target::Unknown)),
             ("/api/v2/scimUsers", Route::Unknown),

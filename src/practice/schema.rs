@@ -7,11 +7,15 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Options;
+use super::bulk::BulkMode;
+use super::path::ENTERPRISE;
 use super::record::{Kind, View};
 
 static SCHEMAS: LazyLock<Vec<Value>> = LazyLock::new(|| {
     [
         include_str!("schemas/user.json"),
+        include_str!("schemas/enterprise.json"),
         include_str!("schemas/group.json"),
         include_str!("schemas/discovery.json"),
     ]
@@ -42,7 +46,9 @@ fn infos(kind: Kind) -> Vec<Info> {
     let mut infos: Vec<Info> = serde_json::from_value(own).expect("the schemas in the source are complete");
     // The attributes that every resource has (RFC 7643 §3.1).
     let common = [("id", false), ("externalId", false), ("meta", false), ("schemas", true)];
-    infos.extend(common.map(|(name, multi_valued)| Info { name: name.to_owned(), multi_valued }));
+    let extension = (kind == Kind::User).then_some((ENTERPRISE, false));
+    let more = common.into_iter().chain(extension);
+    infos.extend(more.map(|(name, multi_valued)| Info { name: name.to_owned(), multi_valued }));
     infos
 }
 
@@ -69,6 +75,8 @@ pub(super) fn schemas(view: &View) -> Vec<Value> {
 /// The resource types (RFC 7643 §6).
 pub(super) fn resource_types(view: &View) -> Vec<Value> {
     let describe = |kind: Kind| {
+        let extensions = if kind == Kind::User { vec![ENTERPRISE] } else { Vec::new() };
+        let extension = |schema| json!({ "schema": schema, "required": false });
         json!({
             "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ResourceType"],
             "id": kind.name(),
@@ -76,6 +84,7 @@ pub(super) fn resource_types(view: &View) -> Vec<Value> {
             "description": if kind == Kind::User { "Agents" } else { "Teams" },
             "endpoint": format!("/{}", kind.endpoint()),
             "schema": kind.schema(),
+            "schemaExtensions": extensions.into_iter().map(extension).collect::<Value>(),
             "meta": {
                 "resourceType": "ResourceType",
                 "location": format!("{}/ResourceTypes/{}", view.base, kind.name()),
@@ -86,12 +95,16 @@ pub(super) fn resource_types(view: &View) -> Vec<Value> {
 }
 
 /// What the tenant can do (RFC 7643 §5).
-pub(super) fn service_provider_config(view: &View, max_results: usize) -> Value {
+pub(super) fn service_provider_config(view: &View, options: &Options) -> Value {
     json!({
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"],
         "patch": { "supported": true },
-        "bulk": { "supported": false, "maxOperations": 0, "maxPayloadSize": 0 },
-        "filter": { "supported": true, "maxResults": max_results },
+        "bulk": {
+            "supported": options.bulk != BulkMode::Off,
+            "maxOperations": options.bulk_max_operations,
+            "maxPayloadSize": options.bulk_max_payload,
+        },
+        "filter": { "supported": true, "maxResults": options.page_cap },
         "changePassword": { "supported": false },
         "sort": { "supported": false },
         "etag": { "supported": view.etag },

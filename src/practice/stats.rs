@@ -21,10 +21,23 @@ pub struct Stats {
     pub rate_limited: u64,
     /// Users in all lists together.
     pub users_listed: u64,
+    /// `externalId`s with a create that was carried out although the user was there already.
+    pub creates_repeated: u64,
+    /// What came in bulk.
+    pub bulk: BulkCounts,
     /// Calls in flight now.
     pub in_flight: u64,
     /// The most calls that were in flight at once.
     pub peak_in_flight: u64,
+}
+
+/// What came in bulk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BulkCounts {
+    /// Bulk requests that were taken.
+    pub jobs: u64,
+    /// Their operations that were carried out, whatever their results.
+    pub operations: u64,
 }
 
 impl Stats {

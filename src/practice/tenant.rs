@@ -1,6 +1,6 @@
 //! The tenant itself: its state, and what a program in the same process may ask and change.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,12 +11,15 @@ use tokio_util::sync::CancellationToken;
 use super::Options;
 use super::answer::Refusal;
 use super::bucket::Bucket;
+use super::bulk::Jobs;
+use super::creates::{Creates, Ledger};
 use super::directory::Directory;
 use super::faults::{Dice, Faults, WrongFault};
 use super::oauth::Tokens;
 use super::population;
 use super::record::{Draft, Kind, Record, View};
 use super::stats::Stats;
+use super::webhooks::{Inbox, Webhook};
 use crate::clock::Clock;
 use crate::model::{Role, TeamId, Timestamp, User, UserId};
 
@@ -39,6 +42,9 @@ struct Inner {
     dice: Mutex<Dice>,
     stats: Mutex<Stats>,
     tokens: Mutex<Tokens>,
+    jobs: Mutex<Jobs>,
+    creates: Mutex<Ledger>,
+    inbox: Mutex<Inbox>,
     bucket: Option<Mutex<Bucket>>,
     answers: AtomicU64,
 }
@@ -70,6 +76,9 @@ impl Tenant {
             dice: Mutex::new(Dice::new(options.faults.clone(), seed)),
             stats: Mutex::default(),
             tokens: Mutex::new(Tokens::new(seed)),
+            jobs: Mutex::default(),
+            creates: Mutex::default(),
+            inbox: Mutex::default(),
             directory: Mutex::new(directory),
             bucket,
             answers: AtomicU64::new(0),
@@ -141,8 +150,25 @@ impl Tenant {
     /// # Errors
     /// When there is no such user.
     pub fn delete_user(&self, id: &UserId) -> Result<(), NoSuchUser> {
-        let deleted = self.directory().delete(Kind::User, id.as_str(), self.now());
-        deleted.map_err(|_| NoSuchUser(id.clone()))
+        let missing = |_| NoSuchUser(id.clone());
+        let mut directory = self.directory();
+        let user = directory.get(Kind::User, id.as_str()).map_err(missing)?;
+        if let Some(external_id) = user.attributes.get("externalId").and_then(Value::as_str) {
+            self.creates().deleted(external_id);
+        }
+        directory.delete(Kind::User, id.as_str(), self.now()).map_err(missing)
+    }
+
+    /// The creates that came in, by `externalId`.
+    #[must_use]
+    pub fn creates_by_external_id(&self) -> BTreeMap<String, Creates> {
+        self.creates().all().clone()
+    }
+
+    /// The messages that came in at `/practice/webhook` and are kept, the oldest first.
+    #[must_use]
+    pub fn webhooks(&self) -> Vec<Webhook> {
+        self.inbox().all()
     }
 
     /// What the tenant has seen so far.
@@ -212,6 +238,18 @@ impl Tenant {
 
     pub(super) fn tokens(&self) -> MutexGuard<'_, Tokens> {
         lock(&self.0.tokens)
+    }
+
+    pub(super) fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        lock(&self.0.jobs)
+    }
+
+    pub(super) fn creates(&self) -> MutexGuard<'_, Ledger> {
+        lock(&self.0.creates)
+    }
+
+    pub(super) fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        lock(&self.0.inbox)
     }
 
     pub(super) fn origin(&self) -> &str {

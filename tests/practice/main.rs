@@ -2,6 +2,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "the tests bring a plain client of their own")]
 
+mod bulk;
+mod provisioning;
+mod webhooks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
 use std::sync::Once;
@@ -465,7 +469,7 @@ async fn what_the_tenant_can_do_is_published() {
     let rig = Rig::small(2).await;
     let config = json_of(rig.get("/ServiceProviderConfig").await).await;
     for (what, expected) in
-        [("patch", true), ("bulk", false), ("filter", true), ("etag", true), ("sort", false)]
+        [("patch", true), ("bulk", true), ("filter", true), ("etag", true), ("sort", false)]
     {
         assert_eq!(config[what]["supported"], expected, "{what}");
     }
