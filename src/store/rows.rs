@@ -111,8 +111,8 @@ pub enum RowNext {
 /// A row and what has become of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowEnd {
-    /// Where it stands; 0 for a user whom no row names.
-    pub line: u64,
+    /// Where it stands; `None` for a user whom no row names.
+    pub line: Option<u64>,
     /// By which HR knows the user.
     pub external_id: Option<String>,
     /// The tenant's id of him.
@@ -129,6 +129,21 @@ pub struct RowEnd {
     pub operation: Option<i64>,
     /// The tenant has said that he is there already.
     pub conflicted: bool,
+}
+
+/// What is to be done for a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedRow {
+    /// Where it stands; `None` for a user whom no row names.
+    pub line: Option<u64>,
+    /// By which HR knows the user.
+    pub external_id: Option<String>,
+    /// The tenant's id of him, if he is there.
+    pub user: Option<UserId>,
+    /// What it comes to.
+    pub action: Option<Action>,
+    /// The names of what is written, never the values.
+    pub names: Vec<String>,
 }
 
 #[derive(FromRow)]
@@ -487,6 +502,32 @@ impl Store {
         rows.into_iter().map(End::row).collect()
     }
 
+    /// What is to be done for the rows of a run, in their order: the line, or `None` for a user whom no row names, whom it is
+    /// about, what it comes to, and the names of what is written.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn planned_rows(&self, run: i64) -> Result<Vec<PlannedRow>, StoreError> {
+        let rows: Vec<(i64, Option<String>, Option<String>, Option<String>, String)> = sqlx::query_as(
+            "SELECT r.line, r.external_id, r.user_id, r.action, o.payload
+             FROM run_rows r JOIN operations o ON o.id = r.operation WHERE r.run = $1 ORDER BY r.line",
+        )
+        .bind(run)
+        .fetch_all(&self.reader)
+        .await?;
+        let row = |(line, external_id, user, action, payload): (i64, _, Option<String>, Option<String>, String)| {
+            let payload: Option<Payload> = serde_json::from_str(&payload).ok();
+            PlannedRow {
+                line: Some(number(line)).filter(|line| *line < UNNAMED),
+                external_id,
+                user: user.map(UserId::from),
+                action: action.as_deref().and_then(Action::parse),
+                names: payload.map(|payload| payload.names().into_iter().map(str::to_owned).collect()).unwrap_or_default(),
+            }
+        };
+        Ok(rows.into_iter().map(row).collect())
+    }
+
     /// Users whom earlier runs have created, or found to be meant, and whom this one names in no row, not even in a bad
     /// one; those whom we have made inactive already left out. And how many of them there are in all.
     ///
@@ -522,7 +563,7 @@ impl End {
     fn row(self) -> Result<RowEnd, StoreError> {
         let damaged = |_| StoreError::damaged(format!("the faults of row {} cannot be read", self.line));
         Ok(RowEnd {
-            line: Some(number(self.line)).filter(|line| *line < UNNAMED).unwrap_or(0),
+            line: Some(number(self.line)).filter(|line| *line < UNNAMED),
             external_id: self.external_id,
             user: self.user_id.map(UserId::from),
             action: self.action.as_deref().and_then(Action::parse),

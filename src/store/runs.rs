@@ -297,16 +297,27 @@ impl Store {
         Ok(rows)
     }
 
-    /// A run that was stopped goes on, whatever is refused.
+    /// A run that was stopped goes on; whatever is refused, unless it is `careful`.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn resume_run(&self, run: &Run, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn resume_run(&self, run: &Run, now: Timestamp, careful: bool) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
+        sqlx::query("UPDATE runs SET stop_after = NULL WHERE id = $1 AND NOT $2")
+            .bind(run.id)
+            .bind(careful)
+            .execute(&mut *tx)
+            .await?;
         for resume in [
-            "UPDATE runs SET state = 'open', reason = NULL, stop_after = NULL, finished_at = NULL WHERE id = $1",
+            "UPDATE runs SET state = 'open', reason = NULL, finished_at = NULL WHERE id = $1",
             "UPDATE operations SET state = 'ready', due_at = $2
              WHERE state = 'held' AND hold IS NULL AND pass = (SELECT pass FROM runs WHERE id = $1)",
+            // What was refused is asked for once more.
+            "UPDATE operations SET state = 'ready', due_at = $2, attempts = 0
+             WHERE state = 'dead' AND pass = (SELECT pass FROM runs WHERE id = $1)",
+            "UPDATE run_rows SET state = 'planned', outcome = NULL, finished_at = NULL, latency_ms = NULL
+             WHERE run = $1 AND outcome = 'failed' AND $2 > 0
+                 AND operation IN (SELECT id FROM operations WHERE state = 'ready')",
             "UPDATE run_rows SET state = 'planned', outcome = NULL, finished_at = NULL
              WHERE run = $1 AND outcome = 'held' AND $2 > 0
                  AND operation IN (SELECT id FROM operations WHERE state = 'ready')",
@@ -314,6 +325,23 @@ impl Store {
              WHERE run = $1 AND outcome = 'held' AND $2 > 0 AND operation IS NULL",
         ] {
             sqlx::query(resume).bind(run.id).bind(now.millis()).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Throws away a run whose file was read, and of which nothing is to be done.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn discard_run(&self, run: &Run) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        for discard in [
+            "DELETE FROM run_rows WHERE run = $1",
+            "DELETE FROM passes WHERE id = (SELECT pass FROM runs WHERE id = $1)",
+            "DELETE FROM runs WHERE id = $1",
+        ] {
+            sqlx::query(discard).bind(run.id).execute(&mut *tx).await?;
         }
         tx.commit().await?;
         Ok(())

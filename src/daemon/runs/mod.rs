@@ -5,7 +5,13 @@
 
 mod attributes;
 mod decide;
+mod import;
+mod once;
 mod people;
 mod runner;
+mod worker;
 
+pub use import::{ImportError, Imported, Input, MOST_REFUSALS, Wish, import};
+pub use once::{Carried, carry_out};
 pub use runner::{RunEnd, RunFailure, RunOptions, RunPolicy, Runner};
+pub(super) use worker::{RunSettings, work};

@@ -1,0 +1,221 @@
+//! What `provision` and `attributes` have in common: a file becomes a run, which is carried out by ourselves or by whoever
+//! owns the database, and what has become of each row is told.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::run_progress::Progress;
+use super::run_report::{self, Told};
+use super::select::Selected;
+use super::{CommandError, Exit, answer, complain, error, through_the_daemon};
+use crate::config::{self, Sources, TenantSettings};
+use crate::daemon::{
+    self, Carried, ImportError, Imported, Input, Parts, PlanFailure, RunEnd, RunSettings, StopOnSignal, Tenant, Wish,
+};
+use crate::model::{RunState, TenantId};
+use crate::store::{Run, Store, StoreError};
+
+/// Between two looks at a run.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What both commands can be told.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    #[command(flatten)]
+    selected: Selected,
+    /// Show what would be done, and change nothing; exit code 2 when there is anything to do
+    #[arg(long)]
+    plan: bool,
+    /// Write a CSV file with one line for each row and what became of it
+    #[arg(long, value_name = "FILE", conflicts_with = "plan")]
+    report: Option<PathBuf>,
+    /// Give up after this long in which nothing moves, because the tenant cannot be reached; what is left is kept
+    #[arg(long, default_value = "10m", value_parser = humantime::parse_duration)]
+    wait: Duration,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Reads what `input` makes of the settings of the one tenant that is meant, and carries it out.
+///
+/// # Errors
+/// When the configuration, the file or the database cannot be used.
+pub(super) async fn run(
+    args: RunArgs,
+    sources: &Sources,
+    wish: Wish,
+    drop_unfinished: bool,
+    input: impl FnOnce(&TenantSettings) -> Result<Input, CommandError>,
+) -> Result<Exit, CommandError> {
+    let settings = config::load(sources)?;
+    let (database, written) = (settings.store.clone(), settings.audit.clone());
+    let mut tenants = args.selected.of(settings)?;
+    if tenants.len() > 1 {
+        let names: Vec<&str> = tenants.iter().map(|tenant| tenant.name.as_str()).collect();
+        let names = names.join(", ");
+        return Err(CommandError::Usage(format!("there are several tenants: say with --tenant which of {names}")));
+    }
+    let Some(settings) = tenants.pop() else { return Err(CommandError::Usage("there is no tenant".to_owned())) };
+    let input = input(&settings)?;
+    let wish = Wish { operator: Some(daemon::operator()), ..wish };
+    let parts = Parts::default();
+    if args.plan {
+        let planned = daemon::plan_run(&database, &settings, input, wish, &parts).await;
+        return match planned {
+            Ok(planned) => run_report::tell_plan(&planned, args.json),
+            Err(PlanFailure::Import(failure)) => refuse(failure, args.json),
+            Err(PlanFailure::Pass(failure)) => {
+                complain(&format!("{}: {failure}", settings.name));
+                Ok(error::of_blame(failure.blame()))
+            }
+            Err(PlanFailure::Client(failure)) => Err(failure.into()),
+            Err(PlanFailure::Store(failure)) => Err(failure.into()),
+        };
+    }
+    let stop = StopOnSignal::default();
+    let progress = Progress::new(args.json);
+    let (store, told) = match Store::own(&database, parts.clock.now()).await {
+        Ok(store) => {
+            if drop_unfinished {
+                drop_runs(&store, &settings.name, &input, &parts).await?;
+            }
+            let imported = match import(&store, &settings.name, input, wish, &parts, &progress).await? {
+                Ok(imported) => imported,
+                Err(failure) => return refuse(failure, args.json),
+            };
+            let audit = daemon::open_audit(&written, &store, parts.clock.now()).await?;
+            let mut tenant = Tenant::new(settings.clone(), &store, &audit, &parts)?;
+            let runs: RunSettings = tenant.runs.clone();
+            let carrying = daemon::carry_out(
+                &mut tenant, &runs, &store, &imported.run, &parts.clock, args.wait, &stop.stop,
+            );
+            let watched = progress.beside(&store, &imported.run, &parts.clock, carrying);
+            let carried = stop.run(watched).await?;
+            let told = Told::of(imported.run, carried);
+            (store, told)
+        }
+        Err(StoreError::Owned { pid, .. }) => {
+            let store = Store::beside(&database).await?;
+            if drop_unfinished {
+                drop_runs(&store, &settings.name, &input, &parts).await?;
+            }
+            let imported = match import(&store, &settings.name, input, wish, &parts, &progress).await? {
+                Ok(imported) => imported,
+                Err(failure) => return refuse(failure, args.json),
+            };
+            through_the_daemon(pid);
+            let following = follow(&store, &database, &imported.run, args.wait, &parts, &stop.stop);
+            let watched = progress.beside(&store, &imported.run, &parts.clock, following);
+            let carried = stop.run(watched).await?;
+            (store, Told::of(imported.run, carried))
+        }
+        Err(failure) => return Err(failure.into()),
+    };
+    progress.clear();
+    let exit = run_report::tell(&store, &told, args.report.as_deref(), args.json).await?;
+    store.close().await;
+    Ok(exit)
+}
+
+async fn import(
+    store: &Store,
+    tenant: &TenantId,
+    input: Input,
+    wish: Wish,
+    parts: &Parts,
+    progress: &Progress,
+) -> Result<Result<Imported, ImportError>, CommandError> {
+    let file = input.path().display().to_string();
+    let imported = daemon::import(store, tenant, input, wish, &parts.clock, &|rows| progress.read(rows)).await;
+    match imported {
+        Err(ImportError::Store(failure)) => Err(failure.into()),
+        Err(failure) => Ok(Err(failure)),
+        Ok(imported) => {
+            if imported.resumed {
+                complain(&format!("run {} of {file} was not finished: it goes on", imported.run.id));
+            }
+            if imported.superseded > 0 {
+                let rows = imported.superseded;
+                complain(&format!("{rows} rows of an earlier file were not carried out: this one takes its place"));
+            }
+            Ok(Ok(imported))
+        }
+    }
+}
+
+/// Gives up what is left of earlier runs of this kind.
+async fn drop_runs(store: &Store, tenant: &TenantId, input: &Input, parts: &Parts) -> Result<(), CommandError> {
+    for run in store.unfinished_runs(tenant).await? {
+        if run.kind == input.kind() {
+            let rows = store.supersede_run(&run, parts.clock.now()).await?;
+            complain(&format!("run {} of {} is given up with {rows} rows that were not carried out", run.id, run.file));
+        }
+    }
+    Ok(())
+}
+
+/// Says why nothing was done.
+fn refuse(failure: ImportError, as_json: bool) -> Result<Exit, CommandError> {
+    let exit = match &failure {
+        ImportError::Strict(_) => Exit::Left,
+        ImportError::Unfinished { .. } | ImportError::Store(_) | ImportError::Died(_) => Exit::Failed,
+        ImportError::Input(_) => Exit::Usage,
+    };
+    let reason = failure.to_string();
+    if let ImportError::Strict(rejected) = &failure {
+        let faults: Vec<Value> = rejected.iter().flat_map(run_report::fault_values).collect();
+        if as_json {
+            let value = json!({ "error": reason, "exit_code": exit.code(), "faults": faults });
+            answer(&format!("{value:#}\n"))?;
+        } else {
+            answer(&run_report::fault_table(rejected))?;
+        }
+        complain(&reason);
+        return Ok(exit);
+    }
+    if as_json {
+        answer(&format!("{:#}\n", json!({ "error": reason, "exit_code": exit.code() })))?;
+    }
+    complain(&reason);
+    Ok(exit)
+}
+
+/// Follows what the owner of the database makes of a run.
+async fn follow(
+    store: &Store,
+    database: &Path,
+    run: &Run,
+    patience: Duration,
+    parts: &Parts,
+    stop: &CancellationToken,
+) -> Result<Carried, daemon::RunFailure> {
+    let clock = &parts.clock;
+    let mut last = (store.run_counts(run.id).await?, clock.instant());
+    loop {
+        match store.run(run.id).await?.state {
+            RunState::Finished => return Ok(Carried::Ended(RunEnd::Finished)),
+            RunState::Stopped => return Ok(Carried::Ended(RunEnd::Stopped)),
+            RunState::Superseded => return Ok(Carried::Ended(RunEnd::Superseded)),
+            RunState::Reading | RunState::Open => {}
+        }
+        if stop.is_cancelled() {
+            return Ok(Carried::Stopped);
+        }
+        if Store::occupant(database)?.is_none() {
+            complain("the daemon has ended; it goes on after its next start, or when this command is run again");
+            return Ok(Carried::Stopped);
+        }
+        let counts = store.run_counts(run.id).await?;
+        if counts != last.0 {
+            last = (counts, clock.instant());
+        } else if clock.instant().saturating_duration_since(last.1) >= patience {
+            return Ok(Carried::Trouble(crate::deliver::Trouble::Outage));
+        }
+        clock.sleep(LOOK).await;
+    }
+}

@@ -1,0 +1,284 @@
+//! A file becomes a run: it is read and checked row by row, and nothing is done before its last row is there.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, spawn_blocking};
+
+use super::runner::RunOptions;
+use crate::clock::Clock;
+use crate::model::{
+    AttributesPayload, Columns, RejectedRow, RunKind, RunState, TenantId, UserKey, WantedAttributes, WantedUser,
+};
+use crate::plan::{Checker, Rules};
+use crate::source::{Assignments, AttributeFile, Export, InputError, UserFile, digest};
+use crate::store::{NewRow, NewRun, ROWS_AT_ONCE, Run, Store, StoreError};
+
+/// So many refusals for one reason, before any success, stop a run of custom attributes.
+pub const MOST_REFUSALS: u32 = 20;
+
+/// What a file is, and how it is read.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// An HRIS export.
+    Export {
+        /// The file.
+        path: PathBuf,
+        /// What its columns are called.
+        columns: Columns,
+        /// What each row must say.
+        rules: Rules,
+    },
+    /// Custom attributes, each row those of one user.
+    Attributes {
+        /// The file.
+        path: PathBuf,
+        /// The text of a cell whose attribute is to go.
+        remove_marker: String,
+    },
+    /// The same custom attributes for all users of a list.
+    Users {
+        /// The file.
+        path: PathBuf,
+        /// What each is to have.
+        assignments: Assignments,
+        /// The same as it was written: it is part of what was asked.
+        words: Vec<String>,
+    },
+}
+
+/// What is to be done with a file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wish {
+    /// What was asked.
+    pub options: RunOptions,
+    /// Nothing is done if any row is wrong.
+    pub strict: bool,
+    /// It goes on, whatever is refused.
+    pub force: bool,
+    /// Who asks.
+    pub operator: Option<u32>,
+}
+
+/// A run that can be carried out.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// The run.
+    pub run: Run,
+    /// It was begun before, and goes on.
+    pub resumed: bool,
+    /// Rows of an earlier file that this one takes the place of.
+    pub superseded: u64,
+}
+
+/// Why a file did not become a run.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another file of custom attributes is not finished: the order in which they are carried out matters.
+    #[error(
+        "run {run} of {file} is not finished: run the same command on that file again to finish it, or give up what is \
+         left of it with --drop-unfinished"
+    )]
+    Unfinished {
+        /// The other run.
+        run: i64,
+        /// Its file.
+        file: String,
+    },
+    /// Nothing is done, because rows are wrong and that was asked for.
+    #[error("{} wrong: nothing was done (--strict)", rows(.0.len()))]
+    Strict(Vec<RejectedRow>),
+    /// The task that reads has died.
+    #[error("the file could not be read to its end: {0}")]
+    Died(#[from] JoinError),
+}
+
+fn rows(count: usize) -> String {
+    if count == 1 { "1 row is".to_owned() } else { format!("{count} rows are") }
+}
+
+impl Input {
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Export { path, .. } | Self::Attributes { path, .. } | Self::Users { path, .. } => path,
+        }
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub const fn kind(&self) -> RunKind {
+        match self {
+            Self::Export { .. } => RunKind::Provision,
+            Self::Attributes { .. } | Self::Users { .. } => RunKind::Attributes,
+        }
+    }
+
+    /// SHA-256 over the file and what is to be done with it. It blocks.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn digest(&self, options: RunOptions) -> Result<String, InputError> {
+        let file = digest(self.path())?;
+        let words = match self {
+            Self::Users { words, .. } => words.as_slice(),
+            Self::Export { .. } | Self::Attributes { .. } => &[],
+        };
+        let asked = serde_json::json!([file.sha256, self.kind(), options, words]).to_string();
+        Ok(Sha256::digest(asked).iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Its rows, checked, in their order. It blocks.
+    fn open(self) -> Result<Box<dyn Iterator<Item = Result<NewRow, InputError>>>, InputError> {
+        Ok(match self {
+            Self::Export { path, columns, rules } => {
+                let required: BTreeSet<String> = rules.required.clone();
+                let export = Export::open(&path, &columns, &required)?;
+                let mut checker = Checker::new(rules);
+                Box::new(export.map(move |row| {
+                    row.map(|row| match row.and_then(|row| checker.check(row)) {
+                        Ok(wanted) => user(wanted),
+                        Err(rejected) => wrong(rejected),
+                    })
+                }))
+            }
+            Self::Attributes { path, remove_marker } => {
+                let file = AttributeFile::open(&path, &remove_marker)?;
+                Box::new(file.map(|row| row.map(|row| row.map_or_else(wrong, attributes))))
+            }
+            Self::Users { path, assignments, .. } => {
+                let file = UserFile::open(&path, assignments)?;
+                Box::new(file.map(|row| row.map(|row| row.map_or_else(wrong, attributes))))
+            }
+        })
+    }
+}
+
+fn user(wanted: WantedUser) -> NewRow {
+    NewRow {
+        line: wanted.line,
+        external_id: Some(wanted.external_id),
+        user_name: Some(wanted.user_name.to_lowercase()),
+        user: None,
+        wanted: Ok(serde_json::Value::Object(wanted.user).to_string()),
+    }
+}
+
+fn attributes(wanted: WantedAttributes) -> NewRow {
+    let WantedAttributes { line, user, set, remove } = wanted;
+    let payload = AttributesPayload { set, remove };
+    let row = NewRow {
+        line,
+        external_id: None,
+        user_name: None,
+        user: None,
+        wanted: Ok(serde_json::json!(payload).to_string()),
+    };
+    match user {
+        UserKey::Id(id) => NewRow { user: Some(id), ..row },
+        UserKey::UserName(name) => NewRow { user_name: Some(name.to_lowercase()), ..row },
+        UserKey::ExternalId(id) => NewRow { external_id: Some(id), ..row },
+    }
+}
+
+fn wrong(rejected: RejectedRow) -> NewRow {
+    NewRow {
+        line: rejected.line,
+        external_id: rejected.external_id.clone(),
+        user_name: None,
+        user: None,
+        wanted: Err(rejected),
+    }
+}
+
+/// Reads `input` into the database as a run, unless the same was asked for before and is not finished: that goes on.
+/// `read` is told how many rows were read so far.
+///
+/// # Errors
+/// When the file cannot be read, or must not be carried out now; then nothing has changed.
+pub async fn import(
+    store: &Store,
+    tenant: &TenantId,
+    input: Input,
+    wish: Wish,
+    clock: &Clock,
+    read: &(dyn Fn(u64) + Sync),
+) -> Result<Imported, ImportError> {
+    let (kind, path) = (input.kind(), input.path().to_owned());
+    let asked = input.clone();
+    let digest = spawn_blocking(move || asked.digest(wish.options)).await??;
+    let same = store.run_over(tenant, kind, &digest).await?;
+    if let Some(run) = same.filter(|run| matches!(run.state, RunState::Open | RunState::Stopped)) {
+        if run.state == RunState::Stopped {
+            store.resume_run(&run, clock.now(), !wish.force).await?;
+        }
+        return Ok(Imported { run: store.run(run.id).await?, resumed: true, superseded: 0 });
+    }
+    if kind == RunKind::Attributes {
+        let unfinished = store.unfinished_runs(tenant).await?;
+        if let Some(other) = unfinished.into_iter().find(|run| run.kind == kind) {
+            return Err(ImportError::Unfinished { run: other.id, file: other.file });
+        }
+    }
+    let options = serde_json::json!(wish.options).to_string();
+    let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let stop_after = (kind == RunKind::Attributes && !wish.force).then_some(MOST_REFUSALS);
+    let operator = wish.operator;
+    let new = NewRun { tenant, kind, digest: &digest, file: &file, options: &options, stop_after, operator };
+    let run = store.begin_run(&new, clock.now()).await?;
+    let rejected = match hand_in(store, &run, input, clock, read).await {
+        Ok(rejected) => rejected,
+        Err(error) => {
+            store.discard_run(&run).await?;
+            return Err(error);
+        }
+    };
+    if wish.strict && !rejected.is_empty() {
+        store.discard_run(&run).await?;
+        return Err(ImportError::Strict(rejected));
+    }
+    let superseded = store.open_run(&run, clock.now()).await?;
+    Ok(Imported { run: store.run(run.id).await?, resumed: false, superseded })
+}
+
+/// Answers with the rows that are wrong.
+async fn hand_in(
+    store: &Store,
+    run: &Run,
+    input: Input,
+    clock: &Clock,
+    read: &(dyn Fn(u64) + Sync),
+) -> Result<Vec<RejectedRow>, ImportError> {
+    let (hand, mut rows) = mpsc::channel(ROWS_AT_ONCE);
+    let reading = spawn_blocking(move || -> Result<(), InputError> {
+        for row in input.open()? {
+            // Whoever does not take it has failed, and says why.
+            if hand.blocking_send(row?).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    });
+    let (mut batch, mut rejected, mut count) = (Vec::new(), Vec::new(), 0);
+    loop {
+        let taken = rows.recv_many(&mut batch, ROWS_AT_ONCE).await;
+        if taken == 0 {
+            break;
+        }
+        store.add_rows(run.id, &batch, clock.now()).await?;
+        count += u64::try_from(taken).unwrap_or(0);
+        read(count);
+        rejected.extend(batch.drain(..).filter_map(|row| row.wanted.err()));
+    }
+    reading.await??;
+    Ok(rejected)
+}

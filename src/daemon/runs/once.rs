@@ -1,0 +1,137 @@
+//! One run by itself: the daemon's own parts, for as long as it takes.
+
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::runner::{RunEnd, RunFailure};
+use super::worker::RunSettings;
+use crate::clock::Clock;
+use crate::daemon::tenant::Tenant;
+use crate::deliver::Trouble;
+use crate::scim::Verdict;
+use crate::store::{Run, Store};
+
+/// Between two looks at whether anything has moved.
+const LOOK: Duration = Duration::from_millis(500);
+/// What is in flight gets this long when time is up.
+const GRACE: Duration = Duration::from_secs(30);
+/// Whoever waits for what runs came to gets this long to be told.
+const TELLING: Duration = Duration::from_secs(10);
+/// Users that could not be read are asked for again after this long.
+const BETWEEN_TRIES: Duration = Duration::from_secs(5);
+
+/// How carrying out a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// The run came to its end.
+    Ended(RunEnd),
+    /// The tenant refuses us, or was not to be reached for too long; what is left can be gone on with.
+    Trouble(Trouble),
+    /// We were told to stop; what is left can be gone on with.
+    Stopped,
+}
+
+/// Carries `run` out and delivers what it decides, until it has come to its end, the tenant refuses us, nothing has moved
+/// for `patience`, or we are told to stop.
+///
+/// # Errors
+/// When the tenant's users cannot be read for a reason that will not go away, or the database fails.
+pub async fn carry_out(
+    tenant: &mut Tenant,
+    settings: &RunSettings,
+    store: &Store,
+    run: &Run,
+    clock: &Clock,
+    patience: Duration,
+    stop: &CancellationToken,
+) -> Result<Carried, RunFailure> {
+    let (wake, wake_bulk) = (Notify::new(), Notify::new());
+    let bulk_refused = tenant.bulk.refused();
+    tenant.pump.only(run.pass);
+    tenant.bulk.only(run.pass);
+    let Tenant { name, pump, bulk, client, condition, webhook, .. } = tenant;
+    let done = CancellationToken::new();
+    let wakes = [&wake, &wake_bulk];
+    let runner = settings.runner(name, store, client, &wakes, bulk_refused);
+    let carrying = async {
+        let trying = async {
+            loop {
+                match runner.carry_out(run).await {
+                    Err(RunFailure::Read(error)) if passes(&error.failure.verdict) => {
+                        warn!(tenant = %name, run = run.id, reason = %error, "run waits for the tenant");
+                        clock.sleep(BETWEEN_TRIES).await;
+                    }
+                    ended => return ended.map(Carried::Ended),
+                }
+            }
+        };
+        let ended = tokio::select! {
+            ended = trying => ended,
+            () = stop.cancelled() => Ok(Carried::Stopped),
+            trouble = given_up(store, run, clock, patience, &|| condition.trouble()) => trouble.map(Carried::Trouble),
+        };
+        done.cancel();
+        if !matches!(ended, Ok(Carried::Ended(_))) {
+            client.limiter().close();
+        }
+        ended
+    };
+    let delivering = async {
+        let both = async {
+            tokio::join!(pump.run(&wake, &done), bulk.run(&wake_bulk, &done));
+        };
+        tokio::pin!(both);
+        tokio::select! {
+            () = &mut both => {}
+            () = late(&done, clock) => {}
+        }
+    };
+    let telling = async {
+        if let Some(webhook) = webhook {
+            webhook.run(&done).await;
+        }
+    };
+    let (ended, (), ()) = tokio::join!(carrying, delivering, telling);
+    if let Some(webhook) = webhook {
+        webhook.drain(clock.instant() + TELLING, stop).await;
+    }
+    condition.end().await;
+    ended
+}
+
+/// It may succeed later.
+const fn passes(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Unavailable { .. } | Verdict::Throttled { .. })
+}
+
+async fn late(done: &CancellationToken, clock: &Clock) {
+    done.cancelled().await;
+    clock.sleep(GRACE).await;
+}
+
+/// Resolves when the tenant refuses us, or when nothing has moved for `patience`.
+async fn given_up(
+    store: &Store,
+    run: &Run,
+    clock: &Clock,
+    patience: Duration,
+    trouble: &(dyn Fn() -> Option<Trouble> + Sync),
+) -> Result<Trouble, RunFailure> {
+    let mut last = (store.run_counts(run.id).await?, clock.instant());
+    loop {
+        clock.sleep(LOOK).await;
+        match trouble() {
+            Some(refused) if refused != Trouble::Outage => return Ok(refused),
+            _ => {}
+        }
+        let counts = store.run_counts(run.id).await?;
+        if counts != last.0 {
+            last = (counts, clock.instant());
+        } else if clock.instant().saturating_duration_since(last.1) >= patience {
+            return Ok(Trouble::Outage);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The daemon's own runs: what was left open is gone on with, and an HRIS export is read by its schedule, once for each
+//! new content.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::import::{Input, Wish, import};
+use super::runner::{RunFailure, RunPolicy, Runner};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::config::next_runs;
+use crate::model::{RunState, TenantId, Timestamp};
+use crate::scim::{Client, backoff};
+use crate::source::ListSettings;
+use crate::store::{Store, StoreError};
+
+/// Between two looks for runs that somebody has left.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How the runs of a tenant are carried out.
+#[derive(Clone, Debug)]
+pub struct RunSettings {
+    pub(in crate::daemon) policy: RunPolicy,
+    pub(in crate::daemon) list: ListSettings,
+    pub(in crate::daemon) clock: Clock,
+    pub(in crate::daemon) chance: Chance,
+    /// An export that is read by a schedule.
+    pub(in crate::daemon) scheduled: Option<Scheduled>,
+}
+
+/// An export that is read by a schedule.
+#[derive(Clone, Debug)]
+pub(in crate::daemon) struct Scheduled {
+    pub(in crate::daemon) input: Input,
+    pub(in crate::daemon) schedule: String,
+    pub(in crate::daemon) time_zone: Tz,
+}
+
+impl RunSettings {
+    /// Carries runs of `tenant` out, telling `wake` when something waits to be delivered.
+    pub(super) fn runner<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        store: &'a Store,
+        client: &'a Client,
+        wake: &'a [&'a Notify],
+        bulk_refused: Arc<AtomicBool>,
+    ) -> Runner<'a> {
+        Runner {
+            tenant,
+            store,
+            client,
+            list: &self.list,
+            policy: self.policy,
+            clock: &self.clock,
+            chance: self.chance,
+            wake,
+            bulk_refused,
+        }
+    }
+}
+
+/// Works until told to stop.
+pub(in crate::daemon) async fn work(
+    tenant: &TenantId,
+    settings: &RunSettings,
+    (store, client): (&Store, &Client),
+    wake: &[&Notify],
+    bulk_refused: Arc<AtomicBool>,
+    stop: &CancellationToken,
+) {
+    let runner = settings.runner(tenant, store, client, wake, bulk_refused);
+    let mut due = next(settings);
+    let mut failures = 0;
+    loop {
+        let turn = async {
+            if due.is_some_and(|due| due <= settings.clock.now()) {
+                due = next(settings);
+                read_scheduled(tenant, settings, store).await;
+            }
+            match go_on(&runner).await {
+                Ok(()) => failures = 0,
+                Err(error) => {
+                    failures += 1;
+                    match error {
+                        RunFailure::Read(reason) => warn!(%tenant, %reason, "run waits for the tenant"),
+                        RunFailure::Store(reason) => error!(%tenant, %reason, "database cannot be used"),
+                    }
+                    settings.clock.sleep(backoff(failures, settings.chance.draw())).await;
+                }
+            }
+            settings.clock.sleep(LOOK).await;
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = turn => {}
+        }
+    }
+}
+
+fn next(settings: &RunSettings) -> Option<Timestamp> {
+    let Scheduled { schedule, time_zone, .. } = settings.scheduled.as_ref()?;
+    let runs = next_runs(schedule, *time_zone, settings.clock.now(), 1);
+    runs.into_iter().next().map(|run| run.to_utc().into())
+}
+
+/// Goes on with what is open, oldest first.
+async fn go_on(runner: &Runner<'_>) -> Result<(), RunFailure> {
+    for run in runner.store.open_runs(runner.tenant).await? {
+        runner.carry_out(&run).await?;
+    }
+    Ok(())
+}
+
+async fn read_scheduled(tenant: &TenantId, settings: &RunSettings, store: &Store) {
+    let Some(Scheduled { input, .. }) = &settings.scheduled else { return };
+    let file = input.path().display();
+    match is_new(tenant, input, store).await {
+        Ok(true) => {}
+        Ok(false) => return,
+        Err(reason) => {
+            error!(%tenant, %file, reason, "export was not read");
+            return;
+        }
+    }
+    match import(store, tenant, input.clone(), Wish::default(), &settings.clock, &|_| {}).await {
+        Ok(imported) => info!(%tenant, %file, run = imported.run.id, "export read"),
+        Err(error) => error!(%tenant, %file, reason = %error, "export was not read"),
+    }
+}
+
+/// No run over this content has come to anything yet.
+async fn is_new(tenant: &TenantId, input: &Input, store: &Store) -> Result<bool, String> {
+    let asked = input.clone();
+    let digest = tokio::task::spawn_blocking(move || asked.digest(Wish::default().options)).await;
+    let digest = digest.map_err(|death| death.to_string())?.map_err(|error| error.to_string())?;
+    let run = store.run_over(tenant, input.kind(), &digest).await;
+    let run = run.map_err(|error: StoreError| error.to_string())?;
+    Ok(run.is_none_or(|run| run.state == RunState::Reading))
+}
