@@ -29,6 +29,7 @@ mod status;
 mod tally;
 mod tenants;
 mod troubles;
+mod webhooks;
 
 use std::path::Path;
 use std::time::Duration;
@@ -53,6 +54,7 @@ pub use staging::{Decision, Staged};
 pub use status::{Backlog, OperationCounts, TenantStatus};
 pub use tenants::TenantState;
 pub use troubles::{Part, TroubleRow};
+pub use webhooks::{NewWebhook, NextWebhook, Webhook, WebhookCounts, WebhookSettlement, WebhookStep};
 
 use crate::model::Timestamp;
 
@@ -188,7 +190,8 @@ impl Store {
         Ok(())
     }
 
-    /// Removes finished operations, passes, holds and requests that are older than a week; a pass that is held is kept.
+    /// Removes finished operations, passes, holds, requests and webhooks that are older than a week; a pass that is held
+    /// is kept.
     ///
     /// # Errors
     /// When the database fails.
@@ -202,6 +205,7 @@ impl Store {
             "DELETE FROM holds WHERE decided_at < $1",
             // Nobody waits any more for what was never taken.
             "DELETE FROM requests WHERE coalesce(finished_at, asked_at) < $1",
+            "DELETE FROM webhooks WHERE finished_at < $1",
         ] {
             sqlx::query(delete).bind(before).execute(&mut *tx).await?;
         }
