@@ -21,7 +21,7 @@ pub use auth::{Auth, ClientCredentials, TokenAuth};
 pub use backoff::backoff;
 pub use client::{Client, Endpoint, ListQuery};
 pub use headers::retry_after;
-pub use http::http_client;
+pub use http::{http_client, transport_reason};
 pub use limiter::Limiter;
 pub use patch::patch_body;
 pub use provider::{Receipt, ServiceProvider};
