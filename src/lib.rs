@@ -13,6 +13,7 @@ pub mod store;
 pub mod audit;
 pub mod deliver;
 pub mod telemetry;
+pub mod webhook;
 pub mod daemon;
 pub mod practice;
 pub mod commands;

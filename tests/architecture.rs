@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the other rooms that it may use, in reading order.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("model", &[]),
     ("clock", &["model"]),
     ("chance", &[]),
@@ -22,6 +22,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("audit", &["model"]),
     ("deliver", &["audit", "chance", "clock", "model", "scim", "store", "telemetry"]),
     ("telemetry", &["clock", "model"]),
+    ("webhook", &["chance", "clock", "model", "scim", "store", "telemetry"]),
     (
         "daemon",
         &[
@@ -36,6 +37,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
             "source",
             "store",
             "telemetry",
+            "webhook",
         ],
     ),
     ("practice", &["clock", "model", "plan"]),
@@ -55,6 +57,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
             "source",
             "store",
             "telemetry",
+            "webhook",
         ],
     ),
 ];

@@ -128,16 +128,21 @@ fn files(loaded: &Loaded) -> String {
     }
 }
 
-fn facts(tenant: &TenantSettings) -> [(&'static str, String); 6] {
+fn facts(tenant: &TenantSettings) -> Vec<(&'static str, String)> {
     let Credentials::Client { token_url, .. } = &tenant.credentials;
-    [
+    let mut facts = vec![
         ("profile", profile(tenant).to_owned()),
         ("base_url", tenant.base_url.to_string()),
         ("token_url", token_url.to_string()),
         ("roles", tenant.mapping.rules().len().to_string()),
         ("teams", tenant.mapping.managed().len().to_string()),
         ("time_zone", tenant.cadence.time_zone.to_string()),
-    ]
+    ];
+    if let Some(webhook) = &tenant.webhook {
+        let unsigned = if webhook.secret.is_some() { "" } else { ", NOT SIGNED: webhook.secret is not set" };
+        facts.push(("webhook", format!("{}{unsigned}", webhook.shown())));
+    }
+    facts
 }
 
 const fn profile(tenant: &TenantSettings) -> &'static str {
@@ -175,6 +180,9 @@ fn tenant_json(tenant: &TenantSettings, now: Timestamp) -> Value {
         "roles": tenant.mapping.rules().len(),
         "teams": tenant.mapping.managed().len(),
         "time_zone": tenant.cadence.time_zone.name(),
+        "webhook": tenant.webhook.as_ref().map(|webhook| {
+            json!({ "url": webhook.shown(), "signed": webhook.secret.is_some() })
+        }),
         "schedule": schedule(&tenant.cadence.schedule),
         "sweep_schedule": schedule(&tenant.cadence.sweep_schedule),
     })

@@ -13,7 +13,7 @@ use crate::config::{self, Sources, TenantSettings};
 use crate::daemon::{self, NotInForce};
 use crate::deliver::Trouble;
 use crate::model::Timestamp;
-use crate::store::{Drift, Occupant, Part, Request, Store, TenantStatus, TroubleRow};
+use crate::store::{Drift, Occupant, Part, Request, Store, TenantStatus, TroubleRow, WebhookCounts};
 
 /// Passes that are shown.
 const PASSES: u32 = 5;
@@ -139,6 +139,9 @@ fn to_text(
     }
     row("dead letters", operations.dead.to_string());
     row("delivered", format!("{} in the last 7 days", operations.done));
+    if status.webhooks != WebhookCounts::default() {
+        row("webhooks", format!("{} waiting, {} dead", status.webhooks.waiting, status.webhooks.dead));
+    }
     for request in &status.requests {
         row(&format!("request {}", request.id), request_text(request, now));
     }
@@ -195,6 +198,7 @@ fn to_json(
             "dead_letters": operations.dead,
             "delivered": operations.done,
         },
+        "webhooks": { "waiting": status.webhooks.waiting, "dead": status.webhooks.dead },
         "holds": status.holds.iter().map(holds::value).collect::<Vec<_>>(),
         "mapping": {
             "in_force": mapping.in_force,

@@ -72,7 +72,27 @@ pub(super) fn token_of(region: &str) -> Judged<Url> {
 
 /// A URL that tokens and users may be sent to: https, or http on this machine; no trailing slash.
 pub(super) fn url(text: &str) -> Judged<Url> {
-    let mut url = Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
+    let mut url = private(text)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("holds a query or a fragment: leave what follows `?` or `#` out".to_owned());
+    }
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    Ok(url)
+}
+
+/// A URL that messages are sent to, to the letter: receivers tell by path and query who it is.
+pub(super) fn webhook(text: &str) -> Judged<Url> {
+    let url = private(text)?;
+    if url.fragment().is_some() {
+        return Err("holds a fragment: leave what follows `#` out".to_owned());
+    }
+    Ok(url)
+}
+
+/// A URL where nobody listens on the way: https, or http on this machine; without a user.
+fn private(text: &str) -> Judged<Url> {
+    let url = Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
     match url.scheme() {
         "https" => {}
         "http" if is_loopback(&url) => {}
@@ -84,11 +104,6 @@ pub(super) fn url(text: &str) -> Judged<Url> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err("holds a user or a password: leave them out".to_owned());
     }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("holds a query or a fragment: leave what follows `?` or `#` out".to_owned());
-    }
-    let path = url.path().trim_end_matches('/').to_owned();
-    url.set_path(&path);
     Ok(url)
 }
 
@@ -101,10 +116,11 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// The scheme and host of a URL whose path is a secret of its own, as those of webhooks are.
+/// The scheme and host of a URL whose path or query is a secret of its own, as those of webhooks are.
 pub(super) fn without_path(url: &Url) -> String {
     let mut shown = url.clone();
     shown.set_path("***");
+    shown.set_query(None);
     shown.to_string()
 }
 

@@ -29,7 +29,7 @@ pub use rules::{RulesForm, read_rules};
 pub use schedule::{last_run, next_runs};
 pub use settings::{
     AuditSettings, Cadence, Credentials, DeliverySettings, GuardSettings, Profile, Reading, RoleAttribute,
-    Settings, TenantSettings, TokenAuth,
+    Settings, TenantSettings, TokenAuth, WebhookSettings,
 };
 pub use sources::{DEFAULT_FILES, Sources};
 

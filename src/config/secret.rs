@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use super::effective::absolute;
@@ -28,8 +28,21 @@ impl Section<'_> {
 
     /// A secret that need not be there.
     pub(super) fn optional_secret(&mut self, key: &'static str) -> Read<Option<SecretString>> {
+        self.judged_secret(key, |_| Ok(()))
+    }
+
+    /// The same, if `judge` has no objection; what he says must not quote it.
+    pub(super) fn judged_secret(
+        &mut self,
+        key: &'static str,
+        judge: impl FnOnce(&str) -> Judged<()>,
+    ) -> Read<Option<SecretString>> {
         let Some(node) = self.take_node(key) else { return Ok(None) };
-        let found = fetch(self.notes, &node).and_then(|(secret, place)| Ok((acceptable(&secret)?, place)));
+        let found = fetch(self.notes, &node).and_then(|(secret, place)| {
+            let secret = acceptable(&secret)?;
+            judge(secret.expose_secret())?;
+            Ok((secret, place))
+        });
         match found {
             Ok((secret, place)) => {
                 self.show(key, place, node.origin);

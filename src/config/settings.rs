@@ -3,6 +3,7 @@
 //! They are taken apart when the daemon is put together; no room keeps the whole.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub struct Settings {
     pub shutdown_grace: Duration,
     /// `[tenants.*]`, at least one.
     pub tenants: BTreeMap<TenantId, TenantSettings>,
-    /// Keys that are set, valid, and without effect in this version, in full: `tenants.acme.webhook.url`.
+    /// Keys that are set, valid, and without effect in this version, in full: `admin.listen`.
     pub not_in_force: Vec<String>,
 }
 
@@ -70,6 +71,8 @@ pub struct TenantSettings {
     pub delivery: DeliverySettings,
     /// When a pass is held.
     pub guard: GuardSettings,
+    /// Who is told what runs came to; `None` is nobody.
+    pub webhook: Option<WebhookSettings>,
 }
 
 /// How calls are authenticated.
@@ -140,4 +143,28 @@ pub struct GuardSettings {
     pub limits: Limits,
     /// Over which the limits count; at most 7 days, because that long finished operations are kept.
     pub window: Duration,
+}
+
+/// `[tenants.NAME.webhook]`.
+#[derive(Clone)]
+pub struct WebhookSettings {
+    /// Where messages go. Its path may be a secret of its own: it is shown by [`Self::shown`] only.
+    pub url: Url,
+    /// Signs them; `None` signs nothing.
+    pub secret: Option<SecretString>,
+}
+
+impl WebhookSettings {
+    /// The address without its path.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        super::address::without_path(&self.url)
+    }
+}
+
+impl fmt::Debug for WebhookSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url: _, secret } = self;
+        f.debug_struct("WebhookSettings").field("url", &self.shown()).field("secret", secret).finish()
+    }
 }

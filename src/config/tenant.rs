@@ -13,7 +13,7 @@ use super::rules;
 use super::schedule;
 use super::settings::{
     Cadence, Credentials, DeliverySettings, GuardSettings, Profile, Reading, RoleAttribute, TenantSettings,
-    TokenAuth,
+    TokenAuth, WebhookSettings,
 };
 use super::tree::Origin;
 use crate::model::{TeamPatch, TenantId};
@@ -38,7 +38,7 @@ pub(super) fn read(name: &str, mut tenant: Section<'_>) -> Read<TenantSettings> 
     let policy = policy(&mut tenant);
     let delivery = delivery(tenant.section("delivery"));
     let guard = guard(tenant.section("guard"));
-    webhook(tenant.section_without_effect("webhook"));
+    let webhook = webhook(tenant.section("webhook"));
     let mapping = rules::read(&mut tenant);
     tenant.finish();
 
@@ -54,6 +54,7 @@ pub(super) fn read(name: &str, mut tenant: Section<'_>) -> Read<TenantSettings> 
         mapping: mapping?,
         delivery,
         guard,
+        webhook: webhook?,
     })
 }
 
@@ -196,14 +197,28 @@ fn guard(mut section: Section<'_>) -> GuardSettings {
     GuardSettings { limits, window }
 }
 
-/// Checked, and not in force in this version; so nothing is kept of it.
-fn webhook(mut section: Section<'_>) {
-    let url = section.discreet("url", address::url, |url| json!(address::without_path(url)));
-    let secret = section.optional_secret("secret");
-    if let (Ok(None), Ok(Some(_))) = (url, secret) {
-        section.missing("url", "a webhook with a secret needs an address");
-    }
+fn webhook(mut section: Section<'_>) -> Read<Option<WebhookSettings>> {
+    let url = section.discreet("url", address::webhook, |url| json!(address::without_path(url)));
+    let secret = section.judged_secret("secret", signing_secret);
+    let settings = match (url, secret) {
+        (Ok(None), Ok(Some(_))) => Err(section.missing("url", "a webhook with a secret needs an address")),
+        (url, secret) => url.and_then(|url| Ok((url, secret?))),
+    };
     section.finish();
+    let (url, secret) = settings?;
+    Ok(url.map(|url| WebhookSettings { url, secret }))
+}
+
+/// `whsec_` says that base64 follows (Standard Webhooks, "Signature scheme"); a slip in it would sign with another key.
+fn signing_secret(secret: &str) -> Judged<()> {
+    let Some(encoded) = secret.strip_prefix("whsec_") else { return Ok(()) };
+    let digits = encoded.trim_end_matches('=');
+    let fits = digits.chars().all(|c| c.is_ascii_alphanumeric() || c == '+' || c == '/');
+    if fits && !digits.is_empty() && digits.len() % 4 != 1 {
+        Ok(())
+    } else {
+        Err("begins with whsec_, and what follows is not base64".to_owned())
+    }
 }
 
 fn filled(text: &str) -> Judged<String> {

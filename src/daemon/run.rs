@@ -234,9 +234,9 @@ async fn stop_asked(signals: &mut Signals) -> &'static str {
     }
 }
 
-/// One tenant: passes by its schedules, and delivery beside them.
+/// One tenant: passes by its schedules, and delivery and webhooks beside them.
 async fn tend(tenant: Tenant, store: Store, audit: Audit, parts: Parts, stop: CancellationToken) {
-    let Tenant { name, passes, mut pump, cadence, condition, stale, .. } = tenant;
+    let Tenant { name, passes, mut pump, cadence, condition, stale, webhook, .. } = tenant;
     let wake = Notify::new();
     let ticks = match Ticks::start(cadence.clone(), parts.clock.clone()).await {
         Ok(ticks) => ticks,
@@ -259,7 +259,12 @@ async fn tend(tenant: Tenant, store: Store, audit: Audit, parts: Parts, stop: Ca
         round.pass(ticks, &wake).await;
         own.cancel();
     };
-    tokio::join!(passing, pump.run(&wake, &own));
+    let telling = async {
+        if let Some(mut webhook) = webhook {
+            webhook.run(&own).await;
+        }
+    };
+    tokio::join!(passing, pump.run(&wake, &own), telling);
     condition.end().await;
 }
 

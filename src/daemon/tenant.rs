@@ -8,6 +8,7 @@ use crate::deliver::{Condition, Policy, Pump, PumpSettings, Shared, Vitals};
 use crate::model::TenantId;
 use crate::scim::Client;
 use crate::store::Store;
+use crate::webhook::Sender;
 
 use super::connect::client;
 use super::parts::Parts;
@@ -32,6 +33,8 @@ pub struct Tenant {
     pub vitals: Arc<Vitals>,
     /// Told when a user has to be read again.
     pub stale: Arc<tokio::sync::Notify>,
+    /// Tells what runs came to; `None` when nobody wants to know.
+    pub webhook: Option<Sender>,
 }
 
 impl Tenant {
@@ -49,6 +52,11 @@ impl Tenant {
         let vitals = parts.watch.add(&settings.name, &client);
         let stale = Arc::new(tokio::sync::Notify::new());
         let condition = Condition::new(settings.name.clone(), store.clone(), parts.clock.clone());
+        let webhook = settings.webhook.as_ref().map(|webhook| {
+            let when = (parts.clock.clone(), parts.chance);
+            let (url, secret) = (webhook.url.clone(), webhook.secret.as_ref());
+            Sender::new(settings.name.clone(), store.clone(), url, secret, when)
+        });
         let delivery = settings.delivery;
         let pump = Pump::new(
             settings.name.clone(),
@@ -66,6 +74,16 @@ impl Tenant {
         );
         let passes = Passes::new(&settings, store.clone(), client.clone(), parts.clone(), vitals.clone());
         let (name, cadence) = (settings.name, settings.cadence);
-        Ok(Self { name, passes, pump, client, cadence, condition, vitals, stale })
+        Ok(Self {
+            name,
+            passes,
+            pump,
+            client,
+            cadence,
+            condition,
+            vitals,
+            stale,
+            webhook: webhook.transpose()?,
+        })
     }
 }

@@ -1,5 +1,5 @@
 //! The one HTTP client, with its limits. It follows no redirect, because a bearer token must not travel
-//! to where a redirect points, and it repeats nothing.
+//! to where a redirect points, and it repeats nothing. Webhooks go by it too.
 
 use std::time::Duration;
 
@@ -29,7 +29,8 @@ pub fn http_client(timeout: Duration) -> Result<reqwest::Client, reqwest::Error>
 }
 
 /// What went wrong on the way, in words that hold no address and no header.
-pub(super) fn transport_reason(error: &reqwest::Error) -> String {
+#[must_use]
+pub fn transport_reason(error: &reqwest::Error) -> String {
     let what = if error.is_timeout() {
         "no answer within the time-out"
     } else if error.is_connect() {

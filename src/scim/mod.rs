@@ -23,7 +23,7 @@ pub use backoff::backoff;
 pub use bulk::{BulkAnswer, BulkOperation, BulkResult, BulkState, BulkSupport, bulk_body};
 pub use client::{Client, Endpoint, ListQuery};
 pub use headers::retry_after;
-pub use http::http_client;
+pub use http::{http_client, transport_reason};
 pub use limiter::Limiter;
 pub use patch::{Write, write_of};
 pub use provider::{Receipt, ServiceProvider};

@@ -32,6 +32,7 @@ mod status;
 mod tally;
 mod tenants;
 mod troubles;
+mod webhooks;
 
 use std::path::Path;
 use std::time::Duration;
@@ -59,6 +60,7 @@ pub use staging::{Decision, Staged};
 pub use status::{Backlog, OperationCounts, TenantStatus};
 pub use tenants::TenantState;
 pub use troubles::{Part, TroubleRow};
+pub use webhooks::{NewWebhook, NextWebhook, Webhook, WebhookCounts, WebhookSettlement, WebhookStep};
 
 use crate::model::Timestamp;
 
@@ -197,7 +199,8 @@ impl Store {
         Ok(())
     }
 
-    /// Removes finished operations, passes, holds and requests that are older than a week; a pass that is held is kept.
+    /// Removes finished operations, passes, holds, requests and webhooks that are older than a week; a pass that is held
+    /// is kept.
     ///
     /// # Errors
     /// When the database fails.
@@ -214,6 +217,7 @@ impl Store {
             "DELETE FROM bulk_jobs WHERE finished_at < $1",
             // Nobody waits any more for what was never taken.
             "DELETE FROM requests WHERE coalesce(finished_at, asked_at) < $1",
+            "DELETE FROM webhooks WHERE finished_at < $1",
         ] {
             sqlx::query(delete).bind(before).execute(&mut *tx).await?;
         }

@@ -1,6 +1,6 @@
 //! Numbers for `status`: read beside the writer, changing nothing.
 
-use super::{Hold, PassRow, Request, Store, StoreError, TenantState};
+use super::{Hold, PassRow, Request, Store, StoreError, TenantState, WebhookCounts};
 use crate::model::{TenantId, Timestamp};
 
 /// Operations by state.
@@ -55,6 +55,8 @@ pub struct TenantStatus {
     pub rereads: u64,
     /// What operators have asked for and is not done yet, oldest first.
     pub requests: Vec<Request>,
+    /// What the receiver of its webhooks does not have.
+    pub webhooks: WebhookCounts,
     /// The newest passes, newest first: at most one that runs, and the last few that ended.
     pub passes: Vec<PassRow>,
 }
@@ -85,6 +87,7 @@ impl Store {
             holds: self.holds(Some(tenant)).await?,
             rereads: number(rereads),
             requests: self.open_requests(tenant).await?,
+            webhooks: self.webhook_counts(tenant).await?,
             passes: self.passes(tenant, passes).await?,
         })
     }

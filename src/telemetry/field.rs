@@ -33,7 +33,8 @@ fields! {
     TENANT = "tenant";
     /// Id of a pass.
     PASS = "pass";
-    /// Kind of the pass (`delta`, `sweep`, `reread`, `remap`, `apply`) or of the operation (`teams`).
+    /// Kind of the pass (`delta`, `sweep`, `reread`, `remap`, `apply`), of the operation (`teams`), or of the webhook
+    /// (`provision.conflict`).
     KIND = "kind";
     /// Users that the pass read.
     USERS_READ = "users_read";
@@ -92,6 +93,8 @@ fields! {
     ASK = "ask";
     /// User id of the process that asks.
     OPERATOR = "operator";
+    /// Id of a webhook, by which its receiver knows it.
+    WEBHOOK = "webhook";
     /// A number of operations.
     OPERATIONS = "operations";
     /// Users who are gone from the tenant.

@@ -1,8 +1,8 @@
 //! The faults of the documents' sample code, by their numbers in the tenant's contract: each has a test that
 //! fails when the fault comes back.
 //!
-//! Fault 10 (the audit record) has files of its own, `audit.rs` and `audited.rs`. Fault 11 (the webhook) is not here:
-//! rosterd calls none yet. Of fault 9 the part about bulk belongs to provisioning.
+//! Fault 10 (the audit record) has files of its own, `audit.rs` and `audited.rs`, and so has fault 11 (the webhook),
+//! `webhook.rs`. Of fault 9 the part about bulk belongs to provisioning.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -36,4 +36,5 @@ mod store;
 mod sweep;
 mod sync;
 mod verify;
+mod webhook;
 mod wire;

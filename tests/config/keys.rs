@@ -43,6 +43,7 @@ fn the_smallest_configuration_gets_the_documented_defaults() {
     assert_eq!((delivery.burst, delivery.workers, delivery.max_attempts), (10, 10, 8));
     assert!((delivery.rate_per_second - 50.0).abs() < f64::EPSILON);
     assert_eq!((tenant.guard.window, tenant.guard.limits.min_users), (Duration::from_hours(1), 50));
+    assert!(tenant.webhook.is_none());
 }
 
 const EVERY_KEY: &str = r#"
@@ -78,6 +79,9 @@ rate_per_second = 0.5
 burst = 1
 workers = 1000
 max_attempts = 3
+[tenants.acme-2_x.webhook]
+url = "https://hr.example/hook/?sig=1"
+secret = { env = "GENESYS_CLIENT_SECRET" }
 [tenants.acme-2_x.mapping]
 "HR.Engineer" = ["t2", "t1"]
 env = "t1"
@@ -109,6 +113,9 @@ fn every_key_reaches_its_setting() {
     let delivery = tenant.delivery;
     assert_eq!((delivery.burst, delivery.workers, delivery.max_attempts), (1, 1000, 3));
     assert!((delivery.rate_per_second - 0.5).abs() < f64::EPSILON);
+    let webhook = tenant.webhook.as_ref().unwrap();
+    assert_eq!(webhook.url.as_str(), "https://hr.example/hook/?sig=1");
+    assert_eq!(webhook.secret.as_ref().unwrap().expose_secret(), SECRET);
     let rules: BTreeMap<Role, BTreeSet<TeamId>> = BTreeMap::from([
         (Role::from("HR.Engineer"), ["t1", "t2"].map(TeamId::from).into()),
         (Role::from("env"), ["t1"].map(TeamId::from).into()),
@@ -171,6 +178,8 @@ fn every_key_reaches_its_setting() {
 #[case::userinfo("base_url = 'https://a:pw@tenant.example/'", "base_url", "holds a user or a password")]
 #[case::bearer("bearer_token = { env = 'T' }", "bearer_token", "is for the profile scim")]
 #[case::webhook_secret("webhook.secret = 'x'", "webhook.secret", "must not stand in the file")]
+#[case::webhook_fragment("webhook.url = 'https://hr.example/#a'", "webhook.url", "holds a fragment")]
+#[case::webhook_userinfo("webhook.url = 'https://a:pw@hr.example/'", "webhook.url", "holds a user")]
 #[case::webhook_alone("webhook.secret = { env = 'GENESYS_CLIENT_ID' }", "webhook.url", "needs an address")]
 #[case::file_for_text("schedule = { file = 'x' }", "schedule", "{ file } is for secrets only")]
 #[case::env_unset(

@@ -105,9 +105,31 @@ fn check_names_the_next_runs_across_a_change_of_the_clock() {
 
 #[test]
 fn what_is_set_without_effect_is_named() {
-    let (case, _) = complete();
-    let keys = ["tenants.acme.webhook.url", "tenants.acme.webhook.secret"];
-    assert_eq!(case.settings().not_in_force, keys);
+    let case = Case::new(&format!("admin.listen = \"127.0.0.1:9464\"\n{ACME}"));
+    assert_eq!(case.settings().not_in_force, ["admin.listen"]);
+    let (report, _) = check_report(&case.sources, false, Timestamp::EPOCH);
+    assert!(report.ends_with("\nset, but not in force in this version:\n  admin.listen\n"), "{report}");
+}
+
+#[test]
+fn a_webhook_that_nobody_can_check_is_named() {
+    let report = |keys: &str, json| {
+        check_report(&Case::new(&format!("{ACME}{keys}\n")).sources, json, Timestamp::EPOCH).0
+    };
+    let url = "webhook.url = \"https://hooks.example/T0/hush?sig=hush\"";
+    let signed = format!("{url}\nwebhook.secret = {{ env = \"GENESYS_CLIENT_SECRET\" }}");
+    let unsigned = report(url, false);
+    assert!(
+        unsigned
+            .contains("  webhook         https://hooks.example/***, NOT SIGNED: webhook.secret is not set\n")
+    );
+    assert!(report(&signed, false).contains("  webhook         https://hooks.example/***\n"));
+    let webhook = |keys: &str| {
+        serde_json::from_str::<Value>(&report(keys, true)).unwrap()["tenants"][0]["webhook"].take()
+    };
+    assert_eq!(webhook(""), Value::Null);
+    assert_eq!(webhook(url), json!({ "url": "https://hooks.example/***", "signed": false }));
+    assert_eq!(webhook(&signed)["signed"], json!(true));
 }
 
 #[test]

@@ -46,6 +46,22 @@ fn a_secret_from_a_file_loses_its_trailing_newline_and_nothing_else(#[case] valu
     assert_eq!(client_secret.expose_secret(), " 0123 ");
 }
 
+#[rstest]
+#[case::nothing("whsec_")]
+#[case::no_base64("whsec_hush!")]
+#[case::half_a_group("whsec_hush0")]
+fn a_signing_secret_that_says_base64_is_base64(#[case] secret: &str) {
+    let keys = "webhook.url = 'https://hr.example/'\nwebhook.secret = { env = 'SIGNS' }\n";
+    let case = Case::new(&format!("{ACME}{keys}")).env("SIGNS", secret);
+    assert_one_fault(&case, "tenants.acme.webhook.secret", "rosterd.toml", "begins with whsec_, and");
+    assert!(!format!("{:?}", case.faults()).contains("hush"));
+    for fine in ["whsec_aHVzaA==", "whsec_aHVzaA", "whsec-hush", "hush"] {
+        let settings = Case::new(&format!("{ACME}{keys}")).env("SIGNS", fine).settings();
+        let webhook = acme(&settings).webhook.as_ref().unwrap();
+        assert_eq!(webhook.secret.as_ref().unwrap().expose_secret(), fine);
+    }
+}
+
 #[test]
 fn a_secret_is_in_nothing_that_is_written() {
     let (case, now) = complete();
