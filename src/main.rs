@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use rosterd::commands::apply::ApplyArgs;
 use rosterd::commands::approve::DigestArgs;
+use rosterd::commands::attributes::AttributesArgs;
 use rosterd::commands::audit::AuditCommand;
 use rosterd::commands::config::ConfigCommand;
 use rosterd::commands::dead_letters::DeadLettersCommand;
@@ -13,12 +14,13 @@ use rosterd::commands::demo::DemoArgs;
 use rosterd::commands::explain::ExplainArgs;
 use rosterd::commands::plan::PlanArgs;
 use rosterd::commands::practice_tenant::PracticeTenantArgs;
+use rosterd::commands::provision::ProvisionArgs;
 use rosterd::commands::state::StateCommand;
 use rosterd::commands::status::StatusArgs;
 use rosterd::commands::sync::SyncArgs;
 use rosterd::commands::{
-    CommandError, Exit, apply, approve, audit, complain, config, dead_letters, demo, explain, plan,
-    practice_tenant, run, state, status, sync,
+    CommandError, Exit, apply, approve, attributes, audit, complain, config, dead_letters, demo, explain, plan,
+    practice_tenant, provision, run, state, status, sync,
 };
 use rosterd::config::Sources;
 use rosterd::telemetry::metrics::Gauges;
@@ -49,6 +51,8 @@ enum Command {
     Sync(SyncArgs),
     Plan(PlanArgs),
     Apply(ApplyArgs),
+    Provision(ProvisionArgs),
+    Attributes(AttributesArgs),
     Status(StatusArgs),
     Explain(ExplainArgs),
     /// Send what is held of a plan that the guard has stopped
@@ -139,6 +143,8 @@ async fn dispatch(command: Command, sources: &Sources, gauges: Option<Gauges>) -
         Command::Sync(args) => sync::run(args, sources).await,
         Command::Plan(args) => plan::run(args, sources).await,
         Command::Apply(args) => apply::run(args, sources).await,
+        Command::Provision(args) => provision::run(args, sources).await,
+        Command::Attributes(args) => attributes::run(args, sources).await,
         Command::Status(args) => status::run(args, sources).await,
         Command::Explain(args) => explain::run(args, sources).await,
         Command::Approve(args) => approve::run(args, approve::Decision::Approve, sources).await,

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod approve;
+pub mod attributes;
 pub mod audit;
 pub mod config;
 pub mod dead_letters;
@@ -14,7 +15,11 @@ mod outcome;
 mod passes;
 pub mod plan;
 pub mod practice_tenant;
+pub mod provision;
 pub mod run;
+mod run_progress;
+mod run_report;
+mod runs;
 pub mod select;
 pub mod state;
 pub mod status;

@@ -87,19 +87,25 @@ pub enum Blame {
     Other,
 }
 
+/// Where the fault lies when a call has failed for good.
+pub(super) fn blame(failure: &Failure) -> Blame {
+    match failure.verdict {
+        Verdict::Unauthorized | Verdict::Forbidden => Blame::Refused,
+        Verdict::Unavailable { .. } | Verdict::Throttled { .. } if failure.status.is_none_or(|status| status >= 300) => {
+            Blame::Unreachable
+        }
+        _ => Blame::Other,
+    }
+}
+
 impl PassError {
     /// Where the fault lies.
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self.failure() {
-            Some(Failure { verdict: Verdict::Unauthorized | Verdict::Forbidden, .. }) => Blame::Refused,
-            Some(Failure {
-                verdict: Verdict::Unavailable { .. } | Verdict::Throttled { .. },
-                status,
-                ..
-            }) if status.is_none_or(|status| status >= 300) => Blame::Unreachable,
             _ if matches!(self, Self::OtherMapping) => Blame::Request,
-            _ => Blame::Other,
+            Some(failure) => blame(failure),
+            None => Blame::Other,
         }
     }
 

@@ -22,6 +22,7 @@ use super::observed::observed_pass;
 use super::parts::Parts;
 use super::pass::Passes;
 use super::requests::{Clerk, refuse_strangers, somebody_asks};
+use super::runs::work;
 use super::schedule::Ticks;
 use super::tenant::Tenant;
 use crate::audit::Audit;
@@ -234,14 +235,15 @@ async fn stop_asked(signals: &mut Signals) -> &'static str {
     }
 }
 
-/// One tenant: passes by its schedules, and delivery and webhooks beside them.
+/// One tenant: passes by its schedules, and delivery, files and webhooks beside them.
 async fn tend(tenant: Tenant, store: Store, audit: Audit, parts: Parts, stop: CancellationToken) {
-    let Tenant { name, passes, mut pump, cadence, condition, stale, webhook, .. } = tenant;
-    let wake = Notify::new();
+    let Tenant { name, passes, mut pump, cadence, condition, stale, webhook, client, mut bulk, runs, .. } = tenant;
+    let (wake, wake_bulk) = (Notify::new(), Notify::new());
     let ticks = match Ticks::start(cadence.clone(), parts.clock.clone()).await {
         Ok(ticks) => ticks,
         Err(error) => return scheduler_failed(&name, &error),
     };
+    let name_of_runs = name.clone();
     let round = Round {
         name,
         passes: &passes,
@@ -264,7 +266,10 @@ async fn tend(tenant: Tenant, store: Store, audit: Audit, parts: Parts, stop: Ca
             webhook.run(&own).await;
         }
     };
-    tokio::join!(passing, pump.run(&wake, &own), telling);
+    let bulk_refused = bulk.refused();
+    let wakes = [&wake, &wake_bulk];
+    let working = work(&name_of_runs, &runs, (&store, &client), &wakes, bulk_refused, &own);
+    tokio::join!(passing, pump.run(&wake, &own), bulk.run(&wake_bulk, &own), working, telling);
     condition.end().await;
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::audit::Audit;
-use crate::config::{Cadence, TenantSettings};
-use crate::deliver::{Condition, Policy, Pump, PumpSettings, Shared, Vitals};
+use crate::config::{BulkMode, Cadence, TenantSettings};
+use crate::deliver::{BulkPump, BulkPumpSettings, Condition, Policy, Pump, PumpSettings, Shared, Vitals};
 use crate::model::TenantId;
 use crate::scim::Client;
 use crate::store::Store;
@@ -13,6 +13,7 @@ use crate::webhook::Sender;
 use super::connect::client;
 use super::parts::Parts;
 use super::pass::Passes;
+use super::runs::RunSettings;
 
 /// One tenant, ready to run.
 #[derive(Debug)]
@@ -35,6 +36,10 @@ pub struct Tenant {
     pub stale: Arc<tokio::sync::Notify>,
     /// Tells what runs came to; `None` when nobody wants to know.
     pub webhook: Option<Sender>,
+    /// Delivers in bulk requests.
+    pub bulk: BulkPump,
+    /// How files are carried out.
+    pub runs: RunSettings,
 }
 
 impl Tenant {
@@ -72,6 +77,19 @@ impl Tenant {
             Shared { condition: condition.clone(), vitals: vitals.clone(), stale: stale.clone() },
             audit.clone(),
         );
+        let bulk = BulkPump::new(
+            (settings.name.clone(), store.clone(), client.clone()),
+            BulkPumpSettings {
+                poll_interval: settings.bulk.poll_interval,
+                max_polls: settings.bulk.max_polls,
+                spell_out: settings.bulk.mode == BulkMode::Jobs,
+                policy: Policy { max_attempts: delivery.max_attempts },
+            },
+            (parts.clock.clone(), parts.chance),
+            (condition.clone(), vitals.clone()),
+            audit.clone(),
+        );
+        let runs = RunSettings::of(&settings, parts);
         let passes = Passes::new(&settings, store.clone(), client.clone(), parts.clone(), vitals.clone());
         let (name, cadence) = (settings.name, settings.cadence);
         Ok(Self {
@@ -84,6 +102,8 @@ impl Tenant {
             vitals,
             stale,
             webhook: webhook.transpose()?,
+            bulk,
+            runs,
         })
     }
 }

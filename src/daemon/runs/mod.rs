@@ -8,10 +8,13 @@ mod decide;
 mod import;
 mod once;
 mod people;
+mod preview;
 mod runner;
 mod worker;
 
 pub use import::{ImportError, Imported, Input, MOST_REFUSALS, Wish, import};
 pub use once::{Carried, carry_out};
+pub use preview::{PlanFailure, PlannedRun, plan_run};
 pub use runner::{RunEnd, RunFailure, RunOptions, RunPolicy, Runner};
-pub(super) use worker::{RunSettings, work};
+pub use worker::{RunSettings, export};
+pub(super) use worker::work;

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tracing::{error, info};
 
 use super::decide::Capacity;
+use crate::daemon::report::{Blame, blame};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::{
@@ -75,6 +76,17 @@ pub enum RunFailure {
     Store(#[from] StoreError),
 }
 
+impl RunFailure {
+    /// Where the fault lies.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Read(error) => blame(&error.failure),
+            Self::Store(_) => Blame::Other,
+        }
+    }
+}
+
 /// Carries out the runs of one tenant; delivery runs beside it.
 #[derive(Debug)]
 pub struct Runner<'a> {
@@ -98,6 +110,11 @@ pub struct Runner<'a> {
     pub bulk_refused: Arc<AtomicBool>,
 }
 
+fn options(run: &Run) -> Result<RunOptions, StoreError> {
+    serde_json::from_str(&run.options)
+        .map_err(|_| StoreError::damaged(format!("run {} has options that cannot be read", run.id)))
+}
+
 /// Nobody's teams change.
 fn no_teams<'a>() -> std::iter::Empty<&'a TeamId> {
     std::iter::empty()
@@ -109,8 +126,7 @@ impl Runner<'_> {
     /// # Errors
     /// When the tenant cannot be read, or the database fails.
     pub async fn carry_out(&self, run: &Run) -> Result<RunEnd, RunFailure> {
-        let options: RunOptions = serde_json::from_str(&run.options)
-            .map_err(|_| StoreError::damaged(format!("run {} has options that cannot be read", run.id)))?;
+        let options = options(run)?;
         let by_name = run.kind == RunKind::Provision && !self.people(run).await?;
         let mut capacity = Capacity::new(self.policy.max_users);
         loop {
@@ -130,6 +146,20 @@ impl Runner<'_> {
                 return Ok(RunEnd::Finished);
             }
         }
+    }
+
+    /// Decides all rows of `run`, and who is no longer named, without waiting for anything.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) async fn plan(&self, run: &Run) -> Result<(), RunFailure> {
+        let options = options(run)?;
+        let by_name = run.kind == RunKind::Provision && !self.people(run).await?;
+        self.decide_waiting(run, options, by_name, &mut Capacity::new(self.policy.max_users)).await?;
+        if options.deactivate_missing {
+            self.deactivate_missing(run).await?;
+        }
+        Ok(())
     }
 
     /// Decides all rows that wait and are due.

@@ -1,6 +1,7 @@
 //! The daemon's own runs: what was left open is gone on with, and an HRIS export is read by its schedule, once for each
 //! new content.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -14,8 +15,11 @@ use super::import::{Input, Wish, import};
 use super::runner::{RunFailure, RunPolicy, Runner};
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::config::next_runs;
+use crate::config::{BulkMode, ProvisionSettings, TenantSettings, next_runs};
+use crate::daemon::connect::list_settings;
+use crate::daemon::parts::Parts;
 use crate::model::{RunState, TenantId, Timestamp};
+use crate::plan::Rules;
 use crate::scim::{Client, backoff};
 use crate::source::ListSettings;
 use crate::store::{Store, StoreError};
@@ -42,7 +46,36 @@ pub(in crate::daemon) struct Scheduled {
     pub(in crate::daemon) time_zone: Tz,
 }
 
+/// An HRIS export that is read as these settings say.
+#[must_use]
+pub fn export(path: PathBuf, settings: &ProvisionSettings) -> Input {
+    let rules = Rules { required: settings.required.clone(), roles: settings.roles.clone() };
+    Input::Export { path, columns: settings.columns.clone(), rules }
+}
+
 impl RunSettings {
+    pub(in crate::daemon) fn of(settings: &TenantSettings, parts: &Parts) -> Self {
+        let provision = &settings.provision;
+        let scheduled = provision.file.clone().zip(provision.schedule.clone()).map(|(file, schedule)| Scheduled {
+            input: export(file, provision),
+            schedule,
+            time_zone: settings.cadence.time_zone,
+        });
+        let policy = RunPolicy {
+            on_conflict: provision.on_conflict,
+            update_with: provision.update_with,
+            max_users: provision.max_users,
+            bulk: settings.bulk.mode != BulkMode::Off,
+            max_attempts: settings.delivery.max_attempts,
+            workers: settings.delivery.workers,
+            limits: settings.guard.limits,
+        };
+        let (clock, chance) = (parts.clock.clone(), parts.chance);
+        // A file is about all users, whatever passes look at.
+        let list = list_settings(settings);
+        Self { policy, list, clock, chance, scheduled }
+    }
+
     /// Carries runs of `tenant` out, telling `wake` when something waits to be delivered.
     pub(super) fn runner<'a>(
         &'a self,
