@@ -17,12 +17,11 @@ pub(super) fn check_body(known: &[String], body: &Map<String, Value>) -> Result<
 pub(super) fn check_patch(known: &[String], request: &Map<String, Value>) -> Result<(), Refusal> {
     for operation in request.get("Operations").and_then(Value::as_array).into_iter().flatten() {
         let value = operation.get("value").unwrap_or(&Value::Null);
-        match operation.get("path") {
-            Some(path) => check_path(known, path.as_str().unwrap_or_default(), value)?,
-            None => {
-                let parts = value.as_object().into_iter().flatten();
-                parts.map(|(path, value)| check_path(known, path, value)).collect::<Result<(), _>>()?;
-            }
+        if let Some(path) = operation.get("path") {
+            check_path(known, path.as_str().unwrap_or_default(), value)?;
+        } else {
+            let mut parts = value.as_object().into_iter().flatten();
+            parts.try_for_each(|(path, value)| check_path(known, path, value))?;
         }
     }
     Ok(())
