@@ -4,6 +4,7 @@
 //! data.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use sha2::{Digest, Sha256};
 
@@ -17,8 +18,13 @@ impl FirstLines {
         let digest = Sha256::digest(text);
         let mut key = [0; 16];
         key.copy_from_slice(&digest[..16]);
-        let first = *self.0.entry(key).or_insert(line);
-        (first != line).then_some(first)
+        match self.0.entry(key) {
+            Entry::Vacant(free) => {
+                free.insert(line);
+                None
+            }
+            Entry::Occupied(first) => Some(*first.get()),
+        }
     }
 }
 

@@ -112,7 +112,7 @@ fn a_line_sets_any_scalar_and_null_removes() {
         "5 !attributes: a key is empty !row: says not once",
         "6 !\"desk\": is not known",
         "7 !attributes: is no object",
-        "8 !row: is no JSON object, column 16: the key \"id\" is there twice",
+        "8 !row: is no JSON object, column 19: the key \"id\" is there twice",
     ];
     assert_rows(&rows, &expected);
     assert!(rows[5].contains("!id: is no text"), "{}", rows[5]);

@@ -20,6 +20,8 @@ pub(in crate::source) struct Records<R> {
     parser: Box<csv_core::Reader>,
     /// The line that comes next.
     line: u64,
+    /// The byte that was read last.
+    before: u8,
     text: Vec<u8>,
     ends: Vec<usize>,
 }
@@ -39,6 +41,7 @@ impl<R: BufRead> Records<R> {
             input,
             parser: Box::new(csv_core::Reader::new()),
             line: 1,
+            before: 0,
             text: vec![0; LONGEST],
             ends: vec![0; MOST_CELLS],
         }
@@ -64,7 +67,9 @@ impl<R: BufRead> Records<R> {
                         first.get_or_insert(self.line);
                         last = self.line;
                     }
-                    self.line += u64::from(*byte == b'\n');
+                    // A line ends with either, or with both as one.
+                    self.line += u64::from(*byte == b'\r' || (*byte == b'\n' && self.before != b'\r'));
+                    self.before = *byte;
                 }
                 self.input.consume(used);
             }
@@ -145,6 +150,12 @@ mod tests {
             ];
             assert_eq!(read(text.as_bytes(), buffer).unwrap(), expected, "{buffer}");
         }
+    }
+
+    #[test]
+    fn a_bare_carriage_return_ends_a_line() {
+        let lines: Vec<u64> = read(b"a\rb\r\rc\r\nd", 1).unwrap().into_iter().map(|(line, _)| line).collect();
+        assert_eq!(lines, [1, 2, 4, 5]);
     }
 
     #[test]
