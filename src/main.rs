@@ -19,8 +19,8 @@ use rosterd::commands::state::StateCommand;
 use rosterd::commands::status::StatusArgs;
 use rosterd::commands::sync::SyncArgs;
 use rosterd::commands::{
-    CommandError, Exit, apply, approve, attributes, audit, complain, config, dead_letters, demo, explain, plan,
-    practice_tenant, provision, run, state, status, sync,
+    CommandError, Exit, apply, approve, attributes, audit, complain, config, dead_letters, demo, explain,
+    plan, practice_tenant, provision, run, state, status, sync,
 };
 use rosterd::config::Sources;
 use rosterd::telemetry::metrics::Gauges;

@@ -85,18 +85,24 @@ fn exit_of(told: &Told, counts: &RunCounts) -> (Exit, String) {
     match &told.carried {
         None => (Exit::Failed, "cut short; run the same command again to go on".to_owned()),
         Some(Err(RunFailure::Store(_))) => (Exit::Failed, "failed".to_owned()),
-        Some(Err(failure @ RunFailure::Read(_))) => {
-            (error::of_blame(failure.blame()), "the tenant could not be read; run the same command again to go on".to_owned())
+        Some(Err(failure @ RunFailure::Read(_))) => (
+            error::of_blame(failure.blame()),
+            "the tenant could not be read; run the same command again to go on".to_owned(),
+        ),
+        Some(Ok(Carried::Stopped)) => {
+            (Exit::Left, "interrupted; run the same command again to go on".to_owned())
         }
-        Some(Ok(Carried::Stopped)) => (Exit::Left, "interrupted; run the same command again to go on".to_owned()),
         Some(Ok(Carried::Trouble(trouble))) => {
             let exit = error::of_trouble(Some(*trouble)).unwrap_or(Exit::Left);
-            let what = if *trouble == Trouble::Outage { "the tenant cannot be reached" } else { trouble.as_str() };
+            let what =
+                if *trouble == Trouble::Outage { "the tenant cannot be reached" } else { trouble.as_str() };
             (exit, format!("{what}; run the same command again to go on"))
         }
         Some(Ok(Carried::Ended(RunEnd::Stopped))) => (Exit::Left, "stopped".to_owned()),
         Some(Ok(Carried::Ended(RunEnd::Superseded))) => (Exit::Left, "superseded by a newer file".to_owned()),
-        Some(Ok(Carried::Ended(RunEnd::Finished))) if counts.left() > 0 => (Exit::Left, "finished".to_owned()),
+        Some(Ok(Carried::Ended(RunEnd::Finished))) if counts.left() > 0 => {
+            (Exit::Left, "finished".to_owned())
+        }
         Some(Ok(Carried::Ended(RunEnd::Finished))) => (Exit::Done, "finished".to_owned()),
     }
 }
@@ -130,8 +136,12 @@ fn reason(row: &RowEnd) -> String {
         });
         return faults.collect::<Vec<_>>().join("; ");
     }
-    let ids: Vec<&str> = row.user.iter().map(crate::model::UserId::as_str).chain(row.external_id.as_deref()).collect();
-    row.reason.as_deref().map(|reason| telemetry::redact::text_about(reason, &ids).into_owned()).unwrap_or_default()
+    let ids: Vec<&str> =
+        row.user.iter().map(crate::model::UserId::as_str).chain(row.external_id.as_deref()).collect();
+    row.reason
+        .as_deref()
+        .map(|reason| telemetry::redact::text_about(reason, &ids).into_owned())
+        .unwrap_or_default()
 }
 
 fn text(run: &Run, counts: &RunCounts, left: &[RowEnd], end: &str) -> String {
@@ -141,8 +151,10 @@ fn text(run: &Run, counts: &RunCounts, left: &[RowEnd], end: &str) -> String {
         out.push_str(&fault_table(rejected));
         out.push('\n');
     }
-    let others: Vec<&RowEnd> =
-        left.iter().filter(|row| row.rejected.is_none() && row.outcome.is_some_and(|outcome| outcome != Outcome::Held)).collect();
+    let others: Vec<&RowEnd> = left
+        .iter()
+        .filter(|row| row.rejected.is_none() && row.outcome.is_some_and(|outcome| outcome != Outcome::Held))
+        .collect();
     if !others.is_empty() {
         let mut table = table(&["line", "externalId", "user", "outcome", "reason"]);
         for row in others {
@@ -267,7 +279,7 @@ pub(super) fn fault_table<'a>(rejected: impl IntoIterator<Item = &'a RejectedRow
 
 fn table(header: &[&str]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING).set_header(header);
+    table.load_style(comfy_table::presets::NOTHING).set_header(header);
     table
 }
 
@@ -275,7 +287,10 @@ fn table(header: &[&str]) -> comfy_table::Table {
 pub(super) fn tell_plan(planned: &PlannedRun, as_json: bool) -> Result<Exit, CommandError> {
     let faults = || planned.ends.iter().filter_map(|row| row.rejected.as_ref());
     let refused = || {
-        planned.ends.iter().filter(|row| row.rejected.is_none() && row.outcome.is_some_and(Outcome::left))
+        planned
+            .ends
+            .iter()
+            .filter(|row| row.rejected.is_none() && row.outcome.is_some_and(Outcome::left))
             .filter(|row| row.outcome != Some(Outcome::Held))
     };
     let exit = match () {
@@ -341,7 +356,8 @@ pub(super) fn tell_plan(planned: &PlannedRun, as_json: bool) -> Result<Exit, Com
         planned.counts.rejected
     );
     if planned.counts.held > 0 {
-        let _ = writeln!(out, "  {} deactivations would be held until they are approved", planned.counts.held);
+        let _ =
+            writeln!(out, "  {} deactivations would be held until they are approved", planned.counts.held);
     }
     answer(&out)?;
     Ok(exit)

@@ -14,7 +14,8 @@ use super::select::Selected;
 use super::{CommandError, Exit, answer, complain, error, through_the_daemon};
 use crate::config::{self, Sources, TenantSettings};
 use crate::daemon::{
-    self, Carried, ImportError, Imported, Input, Parts, PlanFailure, RunEnd, RunSettings, StopOnSignal, Tenant, Wish,
+    self, Carried, ImportError, Imported, Input, Parts, PlanFailure, RunEnd, RunSettings, StopOnSignal,
+    Tenant, Wish,
 };
 use crate::model::{RunState, TenantId};
 use crate::store::{Run, Store, StoreError};
@@ -58,9 +59,13 @@ pub(super) async fn run(
     if tenants.len() > 1 {
         let names: Vec<&str> = tenants.iter().map(|tenant| tenant.name.as_str()).collect();
         let names = names.join(", ");
-        return Err(CommandError::Usage(format!("there are several tenants: say with --tenant which of {names}")));
+        return Err(CommandError::Usage(format!(
+            "there are several tenants: say with --tenant which of {names}"
+        )));
     }
-    let Some(settings) = tenants.pop() else { return Err(CommandError::Usage("there is no tenant".to_owned())) };
+    let Some(settings) = tenants.pop() else {
+        return Err(CommandError::Usage("there is no tenant".to_owned()));
+    };
     let input = input(&settings)?;
     let wish = Wish { operator: Some(daemon::operator()), ..wish };
     let parts = Parts::default();
@@ -92,7 +97,13 @@ pub(super) async fn run(
             let mut tenant = Tenant::new(settings.clone(), &store, &audit, &parts)?;
             let runs: RunSettings = tenant.runs.clone();
             let carrying = daemon::carry_out(
-                &mut tenant, &runs, &store, &imported.run, &parts.clock, args.wait, &stop.stop,
+                &mut tenant,
+                &runs,
+                &store,
+                &imported.run,
+                &parts.clock,
+                args.wait,
+                &stop.stop,
             );
             let watched = progress.beside(&store, &imported.run, &parts.clock, carrying);
             let carried = stop.run(watched).await?;
@@ -131,7 +142,8 @@ async fn import(
     progress: &Progress,
 ) -> Result<Result<Imported, ImportError>, CommandError> {
     let file = input.path().display().to_string();
-    let imported = daemon::import(store, tenant, input, wish, &parts.clock, &|rows| progress.read(rows)).await;
+    let imported =
+        daemon::import(store, tenant, input, wish, &parts.clock, &|rows| progress.read(rows)).await;
     match imported {
         Err(ImportError::Store(failure)) => Err(failure.into()),
         Err(failure) => Ok(Err(failure)),
@@ -141,7 +153,9 @@ async fn import(
             }
             if imported.superseded > 0 {
                 let rows = imported.superseded;
-                complain(&format!("{rows} rows of an earlier file were not carried out: this one takes its place"));
+                complain(&format!(
+                    "{rows} rows of an earlier file were not carried out: this one takes its place"
+                ));
             }
             Ok(Ok(imported))
         }
@@ -149,11 +163,19 @@ async fn import(
 }
 
 /// Gives up what is left of earlier runs of this kind.
-async fn drop_runs(store: &Store, tenant: &TenantId, input: &Input, parts: &Parts) -> Result<(), CommandError> {
+async fn drop_runs(
+    store: &Store,
+    tenant: &TenantId,
+    input: &Input,
+    parts: &Parts,
+) -> Result<(), CommandError> {
     for run in store.unfinished_runs(tenant).await? {
         if run.kind == input.kind() {
             let rows = store.supersede_run(&run, parts.clock.now()).await?;
-            complain(&format!("run {} of {} is given up with {rows} rows that were not carried out", run.id, run.file));
+            complain(&format!(
+                "run {} of {} is given up with {rows} rows that were not carried out",
+                run.id, run.file
+            ));
         }
     }
     Ok(())
@@ -207,7 +229,9 @@ async fn follow(
             return Ok(Carried::Stopped);
         }
         if Store::occupant(database)?.is_none() {
-            complain("the daemon has ended; it goes on after its next start, or when this command is run again");
+            complain(
+                "the daemon has ended; it goes on after its next start, or when this command is run again",
+            );
             return Ok(Carried::Stopped);
         }
         let counts = store.run_counts(run.id).await?;

@@ -6,6 +6,7 @@
 mod address;
 mod effective;
 mod fault;
+mod provision;
 mod reader;
 mod rules;
 mod schedule;
@@ -28,8 +29,9 @@ pub use fault::{Fault, Faults};
 pub use rules::{RulesForm, read_rules};
 pub use schedule::{last_run, next_runs};
 pub use settings::{
-    AuditSettings, Cadence, Credentials, DeliverySettings, GuardSettings, Profile, Reading, RoleAttribute,
-    Settings, TenantSettings, TokenAuth, WebhookSettings,
+    AttributeSettings, AuditSettings, BulkMode, BulkSettings, Cadence, Credentials, DeliverySettings,
+    GuardSettings, OnConflict, Profile, ProvisionSettings, Reading, RoleAttribute, Settings, TenantSettings,
+    TokenAuth, UpdateWith, WebhookSettings,
 };
 pub use sources::{DEFAULT_FILES, Sources};
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::effective::{Effective, dotted};
 use super::fault::Fault;
 use super::tree::{Kind, Node, Origin, Table, reference};
+pub(super) use crate::model::{nearest, quoted};
 
 /// A fault was found and is on record; there is nothing more to say about this key.
 pub(super) struct Faulted;
@@ -106,15 +107,6 @@ impl Raw {
     }
 }
 
-/// Text as a fault shows it: in quotes, escaped, no longer than a line.
-pub(super) fn quoted(text: &str) -> String {
-    const MOST: usize = 60;
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{:?}…", &text[..end]),
-        None => format!("{text:?}"),
-    }
-}
-
 impl<'a> Section<'a> {
     pub(super) fn new(notes: &'a Notes<'a>, path: Vec<String>, origin: Origin, table: Table) -> Self {
         Self { notes, path, origin, table, known: Vec::new(), in_force: true }
@@ -143,6 +135,11 @@ impl<'a> Section<'a> {
     /// Records the value in effect.
     pub(super) fn show(&self, key: &str, value: Value, origin: Origin) {
         self.notes.show(self.at(key), value, origin, self.in_force);
+    }
+
+    /// Records that a key has its default.
+    pub(super) fn show_default(&self, key: &str, value: Value) {
+        self.show(key, value, Origin::Default);
     }
 
     /// A table within; empty when it is not set.
@@ -282,11 +279,4 @@ pub(super) fn resolve(notes: &Notes<'_>, node: Node) -> Result<Raw, (Origin, Str
             "a table stands where a value belongs: write the value, or { env = \"NAME\" }".to_owned(),
         )),
     }
-}
-
-/// The word that was probably meant.
-pub(super) fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
-    const ALIKE: f64 = 0.8;
-    let near = known.iter().map(|known| (strsim::jaro_winkler(known, word), *known));
-    near.filter(|(likeness, _)| *likeness > ALIKE).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
 }

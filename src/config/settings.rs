@@ -2,7 +2,7 @@
 //!
 //! They are taken apart when the daemon is put together; no room keeps the whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,8 +11,9 @@ use chrono_tz::Tz;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::model::TenantId;
+use crate::model::{Columns, TenantId};
 use crate::plan::{Limits, Mapping, Policy};
+pub use crate::plan::{OnConflict, UpdateWith};
 pub use crate::scim::{RoleAttribute, TokenAuth};
 
 /// Everything that the configuration says.
@@ -73,6 +74,12 @@ pub struct TenantSettings {
     pub guard: GuardSettings,
     /// Who is told what runs came to; `None` is nobody.
     pub webhook: Option<WebhookSettings>,
+    /// How HRIS exports are read, and what becomes of their rows.
+    pub provision: ProvisionSettings,
+    /// How files of attributes are read.
+    pub attributes: AttributeSettings,
+    /// Whether many operations go in one call.
+    pub bulk: BulkSettings,
 }
 
 /// How calls are authenticated.
@@ -167,4 +174,56 @@ impl fmt::Debug for WebhookSettings {
         let Self { url: _, secret } = self;
         f.debug_struct("WebhookSettings").field("url", &self.shown()).field("secret", secret).finish()
     }
+}
+
+/// `[tenants.NAME.provision]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvisionSettings {
+    /// The export that is read when nobody names another one.
+    pub file: Option<PathBuf>,
+    /// Six-field cron line, in the zone of the tenant's other schedules; only with `file`.
+    pub schedule: Option<String>,
+    /// What the columns of an export are called.
+    pub columns: Columns,
+    /// Paths of attributes that each row must name.
+    pub required: BTreeSet<String>,
+    /// The names of the roles that there are; `None` when any will do.
+    pub roles: Option<BTreeSet<String>>,
+    /// How many users the tenant may have.
+    pub max_users: Option<u64>,
+    /// What becomes of a row whose user is there already.
+    pub on_conflict: OnConflict,
+    /// How a user who is there is changed.
+    pub update_with: UpdateWith,
+}
+
+/// `[tenants.NAME.attributes]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttributeSettings {
+    /// The text of a cell whose attribute is to go; not empty, without blanks around it.
+    pub remove_marker: String,
+}
+
+/// `[tenants.NAME.bulk]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BulkSettings {
+    /// Whether many operations go in one call.
+    pub mode: BulkMode,
+    /// Between two looks at a job, 100 ms to 10 minutes.
+    pub poll_interval: Duration,
+    /// After so many looks a job is given up, 1 to 10000.
+    pub max_polls: u32,
+}
+
+/// How many operations go in one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BulkMode {
+    /// As the tenant says that it can.
+    Auto,
+    /// As a job, which is asked for until it has ended.
+    Jobs,
+    /// In one answer (RFC 7644 §3.7).
+    Rfc7644,
+    /// Each in a call of its own.
+    Off,
 }

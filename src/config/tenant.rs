@@ -8,6 +8,7 @@ use serde_json::json;
 use url::Url;
 
 use super::address;
+use super::provision;
 use super::reader::{Faulted, Judged, Raw, Read, Section};
 use super::rules;
 use super::schedule;
@@ -38,6 +39,9 @@ pub(super) fn read(name: &str, mut tenant: Section<'_>) -> Read<TenantSettings> 
     let policy = policy(&mut tenant);
     let delivery = delivery(tenant.section("delivery"));
     let guard = guard(tenant.section("guard"));
+    let provision = provision::provision(tenant.section("provision"));
+    let attributes = provision::attributes(tenant.section("attributes"));
+    let bulk = provision::bulk(tenant.section("bulk"));
     let webhook = webhook(tenant.section("webhook"));
     let mapping = rules::read(&mut tenant);
     tenant.finish();
@@ -55,6 +59,9 @@ pub(super) fn read(name: &str, mut tenant: Section<'_>) -> Read<TenantSettings> 
         delivery,
         guard,
         webhook: webhook?,
+        provision,
+        attributes,
+        bulk,
     })
 }
 

@@ -1,13 +1,14 @@
 //! The kinds of values that keys have: numbers, durations, words, and text with a meaning.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::reader::{Judged, Raw, Section};
-use super::tree::Kind;
+use super::reader::{Judged, Raw, Section, quoted};
+use super::tree::{Kind, Node};
 
 impl Raw {
     /// The number, or why it is none.
@@ -24,6 +25,29 @@ impl Raw {
             }
             _ => Err("is not a number".to_owned()),
         }
+    }
+}
+
+impl Raw {
+    /// The texts of a list, none of them empty, or why it is none.
+    fn list(&self) -> Judged<Vec<String>> {
+        let texts = match &self.kind {
+            Kind::List(list) => {
+                let text = |node: &Node| match &node.kind {
+                    Kind::Text(text) => Ok(text.trim().to_owned()),
+                    kind => Err(format!("holds {}: write texts in quotes", kind.describe())),
+                };
+                list.iter().map(text).collect::<Judged<Vec<String>>>()?
+            }
+            Kind::Text(text) if self.origin.is_environment() => {
+                text.split(',').map(|text| text.trim().to_owned()).collect()
+            }
+            _ => return Err("is no list: write [\"ONE\", \"OTHER\"]".to_owned()),
+        };
+        if texts.is_empty() || texts.iter().any(String::is_empty) {
+            return Err("is empty, or holds an empty text: leave it out".to_owned());
+        }
+        Ok(texts)
     }
 }
 
@@ -69,6 +93,21 @@ impl Section<'_> {
     ) -> Duration {
         let shown = |value: &Duration| json!(humantime::format_duration(*value).to_string());
         self.or_default(key, default, |raw| duration(raw, &range), shown)
+    }
+
+    /// A list of texts, each of which `judge` turns into what it means; from the environment, with commas between them.
+    pub(super) fn words(
+        &mut self,
+        key: &'static str,
+        judge: impl Fn(&str) -> Judged<String>,
+    ) -> Option<BTreeSet<String>> {
+        let judge_all = |raw: &Raw| {
+            let texts = raw.list()?;
+            let judged =
+                texts.iter().map(|text| judge(text).map_err(|reason| format!("{reason}: {}", quoted(text))));
+            judged.collect::<Judged<BTreeSet<String>>>()
+        };
+        self.optional(key, judge_all, |words| json!(words)).ok().flatten()
     }
 
     /// One of a few words.

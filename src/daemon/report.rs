@@ -91,7 +91,9 @@ pub enum Blame {
 pub(super) fn blame(failure: &Failure) -> Blame {
     match failure.verdict {
         Verdict::Unauthorized | Verdict::Forbidden => Blame::Refused,
-        Verdict::Unavailable { .. } | Verdict::Throttled { .. } if failure.status.is_none_or(|status| status >= 300) => {
+        Verdict::Unavailable { .. } | Verdict::Throttled { .. }
+            if failure.status.is_none_or(|status| status >= 300) =>
+        {
             Blame::Unreachable
         }
         _ => Blame::Other,

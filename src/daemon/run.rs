@@ -237,7 +237,8 @@ async fn stop_asked(signals: &mut Signals) -> &'static str {
 
 /// One tenant: passes by its schedules, and delivery, files and webhooks beside them.
 async fn tend(tenant: Tenant, store: Store, audit: Audit, parts: Parts, stop: CancellationToken) {
-    let Tenant { name, passes, mut pump, cadence, condition, stale, webhook, client, mut bulk, runs, .. } = tenant;
+    let Tenant { name, passes, mut pump, cadence, condition, stale, webhook, client, mut bulk, runs, .. } =
+        tenant;
     let (wake, wake_bulk) = (Notify::new(), Notify::new());
     let ticks = match Ticks::start(cadence.clone(), parts.clock.clone()).await {
         Ok(ticks) => ticks,

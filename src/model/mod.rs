@@ -2,6 +2,9 @@
 //!
 //! Nothing here decides, reads a clock or does I/O. Every other room imports this one; it imports none.
 
+mod attribute;
+mod columns;
+mod first;
 mod guard;
 mod id;
 mod input;
@@ -10,7 +13,11 @@ mod pass;
 mod run;
 mod time;
 mod user;
+mod words;
 
+pub use attribute::{CORE_USER, ENTERPRISE_USER, attribute_path, nearest_attribute, split_urn};
+pub use columns::{Columns, Purpose};
+pub use first::FirstLines;
 pub use guard::{Finding, Tally, TeamTally};
 pub use id::{Role, TeamId, TenantId, UserId};
 pub use input::{RawRow, RawValue, RejectedRow, RowFault, UserKey, WantedAttributes, WantedUser};
@@ -22,3 +29,4 @@ pub use pass::{PassKind, PassResult, Since};
 pub use run::{Action, Met, Outcome, RunKind, RunState};
 pub use time::Timestamp;
 pub use user::User;
+pub use words::{nearest, quoted};

@@ -515,16 +515,19 @@ impl Store {
         .bind(run)
         .fetch_all(&self.reader)
         .await?;
-        let row = |(line, external_id, user, action, payload): (i64, _, Option<String>, Option<String>, String)| {
-            let payload: Option<Payload> = serde_json::from_str(&payload).ok();
-            PlannedRow {
-                line: Some(number(line)).filter(|line| *line < UNNAMED),
-                external_id,
-                user: user.map(UserId::from),
-                action: action.as_deref().and_then(Action::parse),
-                names: payload.map(|payload| payload.names().into_iter().map(str::to_owned).collect()).unwrap_or_default(),
-            }
-        };
+        let row =
+            |(line, external_id, user, action, payload): (i64, _, Option<String>, Option<String>, String)| {
+                let payload: Option<Payload> = serde_json::from_str(&payload).ok();
+                PlannedRow {
+                    line: Some(number(line)).filter(|line| *line < UNNAMED),
+                    external_id,
+                    user: user.map(UserId::from),
+                    action: action.as_deref().and_then(Action::parse),
+                    names: payload
+                        .map(|payload| payload.names().into_iter().map(str::to_owned).collect())
+                        .unwrap_or_default(),
+                }
+            };
         Ok(rows.into_iter().map(row).collect())
     }
 

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rosterd::config::{AuditSettings, Credentials, RoleAttribute, TokenAuth};
-use rosterd::model::{Role, TeamId, TeamPatch, TenantId};
+use rosterd::config::{
+    AuditSettings, BulkMode, BulkSettings, Credentials, OnConflict, ProvisionSettings, RoleAttribute,
+    TokenAuth, UpdateWith,
+};
+use rosterd::model::{Columns, Role, TeamId, TeamPatch, TenantId};
 use rosterd::plan::WhenGone;
 use rstest::rstest;
 use secrecy::ExposeSecret;
@@ -44,6 +47,77 @@ fn the_smallest_configuration_gets_the_documented_defaults() {
     assert!((delivery.rate_per_second - 50.0).abs() < f64::EPSILON);
     assert_eq!((tenant.guard.window, tenant.guard.limits.min_users), (Duration::from_hours(1), 50));
     assert!(tenant.webhook.is_none());
+    let provision = ProvisionSettings {
+        file: None,
+        schedule: None,
+        columns: Columns::default(),
+        required: words(&["userName", "externalId", "name.givenName", "emails"]),
+        roles: None,
+        max_users: None,
+        on_conflict: OnConflict::Update,
+        update_with: UpdateWith::Patch,
+    };
+    assert_eq!(tenant.provision, provision);
+    assert_eq!(tenant.attributes.remove_marker, "<remove>");
+    let bulk = BulkSettings { mode: BulkMode::Auto, poll_interval: Duration::from_secs(5), max_polls: 60 };
+    assert_eq!(tenant.bulk, bulk);
+}
+
+fn words(words: &[&str]) -> BTreeSet<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+const FILES: &str = r#"
+[tenants.acme.provision]
+file = "hr/export.csv"
+schedule = "30 4 * * *"
+ignore_columns = ["Salary", " Wage "]
+required = ["title", "email"]
+roles = ["HR_A", "HR_B"]
+max_users = 50000
+on_conflict = "skip"
+update_with = "put"
+columns = { externalId = " EmployeeID ", "department" = { env = "GENESYS_CLIENT_ID" }, userName = "Mail", "urn:example:hr:2.0:User:badge" = "Badge" }
+[tenants.acme.attributes]
+remove_marker = "-"
+[tenants.acme.bulk]
+mode = "rfc7644"
+poll_interval = "100ms"
+max_polls = 1
+"#;
+
+#[test]
+fn every_key_about_files_reaches_its_setting() {
+    let case = Case::new(&format!("{ACME}{FILES}"))
+        .env("ROSTERD__TENANTS__ACME__PROVISION__COLUMNS__USERNAME", "Login")
+        .env("ROSTERD__TENANTS__ACME__PROVISION__ROLES", "HR_C, HR_D");
+    let settings = case.settings();
+    let tenant = acme(&settings);
+    let department = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department";
+    let named = [
+        ("externalId", "EmployeeID"),
+        (department, ID),
+        ("userName", "Login"),
+        ("urn:example:hr:2.0:User:badge", "Badge"),
+    ];
+    let provision = ProvisionSettings {
+        file: Some(case.folder.path().join("hr/export.csv")),
+        schedule: Some("0 30 4 * * *".to_owned()),
+        columns: Columns {
+            named: named.map(|(path, header)| (path.to_owned(), header.to_owned())).into(),
+            ignored: words(&["Salary", "Wage"]),
+        },
+        required: words(&["title", "emails"]),
+        roles: Some(words(&["HR_C", "HR_D"])),
+        max_users: Some(50_000),
+        on_conflict: OnConflict::Skip,
+        update_with: UpdateWith::Put,
+    };
+    assert_eq!(tenant.provision, provision);
+    assert_eq!(tenant.attributes.remove_marker, "-");
+    let bulk =
+        BulkSettings { mode: BulkMode::Rfc7644, poll_interval: Duration::from_millis(100), max_polls: 1 };
+    assert_eq!(tenant.bulk, bulk);
 }
 
 const EVERY_KEY: &str = r#"
@@ -187,6 +261,29 @@ fn every_key_reaches_its_setting() {
     "schedule",
     "the environment variable NOT_SET is not set"
 )]
+#[case::schedule_alone("provision.schedule = '0 0 * * * *'", "provision.schedule", "set file, too")]
+#[case::provision_cron("provision = { file = 'a.csv', schedule = 'x' }", "provision.schedule", "not six")]
+#[case::no_file("provision.file = ' '", "provision.file", "is empty: leave the key out")]
+#[case::no_attribute("provision.required = ['usrName']", "provision.required", "did you mean userName?")]
+#[case::no_list("provision.roles = 'A'", "provision.roles", "is no list: write")]
+#[case::no_texts("provision.roles = [1]", "provision.roles", "holds a number")]
+#[case::empty_list("provision.ignore_columns = []", "provision.ignore_columns", "is empty")]
+#[case::no_column("provision.columns.wage = 'W'", "provision.columns.wage", "is no attribute of a user")]
+#[case::no_header("provision.columns.title = ''", "provision.columns.title", "is empty")]
+#[case::no_columns("provision.columns = 3", "provision.columns", "is a table of attributes")]
+#[case::same_column(
+    "provision.columns = { givenName = 'A', 'name.givenName' = 'B' }",
+    "provision.columns.\"name.givenName\"",
+    "is the same attribute"
+)]
+#[case::no_capacity("provision.max_users = 0", "provision.max_users", "out of range: 1 to 10000000")]
+#[case::conflict("provision.on_conflict = 'x'", "provision.on_conflict", "\"update\", \"skip\", \"fail\"")]
+#[case::update("provision.update_with = 'post'", "provision.update_with", "none of \"patch\", \"put\"")]
+#[case::marker("attributes.remove_marker = ' x'", "attributes.remove_marker", "cells are trimmed")]
+#[case::no_marker("attributes.remove_marker = ''", "attributes.remove_marker", "is empty")]
+#[case::bulk("bulk.mode = 'on'", "bulk.mode", "\"auto\", \"jobs\", \"rfc7644\", \"off\"")]
+#[case::poll("bulk.poll_interval = '99ms'", "bulk.poll_interval", "out of range: 100ms to 10m")]
+#[case::polls("bulk.max_polls = 0", "bulk.max_polls", "out of range: 1 to 10000")]
 #[case::two_truths("mapping_file = 'mapping.csv'", "mapping", "keep one of them")]
 fn a_bad_key_of_a_tenant(#[case] line: &str, #[case] key: &str, #[case] says: &str) {
     let case = Case::new(&format!("{ACME}{line}\n"));

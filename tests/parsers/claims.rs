@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rosterd::config::{RulesForm, read_rules};
-use rosterd::model::Timestamp;
+use rosterd::model::{Columns, RejectedRow, Timestamp};
+use rosterd::plan::{Checker, Rules};
 use rosterd::scim::{self, Page, RoleAttribute, read_user};
+use rosterd::source::{Assignments, AttributeFile, Export, Form, UserFile};
 
 /// 1 January 2026.
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
@@ -46,4 +48,57 @@ pub(crate) fn mapping(text: &str) {
 /// Whatever the text is: no wait is longer than an hour.
 pub(crate) fn retry_after(text: &str) {
     assert!(scim::retry_after(text, NOW).is_none_or(|wait| wait <= Duration::from_hours(1)));
+}
+
+/// Whatever the bytes are: rows of users or reasons, each on a line of its own, and every user with his names.
+pub(crate) fn export(bytes: &[u8]) {
+    let required = Rules::default().required;
+    for form in [Form::Csv, Form::Jsonl] {
+        let rows = Export::from_bytes(bytes.to_vec(), form, &Columns::default(), &required);
+        let mut checker = Checker::new(Rules::default());
+        let mut last = 0;
+        for row in rows.into_iter().flatten().map_while(Result::ok) {
+            let checked = row.and_then(|row| {
+                assert!(row.fields.len() <= bytes.len());
+                checker.check(row)
+            });
+            let line = match checked {
+                Ok(wanted) => {
+                    assert!(!wanted.external_id.is_empty() && wanted.user_name.contains('@'));
+                    assert!(wanted.user["emails"][0]["primary"].as_bool().unwrap_or_default());
+                    wanted.line
+                }
+                Err(rejected) => line_of(&rejected),
+            };
+            assert!(last < line && line <= bytes.len() as u64, "{line} after {last}");
+            last = line;
+        }
+    }
+}
+
+/// Whatever the bytes are: attributes of users or reasons, each on a line of its own.
+pub(crate) fn attributes(bytes: &[u8]) {
+    let assignments = Assignments::parse(&["key=value".to_owned()], "-").unwrap_or_default();
+    let files = [Form::Csv, Form::Jsonl].map(|form| AttributeFile::from_bytes(bytes.to_vec(), form, "-"));
+    let list = UserFile::from_bytes(bytes.to_vec(), assignments);
+    let rows = files.into_iter().flatten().map(|rows| rows.map_while(Result::ok).collect::<Vec<_>>());
+    for rows in rows.chain(list.into_iter().map(|rows| rows.map_while(Result::ok).collect())) {
+        let mut last = 0;
+        for row in rows {
+            let line = match row {
+                Ok(wanted) => {
+                    assert!(wanted.remove.iter().all(|key| !wanted.set.contains_key(key)));
+                    wanted.line
+                }
+                Err(rejected) => line_of(&rejected),
+            };
+            assert!(last < line && line <= bytes.len() as u64, "{line} after {last}");
+            last = line;
+        }
+    }
+}
+
+fn line_of(rejected: &RejectedRow) -> u64 {
+    assert!(!rejected.faults.is_empty() && rejected.faults.iter().all(|fault| !fault.reason.is_empty()));
+    rejected.line
 }

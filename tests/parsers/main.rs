@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use rosterd::config::{RulesForm, read_rules};
-use rosterd::model::UserId;
+use rosterd::model::{Columns, UserId};
+use rosterd::plan::{Checker, Rules};
 use rosterd::scim::{Page, RoleAttribute, read_user, retry_after};
+use rosterd::source::{Export, Form};
 
 use claims::NOW;
 
@@ -67,6 +69,30 @@ const RULES: &[&str] = &[
     ":",
     "\"A\"",
 ];
+const ROWS: &[&str] = &[
+    "externalId,userName,givenName,email\n",
+    "e1,a@example.com,A,a@example.com",
+    "e2",
+    "b@example.com",
+    ",",
+    ";",
+    "\n",
+    "\r\n",
+    "\"",
+    " ",
+    "\u{feff}",
+    "\0",
+    "{\"externalId\":\"e1\",\"userName\":\"a@example.com\",\"givenName\":\"A\",\"email\":\"a@example.com\"}",
+    "{\"externalId\":",
+    "\"roles\":[{\"value\":",
+    "\"attributes\":{",
+    "\"urn:a:b:User\":{\"c\":1}",
+    "null",
+    "}",
+    "]",
+    "id,desk\n",
+    "userName\n",
+];
 const ADVICE: &[&str] = &[
     "Thu",
     "Thursday",
@@ -108,6 +134,29 @@ proptest! {
     }
 
     #[test]
+    fn an_export_of_any_bytes_is_rows_or_reasons(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        words in jumbled(ROWS),
+    ) {
+        let header = ROWS[0].as_bytes();
+        for bytes in [&bytes, words.as_bytes()] {
+            claims::export(bytes);
+            claims::export(&[header, bytes].concat());
+        }
+    }
+
+    #[test]
+    fn attributes_of_any_bytes_are_rows_or_reasons(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        words in jumbled(ROWS),
+    ) {
+        for bytes in [&bytes, words.as_bytes()] {
+            claims::attributes(bytes);
+            claims::attributes(&[b"id,desk\n", bytes].concat());
+        }
+    }
+
+    #[test]
     fn any_advice_to_wait_is_an_hour_at_most(any in "\\PC{0,40}", words in jumbled(ADVICE), number: i128) {
         claims::retry_after(&any);
         claims::retry_after(&words);
@@ -123,6 +172,12 @@ fn what_is_right_is_read() {
     assert_eq!(user.id, UserId::from("u-1"));
     for (text, form) in [("role,team\nA,t;u\n", RulesForm::Csv), (r#"{"A":["t","u"]}"#, RulesForm::Json)] {
         assert_eq!(read_rules(text, form).unwrap().managed().len(), 2);
+    }
+    let required = Rules::default().required;
+    for (text, form) in [(format!("{}{}", ROWS[0], ROWS[1]), Form::Csv), (ROWS[12].to_owned(), Form::Jsonl)] {
+        let rows = Export::from_bytes(text.into_bytes(), form, &Columns::default(), &required).unwrap();
+        let mut checker = Checker::new(Rules::default());
+        assert!(rows.map(|row| checker.check(row.unwrap().unwrap()).unwrap()).count() == 1);
     }
     assert_eq!(retry_after("Thu, 01 Jan 2026 00:00:30 GMT", NOW), Some(Duration::from_secs(30)));
 }

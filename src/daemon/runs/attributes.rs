@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::future::try_join_all;
 use serde_json::{Map, Value};
 
 use super::runner::{RunFailure, Runner};
@@ -21,22 +21,25 @@ impl Runner<'_> {
         diff: bool,
     ) -> Result<Vec<RowStep>, RunFailure> {
         let named = self.resolve(rows).await?;
-        let read = |row: &WaitingRow| {
-            let record = key(row).and_then(|key| named.get(&key).cloned());
-            let user = row.user.clone();
-            async move {
-                match (record, user) {
-                    (None, Some(user)) if diff => {
-                        read_record_by_id(self.client, &user, self.clock, self.chance).await
-                    }
-                    (record, _) => Ok(record),
-                }
-            }
-        };
-        let reads: Vec<_> = rows.iter().map(read).collect();
-        let records: Vec<Option<Record>> =
-            stream::iter(reads).buffered(self.policy.workers.max(1)).try_collect().await?;
+        let mut records = Vec::with_capacity(rows.len());
+        for rows in rows.chunks(self.policy.workers.max(1)) {
+            records.extend(try_join_all(rows.iter().map(|row| self.record_of(row, &named, diff))).await?);
+        }
         rows.iter().zip(records).map(|(row, record)| self.decide_one(run, row, record, diff)).collect()
+    }
+
+    async fn record_of(
+        &self,
+        row: &WaitingRow,
+        named: &BTreeMap<UserKey, Record>,
+        diff: bool,
+    ) -> Result<Option<Record>, RunFailure> {
+        match (key(row).and_then(|key| named.get(&key).cloned()), &row.user) {
+            (None, Some(user)) if diff => {
+                Ok(read_record_by_id(self.client, user, self.clock, self.chance).await?)
+            }
+            (record, _) => Ok(record),
+        }
     }
 
     fn decide_one(
@@ -84,25 +87,31 @@ impl Runner<'_> {
     /// Whom rows mean that do not name an id: many at once, and who is not shown then by himself.
     async fn resolve(&self, rows: &[WaitingRow]) -> Result<BTreeMap<UserKey, Record>, RunFailure> {
         let keys: Vec<UserKey> = rows.iter().filter(|row| row.user.is_none()).filter_map(key).collect();
-        let chunks: Vec<Vec<UserKey>> = keys.chunks(NAMES_AT_ONCE).map(<[UserKey]>::to_vec).collect();
-        let asks = chunks.into_iter().map(|keys| async move {
-            let found = find_records(self.client, &keys, self.clock, self.chance).await;
-            // A tenant that does not understand such a filter may refuse it.
-            found.or_else(
-                |error| if error.failure.verdict.answered() { Ok(BTreeMap::new()) } else { Err(error) },
-            )
-        });
-        let found: Vec<_> = stream::iter(asks).buffered(self.policy.workers.max(1)).try_collect().await?;
-        let mut found: BTreeMap<UserKey, Record> = found.into_iter().flatten().collect();
-        let missing: Vec<UserKey> = keys.into_iter().filter(|key| !found.contains_key(key)).collect();
-        let asks = missing.into_iter().map(|key| async move {
-            let record = find_record(self.client, &key, self.clock, self.chance).await?;
-            Ok::<_, RunFailure>(record.map(|record| (key, record)))
-        });
-        let alone: Vec<Option<(UserKey, Record)>> =
-            stream::iter(asks).buffered(self.policy.workers.max(1)).try_collect().await?;
-        found.extend(alone.into_iter().flatten());
+        let chunks: Vec<&[UserKey]> = keys.chunks(NAMES_AT_ONCE).collect();
+        let mut found = BTreeMap::new();
+        for chunks in chunks.chunks(self.policy.workers.max(1)) {
+            let shown = try_join_all(chunks.iter().map(|keys| self.shown(keys))).await?;
+            found.extend(shown.into_iter().flatten());
+        }
+        let missing: Vec<UserKey> = keys.iter().filter(|key| !found.contains_key(*key)).cloned().collect();
+        for keys in missing.chunks(self.policy.workers.max(1)) {
+            let alone = try_join_all(keys.iter().map(|key| self.alone(key))).await?;
+            found.extend(alone.into_iter().flatten());
+        }
         Ok(found)
+    }
+
+    /// Those whom the tenant shows when it is asked for all at once; one that does not understand that may refuse.
+    async fn shown(&self, keys: &[UserKey]) -> Result<BTreeMap<UserKey, Record>, RunFailure> {
+        match find_records(self.client, keys, self.clock, self.chance).await {
+            Err(error) if error.failure.verdict.answered() => Ok(BTreeMap::new()),
+            found => Ok(found?),
+        }
+    }
+
+    async fn alone(&self, key: &UserKey) -> Result<Option<(UserKey, Record)>, RunFailure> {
+        let record = find_record(self.client, key, self.clock, self.chance).await?;
+        Ok(record.map(|record| (key.clone(), record)))
     }
 }
 

@@ -10,7 +10,8 @@ use tokio::task::{JoinError, spawn_blocking};
 use super::runner::RunOptions;
 use crate::clock::Clock;
 use crate::model::{
-    AttributesPayload, Columns, RejectedRow, RunKind, RunState, TenantId, UserKey, WantedAttributes, WantedUser,
+    AttributesPayload, Columns, RejectedRow, RunKind, RunState, TenantId, UserKey, WantedAttributes,
+    WantedUser,
 };
 use crate::plan::{Checker, Rules};
 use crate::source::{Assignments, AttributeFile, Export, InputError, UserFile, digest};

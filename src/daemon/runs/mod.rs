@@ -16,5 +16,5 @@ pub use import::{ImportError, Imported, Input, MOST_REFUSALS, Wish, import};
 pub use once::{Carried, carry_out};
 pub use preview::{PlanFailure, PlannedRun, plan_run};
 pub use runner::{RunEnd, RunFailure, RunOptions, RunPolicy, Runner};
-pub use worker::{RunSettings, export};
 pub(super) use worker::work;
+pub use worker::{RunSettings, export};

@@ -68,10 +68,11 @@ pub async fn carry_out(
                 }
             }
         };
+        let trouble = || condition.trouble();
         let ended = tokio::select! {
             ended = trying => ended,
             () = stop.cancelled() => Ok(Carried::Stopped),
-            trouble = given_up(store, run, clock, patience, &|| condition.trouble()) => trouble.map(Carried::Trouble),
+            trouble = given_up(store, run, clock, patience, &trouble) => trouble.map(Carried::Trouble),
         };
         done.cancel();
         if !matches!(ended, Ok(Carried::Ended(_))) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::future::try_join_all;
 
 use super::runner::{RunFailure, Runner};
 use crate::model::UserKey;
@@ -42,8 +42,11 @@ impl Runner<'_> {
 
     /// Looks up whom rows mean, several at once, in their order.
     pub(super) async fn look_up(&self, rows: Vec<&WaitingRow>) -> Result<Vec<Option<Record>>, RunFailure> {
-        let looks = rows.into_iter().map(|row| self.look_up_one(row));
-        stream::iter(looks).buffered(self.policy.workers.max(1)).try_collect().await
+        let mut records = Vec::with_capacity(rows.len());
+        for rows in rows.chunks(self.policy.workers.max(1)) {
+            records.extend(try_join_all(rows.iter().map(|row| self.look_up_one(row))).await?);
+        }
+        Ok(records)
     }
 
     /// By `externalId`, then by `userName`.

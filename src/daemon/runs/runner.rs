@@ -9,9 +9,9 @@ use tokio::sync::Notify;
 use tracing::{error, info};
 
 use super::decide::Capacity;
-use crate::daemon::report::{Blame, blame};
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::daemon::report::{Blame, blame};
 use crate::model::{
     Action, Cause, Change, Met, Operation, Outcome, Payload, ProfilePayload, RunKind, RunState, TeamId,
     TenantId,

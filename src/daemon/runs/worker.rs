@@ -56,10 +56,8 @@ pub fn export(path: PathBuf, settings: &ProvisionSettings) -> Input {
 impl RunSettings {
     pub(in crate::daemon) fn of(settings: &TenantSettings, parts: &Parts) -> Self {
         let provision = &settings.provision;
-        let scheduled = provision.file.clone().zip(provision.schedule.clone()).map(|(file, schedule)| Scheduled {
-            input: export(file, provision),
-            schedule,
-            time_zone: settings.cadence.time_zone,
+        let scheduled = provision.file.clone().zip(provision.schedule.clone()).map(|(file, schedule)| {
+            Scheduled { input: export(file, provision), schedule, time_zone: settings.cadence.time_zone }
         });
         let policy = RunPolicy {
             on_conflict: provision.on_conflict,
