@@ -58,11 +58,11 @@ pub(crate) fn export(bytes: &[u8]) {
         let mut checker = Checker::new(Rules::default());
         let mut last = 0;
         for row in rows.into_iter().flatten().map_while(Result::ok) {
-            let checked = row.and_then(|row| {
+            let outcome = row.and_then(|row| {
                 assert!(row.fields.len() <= bytes.len());
                 checker.check(row)
             });
-            let line = match checked {
+            let line = match outcome {
                 Ok(wanted) => {
                     assert!(!wanted.external_id.is_empty() && wanted.user_name.contains('@'));
                     assert!(wanted.user["emails"][0]["primary"].as_bool().unwrap_or_default());
@@ -80,9 +80,9 @@ pub(crate) fn export(bytes: &[u8]) {
 pub(crate) fn attributes(bytes: &[u8]) {
     let assignments = Assignments::parse(&["key=value".to_owned()], "-").unwrap_or_default();
     let files = [Form::Csv, Form::Jsonl].map(|form| AttributeFile::from_bytes(bytes.to_vec(), form, "-"));
-    let list = UserFile::from_bytes(bytes.to_vec(), assignments);
+    let users = UserFile::from_bytes(bytes.to_vec(), assignments);
     let rows = files.into_iter().flatten().map(|rows| rows.map_while(Result::ok).collect::<Vec<_>>());
-    for rows in rows.chain(list.into_iter().map(|rows| rows.map_while(Result::ok).collect())) {
+    for rows in rows.chain(users.into_iter().map(|rows| rows.map_while(Result::ok).collect())) {
         let mut last = 0;
         for row in rows {
             let line = match row {
