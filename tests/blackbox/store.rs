@@ -8,8 +8,8 @@ use rosterd::model::{
     User, UserId,
 };
 use rosterd::store::{
-    Commit, Committed, Decision, Leased, Note, OperationCounts, PassTotals, Selection, Settlement, Staged,
-    Step, Store, StoreError,
+    Commit, Committed, Decision, Leased, Note, OperationCounts, PassTotals, Reset, Selection, Settlement,
+    Staged, Step, Store, StoreError,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -295,6 +295,27 @@ fn a_superseded_attempt_is_not_tried_again() {
         assert_eq!(bench.counts(), only(0, 0, 0, 0), "{step:?}");
         assert_eq!(bench.rereads(), [UserId::from("u")]);
         assert!(bench.lease(at(1000)).is_empty());
+    }
+}
+
+#[test]
+fn what_was_in_flight_when_the_queue_was_forgotten_is_not_tried_again() {
+    for step in [later(50), Step::Dead, Step::Released] {
+        let bench = Bench::new();
+        bench.pass(&[decision("u", &["a"]), decision("v", &["a"])], at(1), at(2));
+        let leased = bench.lease(at(3));
+        let reset = bench.store().reset(&bench.tenant, Reset::Queue, at(4));
+        assert_eq!(bench.runtime.block_on(reset).unwrap().in_flight, 2);
+        bench.settle(&leased[0], step.clone(), at(5));
+        assert_eq!(bench.counts(), only(0, 1, 0, 0), "{step:?}");
+        bench.settle(&leased[1], Step::Done, at(5));
+        assert_eq!(bench.counts(), only(0, 0, 0, 1), "what arrived is done");
+        assert!(bench.lease(at(1000)).is_empty());
+        assert_eq!(
+            bench.pass(&[decision("u", &["a"])], at(10), at(11)).planned,
+            1,
+            "it can be decided again"
+        );
     }
 }
 
