@@ -175,10 +175,7 @@ impl<P: ServiceProvider> Passes<P> {
             PassKind::Remap => reader.remap(readings).await?,
             PassKind::Apply => {}
         }
-        if kind == PassKind::Sweep && readings.complete {
-            self.store.withdraw_missing(&self.tenant, self.parts.clock.now()).await?;
-        }
-        let tally = self.tally(id, readings).await?;
+        let tally = self.tally(id, kind, readings).await?;
         let mapping_applied = rules.new && (kind == PassKind::Remap || kind.lists());
         self.commit(pass, (&rules, mapping_applied), (!tally.first, true), readings).await
     }
@@ -273,10 +270,11 @@ impl<P: ServiceProvider> Passes<P> {
     }
 
     /// Asks the guard what it thinks of what is staged.
-    async fn tally(&self, id: i64, readings: &mut Readings) -> Result<Tally, StoreError> {
+    async fn tally(&self, id: i64, kind: PassKind, readings: &mut Readings) -> Result<Tally, StoreError> {
         let limits = &self.guard.limits;
         let window = self.parts.clock.now().minus(self.guard.window);
-        let tally = self.store.tally(&self.tenant, id, window, limits.of_teams()).await?;
+        let missing_anew = kind == PassKind::Sweep && readings.complete;
+        let tally = self.store.tally(&self.tenant, id, window, limits.of_teams(), missing_anew).await?;
         readings.findings.extend(plan::examine(&tally, limits));
         Ok(tally)
     }

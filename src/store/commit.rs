@@ -99,6 +99,7 @@ impl Store {
         let mut tx = self.write().await?;
         forget_rereads(&mut tx, commit.pass, commit.tenant).await?;
         let rereads = want_rereads(&mut tx, commit).await?;
+        holds::withdraw_missing(&mut tx, commit).await?;
         let drift = drift(&mut tx, commit).await?;
         let replaced = replace(&mut tx, commit).await?;
         let hold = match &commit.hold {

@@ -10,6 +10,15 @@ use super::tally::missing;
 use super::{Store, StoreError};
 use crate::model::{Finding, PassKind, TenantId, Timestamp};
 
+/// What tenant `$2` has undecided because too many known users were missing from a sweep.
+macro_rules! of_missing {
+    () => {
+        "SELECT id FROM holds WHERE tenant = $2 AND decision IS NULL AND EXISTS (SELECT 1 FROM json_each(findings) f
+             WHERE json_extract(f.value, '$.limit') = 'max_missing_percent')"
+    };
+}
+pub(super) use of_missing;
+
 /// Why a pass is held.
 #[derive(Debug)]
 pub struct NewHold<'a> {
@@ -282,28 +291,25 @@ pub(super) async fn close_emptied(tx: &mut SqliteConnection, commit: &Commit<'_>
     Ok(())
 }
 
-impl Store {
-    /// A sweep has shown all users who should be there: what an earlier one holds because too many were missing is decided
-    /// anew by it.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn withdraw_missing(&self, tenant: &TenantId, now: Timestamp) -> Result<(), StoreError> {
-        let mut tx = self.write().await?;
-        let withdrawn: Vec<i64> = sqlx::query_scalar(
-            "UPDATE holds SET decision = 'superseded', decided_at = $2
-             WHERE tenant = $1 AND decision IS NULL AND EXISTS (SELECT 1 FROM json_each(findings) f
-                 WHERE json_extract(f.value, '$.limit') = 'max_missing_percent')
-             RETURNING id",
-        )
-        .bind(tenant.as_str())
-        .bind(now.millis())
-        .fetch_all(&mut *tx)
-        .await?;
-        drop_held(&mut tx, &withdrawn, now).await?;
-        tx.commit().await?;
-        Ok(())
+/// A sweep has shown all users who should be there: what an earlier one holds because too many were missing is decided
+/// anew by it.
+pub(super) async fn withdraw_missing(
+    tx: &mut SqliteConnection,
+    commit: &Commit<'_>,
+) -> Result<(), StoreError> {
+    if commit.kind != PassKind::Sweep || !commit.complete {
+        return Ok(());
     }
+    let withdrawn: Vec<i64> = sqlx::query_scalar(concat!(
+        "UPDATE holds SET decision = 'superseded', decided_at = $1 WHERE id IN (",
+        of_missing!(),
+        ") RETURNING id"
+    ))
+    .bind(commit.now.millis())
+    .bind(commit.tenant.as_str())
+    .fetch_all(&mut *tx)
+    .await?;
+    drop_held(tx, &withdrawn, commit.now).await
 }
 
 /// Operations of a tenant that are held by a remap with another mapping than `digest` wait for nothing any more.

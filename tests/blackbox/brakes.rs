@@ -9,10 +9,10 @@ use crate::process::{Daemon, until};
 use crate::rig::{Rig, users, wanted};
 use crate::scripted::{Scripted, list, user};
 
-const LIMITS: &str = "guard.max_removals_percent = 20\nguard.max_changes_percent = 50";
+pub(crate) const LIMITS: &str = "guard.max_removals_percent = 20\nguard.max_changes_percent = 50";
 
 /// A tenant of a hundred users who are all where they should be, and a guard that has counted nothing yet.
-fn settled(keys: &str) -> Rig {
+pub(crate) fn settled(keys: &str) -> Rig {
     let rig = Rig::still(users(100));
     rig.sync();
     rig.advance(60);
@@ -24,7 +24,7 @@ fn settled(keys: &str) -> Rig {
 }
 
 /// The first users whose roles give them teams.
-fn members(rig: &Rig, count: usize) -> Vec<UserId> {
+pub(crate) fn members(rig: &Rig, count: usize) -> Vec<UserId> {
     let placed = rig.tenant().users().into_iter().filter(|user| user.active && !wanted_of(user).is_empty());
     let mut ids: Vec<UserId> = placed.map(|user| user.id).take(count).collect();
     ids.sort();
@@ -39,14 +39,14 @@ fn wanted_of(user: &User) -> Vec<&'static str> {
 }
 
 /// HR takes all roles from these users.
-fn dismiss(rig: &Rig, ids: &[UserId]) {
+pub(crate) fn dismiss(rig: &Rig, ids: &[UserId]) {
     for id in ids {
         rig.set_roles(id, &[]);
     }
 }
 
 /// What the log says about the pass that is held.
-fn held(ran: &str) -> Value {
+pub(crate) fn held(ran: &str) -> Value {
     let lines = ran.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let held =
         lines.into_iter().find(|line| line["message"] == "pass is held until it is approved or discarded");
@@ -55,7 +55,7 @@ fn held(ran: &str) -> Value {
 
 /// A sync whose pass is held; its digest.
 #[track_caller]
-fn sync_held(rig: &Rig, args: &[&str], reason: &str) -> String {
+pub(crate) fn sync_held(rig: &Rig, args: &[&str], reason: &str) -> String {
     let ran = rig.run(args).ended(3);
     let line = held(&ran.stderr);
     assert!(line["reason"].as_str().unwrap().contains(reason), "{line}");

@@ -1,0 +1,52 @@
+//! Sweeps that do not show users who are known: what is held because of it, and what becomes of that.
+
+use rosterd::practice::Faults;
+use serde_json::json;
+
+use crate::brakes::{LIMITS, dismiss, members, settled, sync_held};
+use crate::database::execute;
+use crate::rig::Rig;
+
+/// Lists show so many of a hundred users.
+fn lists_show(rig: &Rig, percent: u8) {
+    rig.faults(Faults { listed_percent: percent, ..Faults::default() });
+}
+
+#[test]
+fn what_is_held_stays_held_when_the_sweep_that_would_decide_it_anew_cannot_be_committed() {
+    let rig = settled(LIMITS);
+    lists_show(&rig, 60);
+    dismiss(&rig, &members(&rig, 10));
+    let digest = sync_held(&rig, &["sync", "--full"], "known users are missing from the list");
+    let before = rig.status()["operations"]["held"].clone();
+    assert_ne!(before, json!(0));
+
+    lists_show(&rig, 100);
+    let no = "CREATE TRIGGER no BEFORE UPDATE OF watermark ON tenants BEGIN SELECT raise(ABORT, 'no'); END";
+    execute(&rig.database(), no);
+    rig.run(&["sync", "--full"]).ended(1);
+    let status = rig.status();
+    assert_eq!((&status["holds"][0]["digest"], &status["operations"]["held"]), (&json!(digest), &before));
+
+    execute(&rig.database(), "DROP TRIGGER no");
+    rig.run(&["sync", "--full"]).ended(0);
+    assert_eq!(rig.status()["holds"], json!([]));
+    rig.assert_right();
+}
+
+#[test]
+fn what_is_decided_anew_by_a_whole_list_counts_as_if_it_had_never_been_held() {
+    let rig = settled(LIMITS);
+    let (leavers, before) = (members(&rig, 40), rig.patches());
+    dismiss(&rig, &leavers);
+    lists_show(&rig, 60);
+    sync_held(&rig, &["sync", "--full"], "known users are missing from the list");
+    assert!(rig.status()["operations"]["held"].as_u64().unwrap() > 20);
+
+    lists_show(&rig, 100);
+    sync_held(&rig, &["sync", "--full"], "40 of 100 users lose a managed team");
+    let status = rig.status();
+    assert_eq!((&status["operations"]["held"], &status["operations"]["ready"]), (&json!(40), &json!(0)));
+    assert_eq!((status["holds"].as_array().unwrap().len(), rig.patches()), (1, before));
+    assert_eq!(rig.misplaced(), leavers);
+}
