@@ -17,8 +17,8 @@ use super::report::{Applied, PassError, Refused, Report, log};
 use super::rules::Rules;
 use crate::config::{GuardSettings, TenantSettings};
 use crate::deliver::Vitals;
-use crate::model::{PassKind, Payload, Tally, TenantId, Timestamp, UserId};
-use crate::plan::{self, Mapping, Plan, PlanDigest};
+use crate::model::{PassKind, Payload, PlanDigest, Tally, TenantId, Timestamp, UserId};
+use crate::plan::{self, Mapping, Plan};
 use crate::scim::{Client, ServiceProvider};
 use crate::source::ListSettings;
 use crate::store::{Commit, Committed, NewHold, Store, StoreError, TenantState};
@@ -223,7 +223,7 @@ impl<P: ServiceProvider> Passes<P> {
         counts: (bool, bool),
         readings: &mut Readings,
     ) -> Result<Report, PassError> {
-        let digest = self.digest(pass.id, readings).await?;
+        let digest = self.digest(pass.id).await?;
         let held = !readings.findings.is_empty();
         let reason = readings.reason();
         let commit = Commit {
@@ -248,14 +248,13 @@ impl<P: ServiceProvider> Passes<P> {
             now: self.parts.clock.now(),
         };
         let committed = self.store.commit(&commit).instrument(telemetry::span::commit()).await?;
-        Ok(self.report(pass, committed, held.then_some(digest), readings))
+        Ok(self.report(pass, committed, readings))
     }
 
     fn report(
         &self,
         &Begun { id, kind, .. }: &Begun,
         committed: Committed,
-        held: Option<String>,
         readings: &mut Readings,
     ) -> Report {
         readings.totals.planned = committed.planned;
@@ -266,30 +265,27 @@ impl<P: ServiceProvider> Passes<P> {
             self.vitals.set_watermark(watermark);
         }
         let (result, reason, totals) = (readings.result(), readings.reason(), readings.totals);
-        Report { id, kind, result, reason, totals, committed, held }
+        Report { id, kind, result, reason, totals, committed }
     }
 
     /// Asks the guard what it thinks of what is staged.
     async fn tally(&self, id: i64, kind: PassKind, readings: &mut Readings) -> Result<Tally, StoreError> {
         let limits = &self.guard.limits;
         let window = self.parts.clock.now().minus(self.guard.window);
-        let missing_anew = kind == PassKind::Sweep && readings.complete;
+        let missing_anew = kind == PassKind::Sweep && (readings.complete || readings.missing);
         let tally = self.store.tally(&self.tenant, id, window, limits.of_teams(), missing_anew).await?;
         readings.findings.extend(plan::examine(&tally, limits));
         Ok(tally)
     }
 
-    /// The digest of what is staged: its plan is held under it, if it is.
-    async fn digest(&self, id: i64, readings: &Readings) -> Result<String, StoreError> {
+    /// The digest of what is staged.
+    async fn digest(&self, id: i64) -> Result<String, StoreError> {
         let mut digest = PlanDigest::default();
         let change = |user: &UserId, payload: &Payload| {
             let Payload::Teams(teams) = payload;
             digest.change(user, &teams.added, &teams.removed);
         };
         self.store.each_staged_change(&self.tenant, id, change).await?;
-        if readings.missing {
-            self.store.each_missing(&self.tenant, id, |user| digest.missing(&user)).await?;
-        }
         Ok(digest.finish())
     }
 

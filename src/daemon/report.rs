@@ -9,7 +9,7 @@ use super::readings::Readings;
 use crate::model::{PassKind, PassResult, Timestamp, UserId};
 use crate::scim::{Failure, Verdict};
 use crate::source::ReadError;
-use crate::store::{Committed, PassTotals, StoreError};
+use crate::store::{Committed, Held, PassTotals, StoreError};
 
 /// A pass that was committed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,8 +26,6 @@ pub struct Report {
     pub totals: PassTotals,
     /// What became of its decisions.
     pub committed: Committed,
-    /// The digest of its plan, if that is held.
-    pub held: Option<String>,
 }
 
 /// A reviewed plan that was carried out, as far as it was not stale.
@@ -167,7 +165,7 @@ pub(super) fn log(
 
 fn log_more(report: &Report) {
     let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    let drift = report.committed.drift;
+    let Committed { drift, held, .. } = &report.committed;
     macro_rules! found {
         ($level:ident) => {
             $level!(
@@ -183,8 +181,11 @@ fn log_more(report: &Report) {
         drift if drift.any() => found!(info),
         _ => {}
     }
-    if let Some(digest) = &report.held {
-        let operations = signed(report.committed.planned);
+    let Some(Held { digest, operations, again }) = held else { return };
+    let operations = signed(*operations);
+    if *again {
+        warn!(digest, operations, reason = report.reason, "pass holds what is held already");
+    } else {
         error!(digest, operations, reason = report.reason, "pass is held until it is approved or discarded");
     }
 }

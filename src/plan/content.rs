@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use super::Mapping;
-use super::guard::hex;
-use crate::model::{Cause, Operation, Payload, Role, TeamId, User};
+use crate::model::{Cause, Operation, Payload, Role, TeamId, User, hex};
 
 /// SHA-256 over a user as far as the rules look at him: whether he is active, those of his roles that a rule names,
 /// and all his teams. 64 hexadecimal digits.

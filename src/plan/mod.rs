@@ -9,7 +9,7 @@ mod saved;
 mod watermark;
 
 pub use content::{content_before, content_of};
-pub use guard::{Limit, Limits, PlanDigest, examine, examine_missing};
+pub use guard::{Limit, Limits, examine, examine_missing};
 pub use mapping::Mapping;
 pub use membership::{Desired, Policy, WhenGone, decide, desired};
 pub use render::{Already, Change, Plan};

@@ -6,10 +6,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::content::content_of;
-use super::guard::hex;
 use super::mapping::Mapping;
 use super::render::{Change, Plan};
-use crate::model::User;
+use crate::model::{User, hex};
 
 /// The form of the file; a later one is refused.
 const FORMAT: u32 = 1;

@@ -12,6 +12,7 @@ use sqlx::SqliteConnection;
 
 use super::drift::{Drift, drift};
 use super::holds::{self, NewHold};
+use super::naming::{Held, name};
 use super::passes::{Finished, PassTotals, count, finish};
 use super::rereads::{forget_rereads, postpone};
 use super::staging::drop_staged;
@@ -43,7 +44,7 @@ pub struct Commit<'a> {
     pub complete: bool,
     /// The new watermark; `None` leaves the old one.
     pub watermark: Option<Timestamp>,
-    /// Of its plan: 64 hexadecimal digits.
+    /// Of what it has staged: 64 hexadecimal digits. The digest of its plan, unless that is held.
     pub digest: &'a str,
     /// Of the rules that it decided by.
     pub mapping_digest: &'a str,
@@ -66,7 +67,7 @@ pub struct Commit<'a> {
 }
 
 /// What became of the pass's decisions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committed {
     /// New operations, ready or held.
     pub planned: u64,
@@ -76,6 +77,8 @@ pub struct Committed {
     pub rereads: u64,
     /// What a sweep found that should not have been there to find.
     pub drift: Drift,
+    /// What is held of it, if anything.
+    pub held: Option<Held>,
 }
 
 /// `$1` the pass, `$2` the tenant: an open operation and the staged decision that is about the same thing.
@@ -99,7 +102,10 @@ impl Store {
         let mut tx = self.write().await?;
         forget_rereads(&mut tx, commit.pass, commit.tenant).await?;
         let rereads = want_rereads(&mut tx, commit).await?;
-        holds::withdraw_missing(&mut tx, commit).await?;
+        let missing_held = commit.hold.as_ref().is_some_and(|hold| hold.missing);
+        if !missing_held {
+            holds::withdraw_missing(&mut tx, commit, None).await?;
+        }
         let drift = drift(&mut tx, commit).await?;
         let replaced = replace(&mut tx, commit).await?;
         let hold = match &commit.hold {
@@ -108,8 +114,16 @@ impl Store {
         };
         refresh(&mut tx, commit, hold).await?;
         let planned = insert(&mut tx, commit, hold).await?;
-        if let Some(hold) = hold {
-            holds::count(&mut tx, hold).await?;
+        let held = match hold {
+            Some(hold) => name(&mut tx, commit, hold).await?,
+            None => None,
+        };
+        let (hold, held) = match held {
+            Some((same, held)) => (Some(same), Some(held)),
+            None => (hold, None),
+        };
+        if missing_held {
+            holds::withdraw_missing(&mut tx, commit, hold).await?;
         }
         grants::forget_lost(&mut tx, commit.pass, commit.tenant).await?;
         snapshot(&mut tx, commit).await?;
@@ -124,13 +138,13 @@ impl Store {
             hold,
             drift,
             mapping_digest: Some(commit.mapping_digest),
-            digest: Some(commit.digest),
+            digest: Some(held.as_ref().map_or(commit.digest, |held| &held.digest)),
             complete: commit.complete || !commit.kind.lists(),
         };
         finish(&mut tx, commit.pass, (commit.result, commit.reason), totals, &finished, commit.now).await?;
         drop_staged(&mut tx, commit.pass).await?;
         tx.commit().await?;
-        Ok(Committed { planned, replaced, rereads, drift })
+        Ok(Committed { planned, replaced, rereads, drift, held })
     }
 }
 

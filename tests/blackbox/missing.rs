@@ -4,7 +4,7 @@ use rosterd::practice::Faults;
 use serde_json::json;
 
 use crate::brakes::{LIMITS, dismiss, members, settled, sync_held};
-use crate::database::execute;
+use crate::database::{execute, number};
 use crate::rig::Rig;
 
 /// Lists show so many of a hundred users.
@@ -49,4 +49,25 @@ fn what_is_decided_anew_by_a_whole_list_counts_as_if_it_had_never_been_held() {
     assert_eq!((&status["operations"]["held"], &status["operations"]["ready"]), (&json!(40), &json!(0)));
     assert_eq!((status["holds"].as_array().unwrap().len(), rig.patches()), (1, before));
     assert_eq!(rig.misplaced(), leavers);
+}
+
+#[test]
+fn a_newer_sweep_that_misses_users_takes_the_place_of_an_earlier_one() {
+    let rig = settled(LIMITS);
+    lists_show(&rig, 60);
+    dismiss(&rig, &members(&rig, 10));
+    let first = sync_held(&rig, &["sync", "--full"], "known users are missing from the list");
+    lists_show(&rig, 40);
+    let second = sync_held(&rig, &["sync", "--full"], "known users are missing from the list");
+    assert_ne!(first, second);
+    let holds = rig.status()["holds"].take();
+    assert_eq!((holds.as_array().unwrap().len(), &holds[0]["digest"]), (1, &json!(second)));
+    let missing = holds[0]["missing"].as_u64().unwrap();
+    assert_eq!(number(&rig.database(), "SELECT count(*) FROM hold_missing"), missing);
+    assert_eq!(holds[0]["held"], rig.status()["operations"]["held"], "and nothing is held beside it");
+
+    // The very same again is no news.
+    let again = rig.run(&["sync", "--full"]).ended(3).complains("pass holds what is held already");
+    assert!(!again.stderr.contains("pass is held until"), "{}", again.stderr);
+    assert_eq!(rig.status()["holds"], holds);
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rosterd::model::{
-    Cause, Operation, PassKind, PassResult, Payload, TeamId, TeamPatch, TeamsPayload, TenantId, Timestamp,
-    User, UserId,
+    Cause, Operation, PassKind, PassResult, Payload, PlanDigest, TeamId, TeamPatch, TeamsPayload, TenantId,
+    Timestamp, User, UserId,
 };
 use rosterd::store::{
-    Commit, Committed, Decision, Leased, Note, OperationCounts, PassTotals, Reset, Selection, Settlement,
-    Staged, Step, Store, StoreError,
+    Commit, Committed, Decision, Held, Leased, NewHold, Note, OperationCounts, PassTotals, Reset, Selection,
+    Settlement, Staged, Step, Store, StoreError,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -100,6 +100,16 @@ impl Bench {
         watermark: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Committed, StoreError> {
+        self.end(pass, watermark, None, now)
+    }
+
+    fn end(
+        &self,
+        pass: i64,
+        watermark: Option<Timestamp>,
+        hold: Option<NewHold<'_>>,
+        now: Timestamp,
+    ) -> Result<Committed, StoreError> {
         self.runtime.block_on(self.store().commit(&Commit {
             pass,
             tenant: &self.tenant,
@@ -117,7 +127,7 @@ impl Bench {
             since: None,
             unreadable: &BTreeSet::new(),
             gone: &[],
-            hold: None,
+            hold,
             counts: (true, true),
             now,
         }))
@@ -128,6 +138,13 @@ impl Bench {
         let pass = self.begin(read_at);
         self.stage(pass, decisions, read_at);
         self.commit(pass, Some(read_at), now).unwrap()
+    }
+
+    /// The same, and all of it is held.
+    fn held_pass(&self, decisions: &[Decision], read_at: Timestamp, now: Timestamp) -> Committed {
+        let pass = self.begin(read_at);
+        self.stage(pass, decisions, read_at);
+        self.end(pass, Some(read_at), Some(NewHold { findings: &[], missing: false }), now).unwrap()
     }
 
     fn lease(&self, now: Timestamp) -> Vec<Leased> {
@@ -542,4 +559,41 @@ fn a_write_whose_answer_was_lost_is_done_when_it_is_read_to_be_there() {
     assert!(found.found && found.id == sent.id, "it is not sent again, but its end is noted");
     bench.settle(&found, Step::Done, at(8));
     assert_eq!(bench.counts(), only(0, 0, 0, 1));
+}
+
+/// What is held of these users, each of whom gains these teams.
+fn held(changes: &[(&str, &[&str])], again: bool) -> Held {
+    let mut digest = PlanDigest::default();
+    for (user, added) in changes {
+        digest.change(&UserId::from(*user), &teams(added), []);
+    }
+    Held { digest: digest.finish(), operations: u64::try_from(changes.len()).unwrap(), again }
+}
+
+#[test]
+fn a_hold_is_named_by_what_it_holds_and_not_by_what_its_pass_decided() {
+    let bench = Bench::new();
+    bench.pass(&[decision("in-flight", &["a"])], at(1), at(2));
+    bench.lease_one(at(3));
+    let decisions = [decision("in-flight", &["b"]), decision("u", &["b"]), decision("v", &["b"])];
+    let committed = bench.held_pass(&decisions, at(4), at(5));
+    assert_eq!(committed.held, Some(held(&[("u", &["b"]), ("v", &["b"])], false)));
+    let holds = bench.runtime.block_on(bench.store().holds(None)).unwrap();
+    assert_eq!((holds.len(), holds[0].operations, holds[0].held), (1, 2, 2));
+    assert_eq!(holds[0].digest, committed.held.unwrap().digest);
+    let status = bench.runtime.block_on(bench.store().status(&bench.tenant, 1)).unwrap();
+    assert_eq!(status.passes[0].digest.as_ref(), Some(&holds[0].digest));
+
+    // The same again goes on with it; what has grown takes it over.
+    let again = bench.held_pass(&decisions, at(6), at(7));
+    assert_eq!(again.held, Some(held(&[("u", &["b"]), ("v", &["b"])], true)));
+    assert_eq!(bench.runtime.block_on(bench.store().holds(None)).unwrap(), holds);
+    let all = [decision("u", &["b"]), decision("v", &["b"]), decision("w", &["b"])];
+    let more = bench.held_pass(&all, at(8), at(9));
+    assert_eq!(more.held, Some(held(&[("u", &["b"]), ("v", &["b"]), ("w", &["b"])], false)));
+    assert_eq!(bench.runtime.block_on(bench.store().holds(None)).unwrap().len(), 1);
+
+    let nothing = bench.held_pass(&[decision("in-flight", &["c"])], at(10), at(11));
+    assert_eq!(nothing.held, None, "he is read again instead");
+    assert_eq!(bench.runtime.block_on(bench.store().holds(None)).unwrap().len(), 1);
 }
