@@ -85,7 +85,7 @@ impl<P: ServiceProvider> Passes<P> {
         self.store.see_mapping(&self.tenant, &self.mapping_digest, self.mapping.rules(), now).await
     }
 
-    /// Whether all users have to be decided anew, after a list pass.
+    /// Whether all users have to be decided anew, after a list pass that was complete.
     ///
     /// # Errors
     /// When the database fails.
@@ -265,7 +265,8 @@ impl<P: ServiceProvider> Passes<P> {
             self.vitals.set_watermark(watermark);
         }
         let (result, reason, totals) = (readings.result(), readings.reason(), readings.totals);
-        Report { id, kind, result, reason, totals, committed }
+        let complete = readings.complete || !kind.lists();
+        Report { id, kind, result, reason, complete, totals, committed }
     }
 
     /// Asks the guard what it thinks of what is staged.

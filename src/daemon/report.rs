@@ -22,6 +22,8 @@ pub struct Report {
     pub result: PassResult,
     /// Why it is not ok.
     pub reason: Option<String>,
+    /// All that it was to read was read.
+    pub complete: bool,
     /// What it did.
     pub totals: PassTotals,
     /// What became of its decisions.

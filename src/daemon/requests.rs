@@ -134,6 +134,11 @@ impl Answer {
     fn refused(reason: impl Into<String>) -> Self {
         Self::Refused { reason: reason.into(), blame: Blame::Other }
     }
+
+    /// A pass was asked for, and it has read its list completely.
+    fn left_nobody_out(&self) -> bool {
+        matches!(self, Self::Synced { report, .. } if report.complete)
+    }
 }
 
 impl From<&PassError> for Answer {
@@ -206,8 +211,8 @@ async fn refuse(known: &BTreeSet<TenantId>, store: &Store, clock: &Clock) -> Res
 }
 
 impl Clerk<'_> {
-    /// Takes the oldest request, carries it out and answers it. Returns whether a list was read for it, so that
-    /// what waits may be sent.
+    /// Takes the oldest request, carries it out and answers it. Returns whether a list was read for it, and completely,
+    /// so that a changed mapping may be applied.
     pub(super) async fn serve_next(&self) -> bool {
         let request = match self.store.take(self.tenant, self.clock.now()).await {
             Ok(Some(request)) => request,
@@ -219,7 +224,10 @@ impl Clerk<'_> {
         };
         let (answer, read) = match serde_json::from_str::<Ask>(&request.argument) {
             Ok(ask) => match self.serve(&ask, request.operator).await {
-                Ok(Some(answer)) => (answer, matches!(ask, Ask::Sync { .. } | Ask::Approve { .. })),
+                Ok(Some(answer)) => {
+                    let read = answer.left_nobody_out() || matches!(ask, Ask::Approve { .. });
+                    (answer, read)
+                }
                 Ok(None) => return false,
                 Err(error) => (Answer::refused(error.to_string()), false),
             },
@@ -271,7 +279,10 @@ impl Clerk<'_> {
             }
             Ask::Approve { digest } => {
                 // What is held may be old, and may have been decided otherwise since.
-                self.pass(self.delta_or_sweep().await?).await?;
+                let report = self.pass(self.delta_or_sweep().await?).await?;
+                if !seen_anew(&report, digest) {
+                    return Ok(Answer::refused(unread(&report)));
+                }
                 self.release(digest, HoldDecision::Approve, operator).await
             }
             Ask::Discard { digest } => self.release(digest, HoldDecision::Discard, operator).await,
@@ -308,7 +319,7 @@ impl Clerk<'_> {
     async fn sync(&self, full: bool) -> Result<Answer, Undone> {
         let kind = if full { PassKind::Sweep } else { self.delta_or_sweep().await? };
         let report = Box::new(self.pass(kind).await?);
-        let remap = if self.passes.remap_due().await? {
+        let remap = if report.complete && self.passes.remap_due().await? {
             Some(Box::new(self.pass(PassKind::Remap).await?))
         } else {
             None
@@ -381,6 +392,17 @@ impl Clerk<'_> {
         let ids = all.iter().map(|letter| letter.id).filter(|id| ids.is_none_or(|ids| ids.contains(id)));
         Ok(ids.collect())
     }
+}
+
+/// Whether the pass before an approval has read whoever has changed since; or has just decided the very same plan, as a
+/// sweep does that shows too few of the known users, each time anew.
+fn seen_anew(report: &Report, digest: &str) -> bool {
+    report.complete || report.committed.held.as_ref().is_some_and(|held| held.digest == digest)
+}
+
+fn unread(report: &Report) -> String {
+    let why = report.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    format!("the list could not be read completely{why}; try again")
 }
 
 /// Why something was not done.

@@ -2,6 +2,7 @@
 //! operator says what becomes of it.
 
 use rosterd::model::{Role, TeamId, Timestamp, User, UserId};
+use rosterd::practice::Faults;
 use serde_json::{Value, json};
 
 use crate::home::RULES;
@@ -302,7 +303,10 @@ fn nothing_is_approved_while_nobody_can_be_read() {
             ("GET /Users", gone) => {
                 let roles: &[&str] = if gone == 0 { &["HR_SALES"] } else { &[] };
                 let of = |number| user(&format!("u-{number:03}"), roles, &["team-sales"]);
-                Some(list(&(0..60).map(of).collect::<Vec<_>>()))
+                let mut users: Vec<Value> = (0..60).map(of).collect();
+                // Whose record this is nobody knows.
+                users.extend((gone == 3).then(|| json!({ "userName": "user-0061@practice.example" })));
+                Some(list(&users))
             }
             _ => None,
         }
@@ -312,7 +316,38 @@ fn nothing_is_approved_while_nobody_can_be_read() {
     held_back.store(1, std::sync::atomic::Ordering::SeqCst);
     let ran = tenant.run(&["sync", "--full"]).ended(3);
     let digest = held(&ran.stderr)["digest"].as_str().unwrap().to_owned();
-    held_back.store(2, std::sync::atomic::Ordering::SeqCst);
-    tenant.run(&["approve", &digest]).ended(77).complains("missing permission");
-    assert_eq!((tenant.writes(), tenant.status()["operations"]["held"].clone()), (0, json!(60)));
+    for (state, code, why) in
+        [(2, 77, "missing permission"), (3, 1, "the list could not be read completely (")]
+    {
+        held_back.store(state, std::sync::atomic::Ordering::SeqCst);
+        tenant.run(&["approve", &digest]).ended(code).complains(why);
+        assert_eq!((tenant.writes(), tenant.status()["operations"]["held"].clone()), (0, json!(60)));
+    }
+    held_back.store(1, std::sync::atomic::Ordering::SeqCst);
+    tenant.run(&["approve", &digest]).ended(0).says("60 operations are ready");
+}
+
+/// A list that is broken does not say whose roles have changed; nor is a plan made from it.
+#[test]
+fn a_changed_mapping_waits_for_a_list_that_was_read_completely() {
+    let rig = settled("");
+    rig.set("mapping.HR_SALES = \"team-finance\"");
+    let broken = Faults { user_without_id: 1, ..Faults::default() };
+    rig.faults(broken.clone());
+    rig.run(&["plan", "--full"]).ended(3).says("0 to change").says("there may be more to change");
+    rig.faults(broken);
+    rig.run(&["sync", "--full"]).ended(3);
+    let kinds = |rig: &Rig| {
+        let passes = rig.status()["passes"].take();
+        passes
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|pass| pass["kind"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert!(!kinds(&rig).contains(&"remap".to_owned()), "{:?}", kinds(&rig));
+    rig.run(&["plan"]).ended(2).says("team-finance");
+    rig.run(&["sync"]).ended(0);
+    assert_eq!(kinds(&rig)[..2], ["remap", "sweep"]);
 }
