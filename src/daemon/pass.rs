@@ -243,6 +243,7 @@ impl<P: ServiceProvider> Passes<P> {
             since: readings.since,
             gone: &readings.gone,
             unreadable: &readings.unreadable,
+            later: &readings.later,
             hold: held.then_some(NewHold { findings: &readings.findings, missing: readings.missing }),
             counts,
             now: self.parts.clock.now(),

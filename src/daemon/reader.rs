@@ -30,6 +30,9 @@ const MOST_FAILURES: usize = 8;
 const CHANGED: &str = "his roles, his teams or whether he is active have changed since the plan was made";
 /// Users whom lists do not show and who are asked for by id in one sweep, at most.
 const MOST_UNLISTED: u32 = 500;
+/// Known users whom a sweep has not shown and who are asked for by id before its end, at most: nothing that is asked of the
+/// tenant's passes is served meanwhile. The others are read again after it.
+const MOST_MISSING: usize = 500;
 /// Known users that a remap decides at a time.
 const REMAPPED_AT_ONCE: u32 = 500;
 /// Unreadable records that are logged and read again one by one; if there are more in a pass, it is not the
@@ -95,7 +98,8 @@ impl<P: ServiceProvider> Reader<'_, P> {
     }
 
     /// Asks by id for known users whom a complete sweep has not shown, and for some whom lists never show. If too
-    /// many are missing nobody is asked for, and the sweep proves nothing: the watermark stays.
+    /// many are missing nobody is asked for, and the sweep proves nothing: the watermark stays. Otherwise it was complete,
+    /// however many of them have to wait for their turn: who they are is committed with it.
     pub(super) async fn missing(&self, readings: &mut Readings) -> Result<(), PassError> {
         if !readings.complete {
             return Ok(());
@@ -110,9 +114,16 @@ impl<P: ServiceProvider> Reader<'_, P> {
         }
         let mut ids = self.store.unlisted(self.tenant, self.pass, MOST_UNLISTED).await?;
         // A record that could not be read is in the list, and is read again anyway.
+        let mut asked = 0;
         let ask = |user| {
-            if !readings.unreadable.contains(&user) {
+            if readings.unreadable.contains(&user) {
+                return;
+            }
+            if asked < MOST_MISSING {
+                asked += 1;
                 ids.push(user);
+            } else {
+                readings.later.push(user);
             }
         };
         self.store.each_missing(self.tenant, self.pass, ask).await?;

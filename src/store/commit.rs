@@ -14,7 +14,7 @@ use super::drift::{Drift, drift};
 use super::holds::{self, NewHold};
 use super::naming::{Held, name};
 use super::passes::{Finished, PassTotals, count, finish};
-use super::rereads::{forget_rereads, postpone};
+use super::rereads::{forget_rereads, postpone, unlist};
 use super::staging::drop_staged;
 use super::{Store, StoreError, grants, mappings};
 use crate::model::{PassKind, PassResult, Since, TenantId, Timestamp, UserId};
@@ -58,6 +58,9 @@ pub struct Commit<'a> {
     pub gone: &'a [UserId],
     /// Users whose record could not be read: they are read again, by id.
     pub unreadable: &'a BTreeSet<UserId>,
+    /// Known users whom a sweep has not shown and who were not asked for: they are read by id, and no longer count as
+    /// listed, so that the next sweep does not miss them again.
+    pub later: &'a [UserId],
     /// Its operations wait for an approval.
     pub hold: Option<NewHold<'a>>,
     /// Whether its operations count towards the limits on changes, and on removals.
@@ -171,6 +174,9 @@ async fn want_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<
     let mut rereads = wanted.rows_affected();
     for user in commit.unreadable {
         rereads += postpone(tx, commit.tenant, user, commit.now).await?;
+    }
+    for user in commit.later {
+        rereads += unlist(tx, commit.tenant, user, commit.now).await?;
     }
     Ok(rereads)
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::brakes::{LIMITS, dismiss, members, settled, sync_held};
 use crate::database::{execute, number};
-use crate::rig::Rig;
+use crate::rig::{Rig, users};
 
 /// Lists show so many of a hundred users.
 fn lists_show(rig: &Rig, percent: u8) {
@@ -70,4 +70,31 @@ fn a_newer_sweep_that_misses_users_takes_the_place_of_an_earlier_one() {
     let again = rig.run(&["sync", "--full"]).ended(3).complains("pass holds what is held already");
     assert!(!again.stderr.contains("pass is held until"), "{}", again.stderr);
     assert_eq!(rig.status()["holds"], holds);
+}
+
+/// Nothing else is served while a sweep asks for users one by one: it asks for some, and the others follow.
+#[test]
+fn of_many_missing_users_a_sweep_asks_for_some_and_the_others_are_read_after_it() {
+    let rig = Rig::still(users(1200));
+    rig.sync();
+    rig.advance(60);
+    rig.set("guard.max_missing_percent = 100");
+    let leaver = rig.some(|user| user.active && !user.roles.is_empty() && !user.teams.is_empty()).id;
+    lists_show(&rig, 50);
+    rig.tenant().set_active(&leaver, false).unwrap();
+    let ids = |rig: &Rig| rig.stats().count("GET /Users/{id}");
+    let before = (ids(&rig), rig.status()["watermark"].clone());
+    rig.run(&["sync", "--full", "--wait", "0s"]);
+    let status = rig.status();
+    let missing = 1200 - status["passes"][0]["users_read"].as_u64().unwrap() + 500;
+    assert!(missing > 550, "{missing}");
+    assert_eq!(ids(&rig) - before.0, 500);
+    assert_eq!(status["rereads"], missing - 500, "nobody is forgotten");
+    assert_ne!(status["watermark"], before.1);
+
+    rig.run(&["sync"]).ended(0);
+    assert_eq!((ids(&rig) - before.0, &rig.status()["rereads"]), (missing, &json!(0)));
+    rig.assert_right();
+    let ran = rig.run(&["sync", "--full"]).ended(0);
+    assert!(!ran.stderr.contains("\"kind\":\"reread\""), "they are not missing again: {}", ran.stderr);
 }

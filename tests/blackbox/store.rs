@@ -126,6 +126,7 @@ impl Bench {
             sweep_wanted: false,
             since: None,
             unreadable: &BTreeSet::new(),
+            later: &[],
             gone: &[],
             hold,
             counts: (true, true),
