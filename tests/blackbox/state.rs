@@ -39,6 +39,34 @@ fn a_copy_is_made_beside_a_daemon_and_is_as_good_as_the_original() {
     assert_eq!(rig.patches(), patches);
 }
 
+/// Whoever restores a copy does not want what somebody asked for weeks ago.
+#[test]
+fn a_copy_asks_for_nothing_and_has_nothing_in_flight() {
+    let rig = Rig::still(users(20));
+    rig.run(&["sync", "--wait", "0s"]).ended(3);
+    execute(
+        &rig.database(),
+        "INSERT INTO requests (tenant, what, argument, asked_at, taken_at, finished_at) VALUES
+             ('acme', 'sync', '{\"ask\":\"sync\",\"full\":true}', 1, NULL, NULL),
+             ('acme', 'sync', '{\"ask\":\"sync\",\"full\":true}', 1, 2, NULL),
+             ('acme', 'sync', '{\"ask\":\"sync\",\"full\":true}', 1, 2, 3);
+         UPDATE operations SET state = 'leased', lease = 1 WHERE id < 3",
+    );
+    let waiting = rig.status()["operations"].take();
+    assert_eq!(waiting["in_flight"], 2);
+    rig.run(&["state", "backup", "copy.db"]).ended(0);
+    let copied = |question| number(&rig.path("copy.db"), question);
+    assert_eq!(copied("SELECT count(*) FROM requests WHERE finished_at IS NULL"), 0);
+    assert_eq!(copied("SELECT count(*) FROM requests"), 1, "what was answered is history");
+    assert_eq!(copied("SELECT count(*) FROM operations WHERE state = 'leased'"), 0);
+    let ready = waiting["ready"].as_u64().unwrap() + 2;
+    assert_eq!(copied("SELECT count(*) FROM operations WHERE state = 'ready'"), ready);
+    assert_eq!(rig.status()["operations"], waiting, "the original is left alone");
+    for beside in ["copy.db-journal", "copy.db-wal", "copy.db-shm"] {
+        assert!(!rig.path(beside).exists(), "{beside}");
+    }
+}
+
 #[test]
 fn a_copy_that_cannot_be_written_leaves_nothing_behind() {
     let rig = Rig::still(users(5));
