@@ -72,7 +72,7 @@ async fn check(copy: &Path) -> Result<(), StoreError> {
     let error = |error| StoreError::open(copy, error);
     let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(error)?;
     let sound = match file::check_schema(copy, &pool).await {
-        Ok(()) => file::check_sound(&pool).await,
+        Ok(()) => file::check_sound(copy, &pool).await,
         other => other,
     };
     pool.close().await;

@@ -117,14 +117,11 @@ impl Store {
         };
         refresh(&mut tx, commit, hold).await?;
         let planned = insert(&mut tx, commit, hold).await?;
-        let held = match hold {
+        let named = match hold {
             Some(hold) => name(&mut tx, commit, hold).await?,
             None => None,
         };
-        let (hold, held) = match held {
-            Some((same, held)) => (Some(same), Some(held)),
-            None => (hold, None),
-        };
+        let hold = named.as_ref().map(|named| named.0).or(hold);
         if missing_held {
             holds::withdraw_missing(&mut tx, commit, hold).await?;
         }
@@ -141,13 +138,13 @@ impl Store {
             hold,
             drift,
             mapping_digest: Some(commit.mapping_digest),
-            digest: Some(held.as_ref().map_or(commit.digest, |held| &held.digest)),
+            digest: Some(named.as_ref().map_or(commit.digest, |named| &named.1.digest)),
             complete: commit.complete || !commit.kind.lists(),
         };
         finish(&mut tx, commit.pass, (commit.result, commit.reason), totals, &finished, commit.now).await?;
         drop_staged(&mut tx, commit.pass).await?;
         tx.commit().await?;
-        Ok(Committed { planned, replaced, rereads, drift, held })
+        Ok(Committed { planned, replaced, rereads, drift, held: named.map(|named| named.1) })
     }
 }
 

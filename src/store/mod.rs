@@ -32,6 +32,7 @@ mod tenants;
 mod troubles;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -70,10 +71,12 @@ const RETENTION: Duration = Duration::from_hours(168);
 pub struct Store {
     writer: SqlitePool,
     reader: SqlitePool,
+    /// Where it is, to be named when it turns out to be damaged.
+    path: Arc<Path>,
     /// What is leased was decided by this pass.
     only: Option<i64>,
     /// Held for as long as any clone lives.
-    _owner: Option<std::sync::Arc<file::Owner>>,
+    _owner: Option<Arc<file::Owner>>,
 }
 
 impl Store {
@@ -135,7 +138,7 @@ impl Store {
             .connect_with(options.pragma("query_only", "on"))
             .await
             .map_err(error)?;
-        Ok(Self { writer, reader, only: None, _owner: owner.map(std::sync::Arc::new) })
+        Ok(Self { writer, reader, path: path.into(), only: None, _owner: owner.map(Arc::new) })
     }
 
     /// Writes what is still in the log into the database file and closes it.

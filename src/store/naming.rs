@@ -52,19 +52,19 @@ pub(super) async fn name(
 /// The digest of what a hold holds, and of how many operations that is; `None` when it is nothing.
 async fn digest(tx: &mut SqliteConnection, hold: i64) -> Result<Option<(String, u64)>, StoreError> {
     let (mut digest, mut operations, mut missing) = (PlanDigest::default(), 0, 0_u64);
-    let mut held = sqlx::query_as::<_, (String, String)>(
+    let mut rows = sqlx::query_as::<_, (String, String)>(
         "SELECT user_id, payload FROM operations WHERE hold = $1 AND state = 'held' ORDER BY user_id",
     )
     .bind(hold)
     .fetch(&mut *tx);
-    while let Some((user, payload)) = held.try_next().await? {
+    while let Some((user, payload)) = rows.try_next().await? {
         let payload = serde_json::from_str(&payload)
             .map_err(|_| StoreError::damaged(format!("the operation for {user} cannot be read")))?;
         let Payload::Teams(teams) = payload;
         digest.change(&UserId::from(user), &teams.added, &teams.removed);
         operations += 1;
     }
-    drop(held);
+    drop(rows);
     let mut users =
         sqlx::query_scalar::<_, String>("SELECT user_id FROM hold_missing WHERE hold = $1 ORDER BY user_id")
             .bind(hold)

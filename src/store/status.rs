@@ -65,6 +65,10 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn status(&self, tenant: &TenantId, passes: u32) -> Result<TenantStatus, StoreError> {
+        self.numbers(tenant, passes).await.map_err(|error| error.of_file(&self.path))
+    }
+
+    async fn numbers(&self, tenant: &TenantId, passes: u32) -> Result<TenantStatus, StoreError> {
         let (users, rereads, oldest, held, reread): (i64, i64, Option<i64>, Option<i64>, Option<i64>) = sqlx::query_as(
             "SELECT (SELECT count(*) FROM users WHERE tenant = $1),
                     (SELECT count(*) FROM rereads WHERE tenant = $1),

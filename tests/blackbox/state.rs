@@ -162,8 +162,22 @@ fn garbage_in_one_page_is_found_before_anything_is_done() {
     file.write_all(&[0xa5; 64]).unwrap();
     drop(file);
     let asked = rig.stats().requests.len();
-    rig.run(&["sync"]).ended(1).complains(DAMAGED).complains(REMEDY);
+    let named = format!("{DAMAGED}{}: ", rig.database().display());
+    rig.run(&["sync"]).ended(1).complains(&named).complains(REMEDY);
     assert_eq!(rig.stats().requests.len(), asked);
+}
+
+/// Nobody has looked through the whole file before: it is a statement that meets the page.
+#[test]
+fn a_status_that_meets_a_damaged_page_names_the_file() {
+    let rig = with_database();
+    let page = number(&rig.database(), "SELECT rootpage FROM sqlite_master WHERE name = 'operations_state'");
+    let mut file = fs::OpenOptions::new().write(true).open(rig.database()).unwrap();
+    file.seek(SeekFrom::Start((page - 1) * 4096)).unwrap();
+    file.write_all(&[0xa5; 64]).unwrap();
+    drop(file);
+    let named = format!("{DAMAGED}{}: ", rig.database().display());
+    rig.run(&["status"]).ended(1).complains(&named).complains(REMEDY);
 }
 
 #[test]
