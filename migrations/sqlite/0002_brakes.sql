@@ -94,6 +94,7 @@ CREATE TABLE requests (
     answer      TEXT                -- JSON: what became of it
 ) STRICT;
 CREATE INDEX requests_open ON requests (tenant, id) WHERE finished_at IS NULL;
+CREATE INDEX requests_waiting ON requests (tenant, id) WHERE finished_at IS NULL AND taken_at IS NULL;
 
 -- What is wrong with a tenant at the moment.
 CREATE TABLE troubles (

@@ -165,9 +165,9 @@ pub struct Clerk<'a> {
 /// Waits until a request about `tenant` is there to be taken.
 pub(super) async fn somebody_asks(tenant: &TenantId, store: &Store) {
     loop {
-        match store.open_requests(tenant).await {
-            Ok(open) if open.iter().any(|request| request.taken_at.is_none()) => return,
-            Ok(_) => {}
+        match store.is_asked_about(tenant).await {
+            Ok(true) => return,
+            Ok(false) => {}
             Err(error) => error!(%tenant, reason = %error, "database cannot be used"),
         }
         tokio::time::sleep(LOOK).await;

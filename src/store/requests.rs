@@ -103,6 +103,20 @@ impl Store {
         Ok(rows.into_iter().map(Request::from).collect())
     }
 
+    /// Whether somebody asks for something about `tenant` that nobody has taken.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_asked_about(&self, tenant: &TenantId) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM requests
+                 WHERE tenant = $1 AND finished_at IS NULL AND taken_at IS NULL)",
+        )
+        .bind(tenant.as_str())
+        .fetch_one(&self.reader)
+        .await?)
+    }
+
     /// Tenants about whom somebody asks for something that nobody has taken.
     ///
     /// # Errors
@@ -121,8 +135,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn take(&self, tenant: &TenantId, now: Timestamp) -> Result<Option<Request>, StoreError> {
-        let open = self.open_requests(tenant).await?;
-        if open.iter().all(|request| request.taken_at.is_some()) {
+        if !self.is_asked_about(tenant).await? {
             return Ok(None);
         }
         let row: Option<Row> = sqlx::query_as(
