@@ -3,13 +3,15 @@
 
 ALTER TABLE tenants ADD COLUMN last_sweep_at INTEGER;      -- when the last complete sweep began
 ALTER TABLE tenants ADD COLUMN last_read_at INTEGER;       -- when the last pass began that read a list completely
+ALTER TABLE tenants ADD COLUMN newest_change INTEGER;      -- the newest last_modified that was read, since the last sweep began
 ALTER TABLE tenants ADD COLUMN mapping_settled TEXT;       -- digest of the mapping whose remap is held or was discarded
 ALTER TABLE tenants ADD COLUMN remap_wanted INTEGER NOT NULL DEFAULT 0;
 UPDATE tenants SET
     last_sweep_at = (SELECT max(started_at) FROM passes
         WHERE tenant = tenants.name AND kind = 'sweep' AND result IN ('ok', 'degraded')),
     last_read_at = (SELECT max(started_at) FROM passes
-        WHERE tenant = tenants.name AND kind IN ('delta', 'sweep') AND result = 'ok');
+        WHERE tenant = tenants.name AND kind IN ('delta', 'sweep') AND result = 'ok'),
+    newest_change = (SELECT max(last_modified) FROM users WHERE tenant = tenants.name);
 
 -- Every mapping that a configuration has named; tenants.mapping_digest says which one is in force.
 CREATE TABLE mappings (
@@ -34,6 +36,40 @@ ALTER TABLE passes ADD COLUMN missed INTEGER NOT NULL DEFAULT 0;  -- changes tha
 -- A user is listed as long as lists show him.
 ALTER TABLE users ADD COLUMN listed INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE staged_users ADD COLUMN listed INTEGER NOT NULL DEFAULT 1;
+
+-- How many users are known, and how many of them are in each team: a pass asks for it, and counting a million takes a
+-- second. Triggers keep it, so that it is right whoever writes users; a list that is damaged counts for no team.
+CREATE TABLE known_users (
+    tenant TEXT    PRIMARY KEY,
+    users  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE team_members (
+    tenant TEXT    NOT NULL,
+    team   TEXT    NOT NULL,
+    users  INTEGER NOT NULL,
+    PRIMARY KEY (tenant, team)
+) STRICT, WITHOUT ROWID;
+INSERT INTO known_users SELECT tenant, count(*) FROM users GROUP BY tenant;
+INSERT INTO team_members SELECT u.tenant, t.value, count(*) FROM users u, json_each(u.teams) t
+    WHERE json_valid(u.teams) GROUP BY u.tenant, t.value;
+CREATE TRIGGER users_added AFTER INSERT ON users BEGIN
+    INSERT INTO known_users VALUES (new.tenant, 1) ON CONFLICT DO UPDATE SET users = users + 1;
+    INSERT INTO team_members SELECT new.tenant, value, 1
+        FROM json_each(CASE WHEN json_valid(new.teams) THEN new.teams ELSE '[]' END)
+        WHERE true ON CONFLICT DO UPDATE SET users = users + 1;
+END;
+CREATE TRIGGER users_moved AFTER UPDATE OF teams ON users WHEN new.teams <> old.teams BEGIN
+    UPDATE team_members SET users = users - 1 WHERE tenant = old.tenant AND team IN
+        (SELECT value FROM json_each(CASE WHEN json_valid(old.teams) THEN old.teams ELSE '[]' END));
+    INSERT INTO team_members SELECT new.tenant, value, 1
+        FROM json_each(CASE WHEN json_valid(new.teams) THEN new.teams ELSE '[]' END)
+        WHERE true ON CONFLICT DO UPDATE SET users = users + 1;
+END;
+CREATE TRIGGER users_forgotten AFTER DELETE ON users BEGIN
+    UPDATE known_users SET users = users - 1 WHERE tenant = old.tenant;
+    UPDATE team_members SET users = users - 1 WHERE tenant = old.tenant AND team IN
+        (SELECT value FROM json_each(CASE WHEN json_valid(old.teams) THEN old.teams ELSE '[]' END));
+END;
 
 ALTER TABLE staged_operations ADD COLUMN loses INTEGER NOT NULL DEFAULT 0;  -- he loses a managed team
 ALTER TABLE operations ADD COLUMN hold INTEGER;

@@ -24,40 +24,28 @@ impl Store {
         Ok(teams.into_iter().map(TeamId::from).collect())
     }
 
-    /// Who was given which teams that are not among `managed`.
+    /// Which of these users were given which teams.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn orphaned_grants(
+    pub async fn grants_among(
         &self,
         tenant: &TenantId,
-        managed: &BTreeSet<TeamId>,
+        users: impl IntoIterator<Item = &UserId>,
     ) -> Result<HashMap<UserId, BTreeSet<TeamId>>, StoreError> {
-        // One step in the index for each team, however many members it has.
-        let teams: Vec<String> = sqlx::query_scalar(
-            "WITH RECURSIVE granted (team) AS (
-                 SELECT min(team) FROM grants WHERE tenant = $1
-                 UNION ALL
-                 SELECT (SELECT min(team) FROM grants WHERE tenant = $1 AND team > granted.team)
-                 FROM granted WHERE granted.team IS NOT NULL)
-             SELECT team FROM granted WHERE team IS NOT NULL",
+        let users: Vec<&str> = users.into_iter().map(UserId::as_str).collect();
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT user_id, team FROM grants WHERE tenant = $1 AND user_id IN (SELECT value FROM json_each($2))",
         )
         .bind(tenant.as_str())
+        .bind(serde_json::json!(users).to_string())
         .fetch_all(&self.reader)
         .await?;
-        let mut orphans: HashMap<UserId, BTreeSet<TeamId>> = HashMap::new();
-        for team in teams.into_iter().map(TeamId::from).filter(|team| !managed.contains(team)) {
-            let users: Vec<String> =
-                sqlx::query_scalar("SELECT user_id FROM grants WHERE tenant = $1 AND team = $2")
-                    .bind(tenant.as_str())
-                    .bind(team.as_str())
-                    .fetch_all(&self.reader)
-                    .await?;
-            for user in users {
-                orphans.entry(UserId::from(user)).or_default().insert(team.clone());
-            }
+        let mut grants: HashMap<UserId, BTreeSet<TeamId>> = HashMap::new();
+        for (user, team) in rows {
+            grants.entry(UserId::from(user)).or_default().insert(TeamId::from(team));
         }
-        Ok(orphans)
+        Ok(grants)
     }
 }
 

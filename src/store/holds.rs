@@ -5,7 +5,7 @@
 
 use sqlx::SqliteConnection;
 
-use super::commit::{Commit, stored};
+use super::commit::{Commit, decided, stored};
 use super::tally::missing;
 use super::{Store, StoreError};
 use crate::model::{Finding, PassKind, TenantId, Timestamp};
@@ -215,11 +215,13 @@ pub(super) async fn open(
     .bind((commit.kind == PassKind::Remap).then_some(commit.mapping_digest))
     .fetch_one(&mut *tx)
     .await?;
-    sqlx::query(
-        "UPDATE operations SET hold = $3 WHERE tenant = $2 AND state = 'held' AND EXISTS (
+    sqlx::query(concat!(
+        "UPDATE operations SET hold = $3 WHERE state = 'held' AND ",
+        decided!(),
+        " AND EXISTS (
              SELECT 1 FROM staged_operations s WHERE s.pass = $1 AND s.user_id = operations.user_id
-                 AND s.kind = operations.kind AND s.target = operations.target)",
-    )
+                 AND s.kind = operations.kind AND s.target = operations.target)"
+    ))
     .bind(commit.pass)
     .bind(commit.tenant.as_str())
     .bind(id)

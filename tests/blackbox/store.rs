@@ -522,3 +522,35 @@ fn a_write_whose_answer_was_lost_is_done_when_it_is_read_to_be_there() {
     bench.settle(&found, Step::Done, at(8));
     assert_eq!(bench.counts(), only(0, 0, 0, 1));
 }
+
+/// Counted where users are written, and not where they are asked for.
+#[test]
+fn who_is_known_and_who_is_in_a_team_is_counted_right() {
+    let bench = Bench::new();
+    let member = |id: &str, current: &[&str], target: &[&str]| {
+        let mut decision = decision(id, target);
+        decision.user.teams = teams(current);
+        decision
+    };
+    // Of those in a, b and c, when somebody is to join all of them.
+    let counted = |seconds| {
+        let pass = bench.begin(at(seconds));
+        bench.stage(pass, &[decision("joins", &["a", "b", "c"])], at(seconds));
+        let tally = bench.store().tally(&bench.tenant, pass, at(seconds), true);
+        let tally = bench.runtime.block_on(tally).unwrap();
+        let failed = bench.store().fail_pass(pass, "only asked", PassTotals::default(), at(seconds));
+        bench.runtime.block_on(failed).unwrap();
+        (tally.known, ["a", "b", "c"].map(|team| tally.teams[&TeamId::from(team)].members))
+    };
+    assert_eq!(counted(1), (0, [0, 0, 0]));
+    bench.pass(&[member("u", &["a"], &[]), member("v", &["a", "b"], &["c"])], at(2), at(3));
+    assert_eq!(counted(4), (2, [2, 1, 0]));
+    bench.pass(&[member("u", &["a"], &[])], at(5), at(6));
+    assert_eq!(counted(7), (2, [2, 1, 0]), "he was read again as he was");
+    bench.settle(&bench.lease_one(at(8)), Step::Done, at(9));
+    assert_eq!(counted(10), (2, [1, 0, 1]), "delivery has moved one");
+    bench.pass(&[member("u", &["b"], &["a"])], at(11), at(12));
+    assert_eq!(counted(13), (2, [0, 1, 1]));
+    bench.settle(&bench.lease_one(at(14)), Step::Gone, at(15));
+    assert_eq!(counted(16), (1, [0, 0, 1]), "and one is gone");
+}
