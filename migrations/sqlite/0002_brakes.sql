@@ -102,12 +102,13 @@ CREATE TABLE hold_missing (
     PRIMARY KEY (hold, user_id)
 ) STRICT, WITHOUT ROWID;
 
--- Memberships that the daemon has given, from the moment its operation is first leased.
+-- Memberships that the daemon has given, from the moment its operation is leased until that lease is known to have changed nothing.
 CREATE TABLE grants (
     tenant     TEXT    NOT NULL,
     user_id    TEXT    NOT NULL,
     team       TEXT    NOT NULL,
     operation  INTEGER NOT NULL,
+    lease      INTEGER NOT NULL,     -- of the operation, under which it was sent
     granted_at INTEGER NOT NULL,
     PRIMARY KEY (tenant, user_id, team)
 ) STRICT, WITHOUT ROWID;

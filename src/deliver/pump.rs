@@ -16,7 +16,7 @@ use tracing::{Span, error};
 use super::attempt::{Outcome, Sender, Sent, Task};
 use super::condition::Condition;
 use super::health::{Allowance, Seen};
-use super::report::{entry, note, report};
+use super::report::{entry, note, report, unclear};
 use super::step::{Policy, next_step};
 use super::trouble::Trouble;
 use super::verify::Sample;
@@ -280,7 +280,8 @@ impl<P: ServiceProvider> Pump<P> {
         outcome.span.in_scope(|| report(&outcome, &Step::Done, &self.shared.vitals));
         self.unaudited.extend(entry(&self.tenant, &outcome));
         let Leased { id, lease, operation, .. } = outcome.leased;
-        self.settlements.push(Settlement { id, lease, user: operation.user, step: Step::Done, note: None });
+        let (user, step) = (operation.user, Step::Done);
+        self.settlements.push(Settlement { id, lease, user, step, note: None, unclear: false });
     }
 
     /// Waits until something has landed, something new waits, we are told to stop, or `look_in` is over.
@@ -326,6 +327,7 @@ impl<P: ServiceProvider> Pump<P> {
                     user,
                     step,
                     note: Some(note),
+                    unclear: true,
                 });
             }
         }
@@ -374,6 +376,7 @@ impl<P: ServiceProvider> Pump<P> {
             id: outcome.leased.id,
             lease: outcome.leased.lease,
             user,
+            unclear: unclear(&outcome.result, &step),
             step,
             note: note(&outcome.result),
         });

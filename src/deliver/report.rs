@@ -82,6 +82,15 @@ pub(super) fn entry(tenant: &TenantId, outcome: &Outcome) -> Option<Entry> {
     })
 }
 
+/// Whether the attempt may have changed the user, and does not count as done.
+pub(super) fn unclear(result: &Result<Sent, Failure>, step: &Step) -> bool {
+    match result {
+        Ok(Sent::Written { .. }) => *step != Step::Done,
+        Ok(Sent::Read) => false,
+        Err(failure) => failure.unclear,
+    }
+}
+
 /// What is kept of the answer, if there was one.
 pub(super) fn note(result: &Result<Sent, Failure>) -> Option<Note> {
     match result {

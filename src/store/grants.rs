@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use sqlx::SqliteConnection;
 
-use super::{Store, StoreError};
+use super::{Settlement, Store, StoreError};
 use crate::model::{TeamId, TenantId, Timestamp, UserId};
 
 impl Store {
@@ -55,18 +55,19 @@ pub(super) async fn grant(
     tenant: &TenantId,
     user: &UserId,
     teams: &BTreeSet<TeamId>,
-    operation: i64,
+    (operation, lease): (i64, i64),
     now: Timestamp,
 ) -> Result<(), StoreError> {
     for team in teams {
         sqlx::query(
-            "INSERT INTO grants (tenant, user_id, team, operation, granted_at) VALUES ($1, $2, $3, $4, $5)
+            "INSERT INTO grants (tenant, user_id, team, operation, lease, granted_at) VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT DO NOTHING",
         )
         .bind(tenant.as_str())
         .bind(user.as_str())
         .bind(team.as_str())
         .bind(operation)
+        .bind(lease)
         .bind(now.millis())
         .execute(&mut *tx)
         .await?;
@@ -75,18 +76,20 @@ pub(super) async fn grant(
 }
 
 /// What this lease was to give was certainly not given. Whoever is in such a team all the same was put there by
-/// somebody else.
+/// somebody else, unless an earlier lease may have done it: that one's grant stays.
 pub(super) async fn withdraw(
     tx: &mut SqliteConnection,
-    operation: i64,
-    lease: i64,
+    tenant: &TenantId,
+    settlement: &Settlement,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "DELETE FROM grants WHERE operation = $1 AND granted_at =
-             (SELECT touched_at FROM operations WHERE id = $1 AND lease = $2 AND state = 'leased')",
+        "DELETE FROM grants WHERE tenant = $1 AND user_id = $2 AND operation = $3 AND lease = $4
+             AND EXISTS (SELECT 1 FROM operations WHERE id = $3 AND lease = $4 AND state = 'leased')",
     )
-    .bind(operation)
-    .bind(lease)
+    .bind(tenant.as_str())
+    .bind(settlement.user.as_str())
+    .bind(settlement.id)
+    .bind(settlement.lease)
     .execute(tx)
     .await?;
     Ok(())

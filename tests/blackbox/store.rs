@@ -148,9 +148,20 @@ impl Bench {
             id: leased.id,
             lease: leased.lease,
             user: leased.operation.user.clone(),
+            unclear: matches!(step, Step::Later { .. }),
             step,
             note: Some(Note { status: Some(503), ..Note::default() }),
         };
+        self.acknowledge(settlement, now);
+    }
+
+    /// The tenant has answered, and certainly done nothing.
+    fn refuse(&self, leased: &Leased, step: Step, now: Timestamp) {
+        let (id, lease, user) = (leased.id, leased.lease, leased.operation.user.clone());
+        self.acknowledge(Settlement { id, lease, user, step, note: None, unclear: false }, now);
+    }
+
+    fn acknowledge(&self, settlement: Settlement, now: Timestamp) {
         self.runtime.block_on(self.store().turn(&self.tenant, &[settlement], None, 0, now)).unwrap();
     }
 
@@ -553,4 +564,29 @@ fn who_is_known_and_who_is_in_a_team_is_counted_right() {
     assert_eq!(counted(13), (2, [0, 1, 1]));
     bench.settle(&bench.lease_one(at(14)), Step::Gone, at(15));
     assert_eq!(counted(16), (1, [0, 0, 1]), "and one is gone");
+}
+
+/// A throttled attempt, say, before the one that was told that somebody else had changed the user.
+#[test]
+fn what_was_certainly_not_done_has_granted_nothing() {
+    let granted = |bench: &Bench| {
+        bench.runtime.block_on(bench.store().grants_of(&bench.tenant, &UserId::from("u"))).unwrap()
+    };
+    for answered in [true, false] {
+        let bench = Bench::new();
+        bench.pass(&[decision("u", &["a"])], at(1), at(2));
+        let first = bench.lease_one(at(3));
+        assert_eq!(granted(&bench), teams(&["a"]), "while it is in flight");
+        if answered {
+            bench.refuse(&first, later(5), at(4));
+        } else {
+            bench.settle(&first, later(5), at(4));
+        }
+        let kept = if answered { teams(&[]) } else { teams(&["a"]) };
+        assert_eq!(granted(&bench), kept, "answered: {answered}");
+        let second = bench.lease_one(at(6));
+        assert_eq!(granted(&bench), teams(&["a"]));
+        bench.refuse(&second, Step::Stale { due: at(7) }, at(7));
+        assert_eq!(granted(&bench), kept, "answered: {answered}, then refused");
+    }
 }
