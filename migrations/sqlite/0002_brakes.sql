@@ -114,6 +114,21 @@ CREATE TABLE grants (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX grants_by_team ON grants (tenant, team);
 
+-- What was sent, and nobody knows whether it was done: until the operation is done, or the audit tells of it.
+CREATE TABLE unclear (
+    id        INTEGER PRIMARY KEY,
+    operation INTEGER NOT NULL,
+    target    TEXT    NOT NULL,      -- of the operation when it was sent; it may be about something else by now
+    tenant    TEXT    NOT NULL,
+    user_id   TEXT    NOT NULL,
+    payload   TEXT    NOT NULL,
+    cause     TEXT    NOT NULL,
+    pass      INTEGER NOT NULL,
+    attempt   INTEGER NOT NULL,
+    UNIQUE (operation, target)
+) STRICT;
+CREATE INDEX unclear_by_tenant ON unclear (tenant);
+
 ALTER TABLE rereads ADD COLUMN due_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE rereads ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE rereads ADD COLUMN since INTEGER;                     -- since when nothing is decided for the user

@@ -171,16 +171,15 @@ async fn want_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<
 }
 
 async fn replace(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, StoreError> {
-    // What was sent and not answered, and is there, is done: delivery says so, in the audit, and does not send it again. A
-    // stale row was refused; only what it granted in an earlier attempt, or had tried before, can be its own work.
+    // What was sent and not answered, and is there, is done: delivery says so, in the audit, and does not send it again. What
+    // was refused each time it was sent is somebody else's work.
     sqlx::query(concat!(
         "UPDATE operations SET found = 1, due_at = min(due_at, $3),
              state = CASE state WHEN 'stale' THEN 'ready' ELSE state END
          WHERE ",
         decided!(),
-        " AND state IN ('ready', 'leased', 'stale') AND lease IS NOT NULL
-             AND (state <> 'stale' OR EXISTS (SELECT 1 FROM grants g WHERE g.operation = operations.id)
-                 OR (attempts > 1 AND json_array_length(payload, '$.added') = 0)) AND ",
+        " AND (state = 'leased' OR (state IN ('ready', 'stale') AND EXISTS (SELECT 1 FROM unclear c
+             WHERE c.operation = operations.id AND c.target = operations.target))) AND ",
         same!("s.target IS NULL"),
         " AND EXISTS (SELECT 1 FROM staged_users n
              WHERE n.pass = $1 AND n.id = operations.user_id AND n.teams = operations.target)"

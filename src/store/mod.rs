@@ -29,6 +29,7 @@ mod status;
 mod tally;
 mod tenants;
 mod troubles;
+mod unclear;
 
 use std::path::Path;
 use std::time::Duration;
@@ -53,6 +54,7 @@ pub use staging::{Decision, Staged};
 pub use status::{Backlog, OperationCounts, TenantStatus};
 pub use tenants::TenantState;
 pub use troubles::{Part, TroubleRow};
+pub use unclear::Unclear;
 
 use crate::model::Timestamp;
 
@@ -174,6 +176,7 @@ impl Store {
         .bind(now.millis())
         .execute(&mut *tx)
         .await?;
+        unclear::remember_in_flight(&mut tx).await?;
         sqlx::query(
             "UPDATE operations SET state = CASE superseded WHEN 1 THEN 'superseded' ELSE 'ready' END,
                  finished_at = CASE superseded WHEN 1 THEN $1 END,

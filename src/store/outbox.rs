@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::SqliteConnection;
 
 use super::commit::forget;
-use super::{AuditHead, Store, StoreError, audit_head, grants};
+use super::{AuditHead, Store, StoreError, audit_head, grants, unclear};
 use crate::model::{Cause, Operation, Payload, TenantId, Timestamp, UserId};
 
 /// Nothing is put off for longer: a due time further ahead was written before our clock was set back.
@@ -309,6 +309,9 @@ async fn settle(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     note(tx, settlement).await?;
+    if settlement.unclear {
+        unclear::remember(tx, settlement).await?;
+    }
     if refused(settlement) {
         grants::withdraw(tx, tenant, settlement).await?;
     }
@@ -325,6 +328,7 @@ async fn settle(
     };
     if settlement.step == Step::Done && ours(tx, settlement).await? {
         grants::settle(tx, settlement.id).await?;
+        unclear::forget(tx, settlement.id).await?;
     }
     // A dead letter that was decided otherwise while it was in flight is nobody's letter any more.
     sqlx::query(

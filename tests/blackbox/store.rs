@@ -590,3 +590,46 @@ fn what_was_certainly_not_done_has_granted_nothing() {
         assert_eq!(granted(&bench), kept, "answered: {answered}, then refused");
     }
 }
+
+/// An attempt that was killed is one without an answer, too.
+#[test]
+fn what_may_have_been_done_is_remembered_until_it_is_done_or_ends_otherwise() {
+    let unclear = |bench: &Bench| -> Vec<(i64, u32)> {
+        let rows = bench.runtime.block_on(bench.store().unclear(&bench.tenant, 9)).unwrap();
+        rows.iter().map(|row| (row.operation, row.attempt)).collect()
+    };
+    for killed in [false, true] {
+        let mut bench = Bench::new();
+        bench.pass(&[decision("u", &["a"]), decision("v", &["a"])], at(1), at(2));
+        let sent = bench.lease(at(3));
+        if killed {
+            bench.restart(at(4));
+        } else {
+            sent.iter().for_each(|sent| bench.settle(sent, later(4), at(4)));
+        }
+        assert_eq!(unclear(&bench), [], "both are tried again");
+        bench.pass(&[decision("v", &["b"])], at(5), at(6));
+        let ended = (sent[1].id, 1);
+        assert_eq!(unclear(&bench), [ended], "killed: {killed}");
+        let again = bench.lease(at(7));
+        again.iter().for_each(|sent| bench.settle(sent, Step::Done, at(8)));
+        assert_eq!((bench.counts().done, unclear(&bench)), (2, vec![ended]), "killed: {killed}");
+        let head = rosterd::store::AuditHead { seq: 1, hash: "0".repeat(64) };
+        let row = bench.runtime.block_on(bench.store().unclear(&bench.tenant, 9)).unwrap()[0].id;
+        bench.runtime.block_on(bench.store().told(&[row], &head)).unwrap();
+        assert_eq!(unclear(&bench), []);
+    }
+}
+
+/// Somebody else did what the daemon was refused.
+#[test]
+fn what_was_refused_and_is_there_all_the_same_is_not_found() {
+    let bench = Bench::new();
+    bench.pass(&[decision("u", &["a"])], at(1), at(2));
+    bench.refuse(&bench.lease_one(at(3)), later(4), at(4));
+    let mut there = decision("u", &[]);
+    there.user.teams = teams(&["a"]);
+    bench.pass(&[there], at(5), at(6));
+    assert_eq!(bench.lease(at(7)), []);
+    assert_eq!(bench.counts(), only(0, 0, 0, 0));
+}
