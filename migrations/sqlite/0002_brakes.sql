@@ -142,6 +142,7 @@ CREATE TABLE requests (
     operator    INTEGER,            -- user id of the process that asks
     asked_at    INTEGER NOT NULL,
     taken_at    INTEGER,
+    bound       INTEGER NOT NULL DEFAULT 0,   -- it may stand in the audit: it is carried out, whoever is gone
     finished_at INTEGER,
     answer      TEXT                -- JSON: what became of it
 ) STRICT;

@@ -160,6 +160,8 @@ pub struct Clerk<'a> {
     pub clock: &'a Clock,
     /// Ends a pass that is running.
     pub stop: &'a CancellationToken,
+    /// The request that is carried out, if somebody left one.
+    pub request: Option<i64>,
 }
 
 /// Waits until a request about `tenant` is there to be taken.
@@ -218,11 +220,13 @@ impl Clerk<'_> {
             }
         };
         let (answer, read) = match serde_json::from_str::<Ask>(&request.argument) {
-            Ok(ask) => match self.serve(&ask, request.operator).await {
-                Ok(Some(answer)) => (answer, matches!(ask, Ask::Sync { .. } | Ask::Approve { .. })),
-                Ok(None) => return false,
-                Err(error) => (Answer::refused(error.to_string()), false),
-            },
+            Ok(ask) => {
+                match (Clerk { request: Some(request.id), ..*self }).serve(&ask, request.operator).await {
+                    Ok(Some(answer)) => (answer, matches!(ask, Ask::Sync { .. } | Ask::Approve { .. })),
+                    Ok(None) => return false,
+                    Err(error) => (Answer::refused(error.to_string()), false),
+                }
+            }
             Err(error) => (Answer::refused(format!("the request cannot be understood: {error}")), false),
         };
         while let Err(error) = self.store.answer(request.id, &answer, self.clock.now()).await {
@@ -299,8 +303,11 @@ impl Clerk<'_> {
         }
     }
 
-    /// Writes a decision into the audit: then it may be carried out.
+    /// Writes a decision into the audit: then it may be carried out, and is, even if we die or whoever asked for it goes.
     async fn note(&self, entry: Entry) -> Result<(), Undone> {
+        if let Some(request) = self.request {
+            self.store.bind(request).await?;
+        }
         let Link { seq, hash } = self.audit.record(vec![entry], self.clock.now()).await?;
         Ok(self.store.remember_audit(&AuditHead { seq, hash: hash.to_string() }).await?)
     }

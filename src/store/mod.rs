@@ -204,7 +204,7 @@ impl Store {
                  AND id NOT IN (SELECT pass FROM holds WHERE decision IS NULL)",
             "DELETE FROM holds WHERE decided_at < $1",
             // Nobody waits any more for what was never taken.
-            "DELETE FROM requests WHERE coalesce(finished_at, asked_at) < $1",
+            "DELETE FROM requests WHERE coalesce(finished_at, CASE bound WHEN 0 THEN asked_at END) < $1",
         ] {
             sqlx::query(delete).bind(before).execute(&mut *tx).await?;
         }

@@ -12,7 +12,7 @@ use rosterd::store::Store;
 use serde_json::{Value, json};
 use wiremock::ResponseTemplate;
 
-use crate::database::execute;
+use crate::database::{ask, execute};
 use crate::home::Home;
 use crate::process::{Daemon, until};
 use crate::rig::{Rig, runtime, users};
@@ -192,6 +192,8 @@ fn each_decision_of_an_operator_has_its_line() {
         rig.run(&["dead-letters", "discard", "--all"]).ended(0);
         rig.run(&["state", "reset", "watermark", "--tenant", "acme"]).ended(0);
         drop(daemon.map(|daemon| daemon.stop().with(0)));
+        let bound = ask(&rig.database(), "SELECT count(*) FROM requests WHERE bound = 1");
+        assert_eq!(bound, if with_daemon { "3" } else { "0" }, "what was left with a daemon");
 
         let decisions = decisions(&rig);
         let operator = rosterd::daemon::operator();
