@@ -605,14 +605,18 @@ fn what_may_have_been_done_is_remembered_until_it_is_done_or_ends_otherwise() {
         if killed {
             bench.restart(at(4));
         } else {
-            sent.iter().for_each(|sent| bench.settle(sent, later(4), at(4)));
+            for sent in &sent {
+                bench.settle(sent, later(4), at(4));
+            }
         }
         assert_eq!(unclear(&bench), [], "both are tried again");
         bench.pass(&[decision("v", &["b"])], at(5), at(6));
         let ended = (sent[1].id, 1);
         assert_eq!(unclear(&bench), [ended], "killed: {killed}");
         let again = bench.lease(at(7));
-        again.iter().for_each(|sent| bench.settle(sent, Step::Done, at(8)));
+        for sent in &again {
+            bench.settle(sent, Step::Done, at(8));
+        }
         assert_eq!((bench.counts().done, unclear(&bench)), (2, vec![ended]), "killed: {killed}");
         let head = rosterd::store::AuditHead { seq: 1, hash: "0".repeat(64) };
         let row = bench.runtime.block_on(bench.store().unclear(&bench.tenant, 9)).unwrap()[0].id;
