@@ -3,7 +3,7 @@
 //!
 //! It stages decisions and never acts on them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -13,7 +13,7 @@ use super::parts::Parts;
 use super::readings::Readings;
 use super::report::{PassError, Refused};
 use super::rules::Rules;
-use crate::model::{Since, State, TenantId, Timestamp, User, UserId};
+use crate::model::{Since, TeamId, TenantId, Timestamp, User, UserId};
 use crate::plan::{self, Already, Change, Limits, Plan};
 use crate::scim::{ServiceProvider, Verdict};
 use crate::source::{Batch, ListSettings, Reading, UserList, probe_since, read_by_id};
@@ -127,14 +127,16 @@ impl<P: ServiceProvider> Reader<'_, P> {
             }
         };
         self.store.each_missing(self.tenant, self.pass, ask).await?;
-        self.single(ids, MOST_FAILURES, readings, |user| Some(self.decide(user))).await
+        self.single(ids, MOST_FAILURES, readings, |user, granted| Some(self.decide(user, Some(granted))))
+            .await
     }
 
     /// Reads again whoever has to be.
     pub(super) async fn reread(&self, readings: &mut Readings) -> Result<(), PassError> {
         let now = self.parts.clock.now();
         let users = self.store.rereads(self.tenant, MOST_REREADS, now).await?;
-        self.single(users, MOST_FAILURES, readings, |user| Some(self.decide(user))).await
+        self.single(users, MOST_FAILURES, readings, |user, granted| Some(self.decide(user, Some(granted))))
+            .await
     }
 
     /// Reads the users of a reviewed plan, and takes its changes as they are; returns those that may not be made.
@@ -144,12 +146,10 @@ impl<P: ServiceProvider> Reader<'_, P> {
         plan: &Plan,
         readings: &mut Readings,
     ) -> Result<Vec<Refused>, PassError> {
-        let open = self.store.open_operations(self.tenant).await?;
-        let dead: HashMap<&UserId, String> = open
-            .iter()
-            .filter(|sent| sent.state == State::Dead)
-            .map(|sent| (&sent.operation.user, sent.operation.payload.target()))
-            .collect();
+        let users = plan.changes.iter().map(|change| &change.user);
+        let dead = self.store.dead_among(self.tenant, users).await?;
+        let dead: HashMap<&UserId, String> =
+            dead.iter().map(|sent| (&sent.operation.user, sent.operation.payload.target())).collect();
         let given_up = |change: &Change| {
             let target = change.operation(None).payload.target();
             change.already == Some(Already::DeadLetter) || dead.get(&change.user) == Some(&target)
@@ -166,7 +166,7 @@ impl<P: ServiceProvider> Reader<'_, P> {
             }
         }
         let ids = changes.keys().cloned().collect();
-        let take = |user: User| {
+        let take = |user: User, _: &BTreeSet<TeamId>| {
             let change = changes.get(&user.id)?;
             if plan::still_fits(change, &user, self.rules.mapping()) {
                 return Some(Decision { operation: Some(change.operation(user.version.clone())), user });
@@ -181,14 +181,14 @@ impl<P: ServiceProvider> Reader<'_, P> {
         Ok(refused)
     }
 
-    /// Reads single users by id, and stages what `decide` makes of each; nothing where it says `None`. After `most`
-    /// failures in a row, while nobody is answered, the tenant is away.
+    /// Reads single users by id, and stages what `decide` makes of each and of the teams that he was given; nothing where
+    /// it says `None`. After `most` failures in a row, while nobody is answered, the tenant is away.
     async fn single(
         &self,
         ids: Vec<UserId>,
         most: usize,
         readings: &mut Readings,
-        mut decide: impl FnMut(User) -> Option<Decision> + Send,
+        mut decide: impl FnMut(User, &BTreeSet<TeamId>) -> Option<Decision> + Send,
     ) -> Result<(), PassError> {
         let Parts { clock, chance, .. } = &self.parts;
         let read = |id: UserId| async move {
@@ -201,7 +201,8 @@ impl<P: ServiceProvider> Reader<'_, P> {
             readings.totals.pages += 1;
             match user {
                 Ok(Some(user)) => {
-                    let decision: Vec<Decision> = decide(user).into_iter().collect();
+                    let granted = self.store.grants_of(self.tenant, &id).await?;
+                    let decision: Vec<Decision> = decide(user, &granted).into_iter().collect();
                     self.stage(&decision, false, read_at, readings).await?;
                 }
                 Ok(None) => {
@@ -259,13 +260,18 @@ impl<P: ServiceProvider> Reader<'_, P> {
                 readings.unreadable_lost = true;
             }
         }
-        let decide = |users: Vec<User>| users.into_iter().map(|user| self.decide(user)).collect::<Vec<_>>();
+        let granted = self.store.grants_among(self.tenant, batch.users.iter().map(|user| &user.id)).await?;
+        let decide = |user: User| {
+            let granted = granted.get(&user.id);
+            self.decide(user, granted)
+        };
+        let decide = |users: Vec<User>| users.into_iter().map(decide).collect::<Vec<_>>();
         let decisions = telemetry::span::plan().in_scope(|| decide(batch.users));
         self.stage(&decisions, true, batch.read_at, readings).await
     }
 
-    fn decide(&self, user: User) -> Decision {
-        Decision { operation: self.rules.decide(&user), user }
+    fn decide(&self, user: User, granted: Option<&BTreeSet<TeamId>>) -> Decision {
+        Decision { operation: self.rules.decide(&user, granted), user }
     }
 
     async fn stage(
@@ -295,9 +301,11 @@ impl<P: ServiceProvider> Reader<'_, P> {
             let known = self.store.known_users(self.tenant, after.as_ref(), REMAPPED_AT_ONCE).await?;
             let Some(last) = known.last() else { return Ok(()) };
             after = Some(last.user.id.clone());
+            let granted =
+                self.store.grants_among(self.tenant, known.iter().map(|known| &known.user.id)).await?;
             let mut decisions = Vec::new();
             for known in known {
-                let operation = self.rules.decide(&known.user);
+                let operation = self.rules.decide(&known.user, granted.get(&known.user.id));
                 readings.totals.skipped += u64::from(operation.is_none());
                 if operation.is_some() || known.open {
                     decisions.push((Decision { user: known.user, operation }, known.read_at));

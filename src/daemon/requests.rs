@@ -165,14 +165,16 @@ pub struct Clerk<'a> {
     pub clock: &'a Clock,
     /// Ends a pass that is running.
     pub stop: &'a CancellationToken,
+    /// The request that is carried out, if somebody left one.
+    pub request: Option<i64>,
 }
 
 /// Waits until a request about `tenant` is there to be taken.
 pub(super) async fn somebody_asks(tenant: &TenantId, store: &Store) {
     loop {
-        match store.open_requests(tenant).await {
-            Ok(open) if open.iter().any(|request| request.taken_at.is_none()) => return,
-            Ok(_) => {}
+        match store.is_asked_about(tenant).await {
+            Ok(true) => return,
+            Ok(false) => {}
             Err(error) => error!(%tenant, reason = %error, "database cannot be used"),
         }
         tokio::time::sleep(LOOK).await;
@@ -223,14 +225,16 @@ impl Clerk<'_> {
             }
         };
         let (answer, read) = match serde_json::from_str::<Ask>(&request.argument) {
-            Ok(ask) => match self.serve(&ask, request.operator).await {
-                Ok(Some(answer)) => {
-                    let read = answer.left_nobody_out() || matches!(ask, Ask::Approve { .. });
-                    (answer, read)
+            Ok(ask) => {
+                match (Clerk { request: Some(request.id), ..*self }).serve(&ask, request.operator).await {
+                    Ok(Some(answer)) => {
+                        let read = answer.left_nobody_out() || matches!(ask, Ask::Approve { .. });
+                        (answer, read)
+                    }
+                    Ok(None) => return false,
+                    Err(error) => (Answer::refused(error.to_string()), false),
                 }
-                Ok(None) => return false,
-                Err(error) => (Answer::refused(error.to_string()), false),
-            },
+            }
             Err(error) => (Answer::refused(format!("the request cannot be understood: {error}")), false),
         };
         while let Err(error) = self.store.answer(request.id, &answer, self.clock.now()).await {
@@ -310,8 +314,11 @@ impl Clerk<'_> {
         }
     }
 
-    /// Writes a decision into the audit: then it may be carried out.
+    /// Writes a decision into the audit: then it may be carried out, and is, even if we die or whoever asked for it goes.
     async fn note(&self, entry: Entry) -> Result<(), Undone> {
+        if let Some(request) = self.request {
+            self.store.bind(request).await?;
+        }
         let Link { seq, hash } = self.audit.record(vec![entry], self.clock.now()).await?;
         Ok(self.store.remember_audit(&AuditHead { seq, hash: hash.to_string() }).await?)
     }

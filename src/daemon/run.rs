@@ -352,6 +352,7 @@ impl Round<'_> {
             audit: self.audit,
             clock: &self.parts.clock,
             stop: self.stop,
+            request: None,
         };
         clerk.serve_next().await.then_some(PassKind::Delta)
     }

@@ -7,7 +7,7 @@ use super::vitals::Vitals;
 use crate::audit::Entry;
 use crate::model::{Payload, TeamId, TenantId};
 use crate::scim::{Failure, Verdict};
-use crate::store::{Note, Step};
+use crate::store::{Note, Step, Unclear};
 use crate::telemetry;
 
 /// Logs and counts it; the operation's span must be entered.
@@ -80,6 +80,33 @@ pub(super) fn entry(tenant: &TenantId, outcome: &Outcome) -> Option<Entry> {
         request_id: receipt.correlation_id.clone(),
         verified: verified.then_some(true),
     })
+}
+
+/// Whether the attempt may have changed the user, and does not count as done.
+pub(super) fn unclear(result: &Result<Sent, Failure>, step: &Step) -> bool {
+    match result {
+        Ok(Sent::Written { .. }) => *step != Step::Done,
+        Ok(Sent::Read) => false,
+        Err(failure) => failure.unclear,
+    }
+}
+
+/// What the audit tells of what may have been done, and ended otherwise.
+pub(super) fn unclear_entry(tenant: &TenantId, unclear: &Unclear) -> Entry {
+    let Payload::Teams(teams) = &unclear.payload;
+    Entry::ChangeUnclear {
+        tenant: tenant.clone(),
+        user: unclear.user.clone(),
+        operation: unclear.operation,
+        kind: unclear.payload.kind(),
+        cause: unclear.cause,
+        teams_added: teams.added.clone(),
+        teams_removed: teams.removed.clone(),
+        roles: teams.roles.clone(),
+        mapping: unclear.mapping.clone(),
+        pass: unclear.pass,
+        attempt: unclear.attempt,
+    }
 }
 
 /// What is kept of the answer, if there was one.

@@ -96,6 +96,16 @@ macro_rules! same {
     };
 }
 
+/// `$1` the pass, `$2` the tenant: rows of those for whom it decided something, found by user, because others may wait in
+/// any number.
+macro_rules! decided {
+    () => {
+        "id IN (SELECT o.id FROM staged_operations d
+             CROSS JOIN operations o ON o.tenant = $2 AND o.user_id = d.user_id WHERE d.pass = $1)"
+    };
+}
+pub(super) use decided;
+
 impl Store {
     /// Ends a pass.
     ///
@@ -155,7 +165,7 @@ async fn want_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<
     let wanted = sqlx::query(
         "INSERT INTO rereads (tenant, user_id, since)
          SELECT DISTINCT $2, s.user_id, $4 FROM staged_operations s
-         JOIN operations o ON o.tenant = $2 AND o.user_id = s.user_id
+         CROSS JOIN operations o ON o.tenant = $2 AND o.user_id = s.user_id
          WHERE s.pass = $1 AND (o.state = 'leased'
              OR (o.touched_at BETWEEN s.read_at AND $3 AND NOT ($5 AND o.state = 'done')))
          ON CONFLICT DO NOTHING",
@@ -179,14 +189,15 @@ async fn want_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<
 }
 
 async fn replace(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, StoreError> {
-    // What was sent and not answered, and is there, is done: delivery says so, in the audit, and does not send it again. A
-    // stale row was refused; only what it granted in an earlier attempt, or had tried before, can be its own work.
+    // What was sent and not answered, and is there, is done: delivery says so, in the audit, and does not send it again. What
+    // was refused each time it was sent is somebody else's work.
     sqlx::query(concat!(
         "UPDATE operations SET found = 1, due_at = min(due_at, $3),
              state = CASE state WHEN 'stale' THEN 'ready' ELSE state END
-         WHERE tenant = $2 AND state IN ('ready', 'leased', 'stale') AND lease IS NOT NULL
-             AND (state <> 'stale' OR EXISTS (SELECT 1 FROM grants g WHERE g.operation = operations.id)
-                 OR (attempts > 1 AND json_array_length(payload, '$.added') = 0)) AND ",
+         WHERE ",
+        decided!(),
+        " AND (state = 'leased' OR (state IN ('ready', 'stale') AND EXISTS (SELECT 1 FROM unclear c
+             WHERE c.operation = operations.id AND c.target = operations.target))) AND ",
         same!("s.target IS NULL"),
         " AND EXISTS (SELECT 1 FROM staged_users n
              WHERE n.pass = $1 AND n.id = operations.user_id AND n.teams = operations.target)"
@@ -201,8 +212,9 @@ async fn replace(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, 
     // A stale row waits for the new decision and takes it over, with its attempts. A dead letter gets another
     // chance when the user's roles have changed, or the rules, even if the decision is the same.
     let replaced = sqlx::query(concat!(
-        "UPDATE operations SET state = 'superseded', finished_at = $3 WHERE tenant = $2 AND (
-             (state IN ('ready', 'held', 'dead') AND ",
+        "UPDATE operations SET state = 'superseded', finished_at = $3 WHERE ",
+        decided!(),
+        " AND ((state IN ('ready', 'held', 'dead') AND ",
         same!("s.target IS NOT operations.target AND NOT (operations.found AND s.target IS NULL)"),
         " AND NOT (state = 'held' AND ",
         same!("s.target IS NOT NULL AND json_extract(s.payload, '$.added') = json_extract(operations.payload, '$.added')
@@ -228,8 +240,8 @@ async fn replace(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, 
     sqlx::query(concat!(
         "UPDATE operations SET superseded = ",
         same!("s.target IS NOT operations.target AND NOT (operations.found AND s.target IS NULL)"),
-        " WHERE tenant = $2 AND state = 'leased' AND ",
-        same!("1")
+        " WHERE state = 'leased' AND ",
+        decided!()
     ))
     .bind(commit.pass)
     .bind(commit.tenant.as_str())
@@ -247,7 +259,7 @@ async fn refresh(
     hold: Option<i64>,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE operations SET payload = s.payload, target = s.target, version = s.version, cause = s.cause,
+        concat!("UPDATE operations SET payload = s.payload, target = s.target, version = s.version, cause = s.cause,
              pass = CASE WHEN s.target = operations.target AND NOT $4 THEN operations.pass ELSE s.pass END,
              due_at = CASE WHEN $4 THEN $5 ELSE due_at END,
              found = 0,
@@ -260,13 +272,15 @@ async fn refresh(
                  WHEN state <> 'stale' THEN state
                  WHEN $6 IS NULL OR s.target = operations.target THEN 'ready' ELSE 'held' END
          FROM staged_operations s
-         WHERE s.pass = $1 AND operations.tenant = $2 AND s.user_id = operations.user_id
-             AND s.kind = operations.kind AND s.target IS NOT NULL
+         WHERE s.pass = $1 AND s.user_id = operations.user_id
+             AND s.kind = operations.kind AND s.target IS NOT NULL AND operations.",
+        decided!(),
+        "
              AND (operations.state = 'stale' OR (operations.state IN ('ready', 'held') AND s.target = operations.target)
                  OR (operations.state = 'held'
                      AND json_extract(s.payload, '$.added') = json_extract(operations.payload, '$.added')
                      AND json_extract(s.payload, '$.removed') = json_extract(operations.payload, '$.removed')))
-             AND NOT operations.touched_at BETWEEN s.read_at AND $3",
+             AND NOT operations.touched_at BETWEEN s.read_at AND $3"),
     )
     .bind(commit.pass)
     .bind(commit.tenant.as_str())
@@ -334,13 +348,16 @@ async fn snapshot(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(), 
 async fn move_tenant(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(), StoreError> {
     let sweep = commit.kind == PassKind::Sweep;
     sqlx::query(
-        "INSERT INTO tenants (name, watermark, sweep_wanted, since, last_sweep_at, last_read_at)
-         VALUES ($1, $2, $3, $5, $6, $7)
+        "INSERT INTO tenants (name, watermark, sweep_wanted, since, last_sweep_at, last_read_at, newest_change)
+         VALUES ($1, $2, $3, $5, $6, $7, (SELECT max(last_modified) FROM staged_users WHERE pass = $8))
          ON CONFLICT (name) DO UPDATE SET
              watermark = coalesce(excluded.watermark, watermark),
              since = coalesce(excluded.since, since),
              last_sweep_at = coalesce(excluded.last_sweep_at, last_sweep_at),
              last_read_at = coalesce(excluded.last_read_at, last_read_at),
+             newest_change = CASE WHEN $4 THEN coalesce(excluded.newest_change, newest_change)
+                 ELSE max(coalesce(newest_change, excluded.newest_change),
+                     coalesce(excluded.newest_change, newest_change)) END,
              sweep_wanted = CASE WHEN $4 THEN excluded.sweep_wanted
                  ELSE max(sweep_wanted, excluded.sweep_wanted) END",
     )
@@ -351,6 +368,7 @@ async fn move_tenant(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(
     .bind(commit.since.map(Since::as_str))
     .bind((sweep && !commit.sweep_wanted).then_some(commit.began.millis()))
     .bind(commit.complete.then_some(commit.began.millis()))
+    .bind(commit.pass)
     .execute(tx)
     .await?;
     Ok(())

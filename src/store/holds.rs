@@ -5,7 +5,7 @@
 
 use sqlx::SqliteConnection;
 
-use super::commit::{Commit, stored};
+use super::commit::{Commit, decided, stored};
 use super::tally::missing;
 use super::{Store, StoreError};
 use crate::model::{Finding, PassKind, TenantId, Timestamp};
@@ -222,13 +222,15 @@ pub(super) async fn open(
     .fetch_one(&mut *tx)
     .await?;
     // As in `replace` and `refresh`, what he gains and loses counts, and not in which other teams he is.
-    sqlx::query(
-        "UPDATE operations SET hold = $3 WHERE tenant = $2 AND state = 'held' AND EXISTS (
+    sqlx::query(concat!(
+        "UPDATE operations SET hold = $3 WHERE state = 'held' AND ",
+        decided!(),
+        " AND EXISTS (
              SELECT 1 FROM staged_operations s WHERE s.pass = $1 AND s.user_id = operations.user_id
                  AND s.kind = operations.kind AND s.target IS NOT NULL AND (s.target = operations.target
                      OR (json_extract(s.payload, '$.added') = json_extract(operations.payload, '$.added')
-                         AND json_extract(s.payload, '$.removed') = json_extract(operations.payload, '$.removed'))))",
-    )
+                         AND json_extract(s.payload, '$.removed') = json_extract(operations.payload, '$.removed'))))"
+    ))
     .bind(commit.pass)
     .bind(commit.tenant.as_str())
     .bind(id)

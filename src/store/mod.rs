@@ -30,6 +30,7 @@ mod status;
 mod tally;
 mod tenants;
 mod troubles;
+mod unclear;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub use staging::{Decision, Staged};
 pub use status::{Backlog, OperationCounts, TenantStatus};
 pub use tenants::TenantState;
 pub use troubles::{Part, TroubleRow};
+pub use unclear::Unclear;
 
 use crate::model::Timestamp;
 
@@ -179,6 +181,7 @@ impl Store {
         .bind(now.millis())
         .execute(&mut *tx)
         .await?;
+        unclear::remember_in_flight(&mut tx).await?;
         sqlx::query(
             "UPDATE operations SET state = CASE superseded WHEN 1 THEN 'superseded' ELSE 'ready' END,
                  finished_at = CASE superseded WHEN 1 THEN $1 END,
@@ -206,7 +209,7 @@ impl Store {
                  AND id NOT IN (SELECT pass FROM holds WHERE decision IS NULL)",
             "DELETE FROM holds WHERE decided_at < $1",
             // Nobody waits any more for what was never taken.
-            "DELETE FROM requests WHERE coalesce(finished_at, asked_at) < $1",
+            "DELETE FROM requests WHERE coalesce(finished_at, CASE bound WHEN 0 THEN asked_at END) < $1",
         ] {
             sqlx::query(delete).bind(before).execute(&mut *tx).await?;
         }

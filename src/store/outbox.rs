@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::SqliteConnection;
 
 use super::commit::forget;
-use super::{AuditHead, Store, StoreError, audit_head, grants};
+use super::{AuditHead, Store, StoreError, audit_head, grants, unclear};
 use crate::model::{Cause, Operation, Payload, TenantId, Timestamp, UserId};
 
 /// Nothing is put off for longer: a due time further ahead was written before our clock was set back.
@@ -85,6 +85,8 @@ pub struct Settlement {
     pub step: Step,
     /// What the last answer said; `None` keeps what is known.
     pub note: Option<Note>,
+    /// It is not known to be done, and may be.
+    pub unclear: bool,
 }
 
 /// A row that could not be read, and is a dead letter now.
@@ -244,7 +246,15 @@ async fn lease(
         match leased(row) {
             Ok(leased) => {
                 let Payload::Teams(teams) = &leased.operation.payload;
-                grants::grant(tx, tenant, &leased.operation.user, &teams.added, leased.id, now).await?;
+                grants::grant(
+                    tx,
+                    tenant,
+                    &leased.operation.user,
+                    &teams.added,
+                    (leased.id, leased.lease),
+                    now,
+                )
+                .await?;
                 turn.leased.push(leased);
             }
             Err(damaged) => {
@@ -299,8 +309,11 @@ async fn settle(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     note(tx, settlement).await?;
+    if settlement.unclear {
+        unclear::remember(tx, settlement).await?;
+    }
     if refused(settlement) {
-        grants::withdraw(tx, settlement.id, settlement.lease).await?;
+        grants::withdraw(tx, tenant, settlement).await?;
     }
     let row = match &settlement.step {
         Step::Done => "done",
@@ -315,6 +328,7 @@ async fn settle(
     };
     if settlement.step == Step::Done && ours(tx, settlement).await? {
         grants::settle(tx, settlement.id).await?;
+        unclear::forget(tx, settlement.id).await?;
     }
     // A dead letter that was decided otherwise while it was in flight is nobody's letter any more.
     sqlx::query(
@@ -335,12 +349,7 @@ async fn settle(
 
 /// The tenant has certainly not done what was asked for: it said so, or was never asked.
 fn refused(settlement: &Settlement) -> bool {
-    let status = settlement.note.as_ref().and_then(|note| note.status);
-    match settlement.step {
-        Step::Stale { .. } | Step::Released => true,
-        Step::Dead => status.is_some_and(|status| (400..500).contains(&status) && status != 408),
-        Step::Done | Step::Later { .. } | Step::Gone => false,
-    }
+    settlement.step != Step::Done && !settlement.unclear
 }
 
 async fn ours(tx: &mut SqliteConnection, settlement: &Settlement) -> Result<bool, StoreError> {

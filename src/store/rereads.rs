@@ -51,7 +51,7 @@ pub(super) async fn forget_rereads(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "DELETE FROM rereads WHERE tenant = $2
-             AND EXISTS (SELECT 1 FROM staged_users s WHERE s.pass = $1 AND s.id = rereads.user_id)",
+             AND user_id IN (SELECT id FROM staged_users WHERE pass = $1)",
     )
     .bind(pass)
     .bind(tenant.as_str())

@@ -70,7 +70,7 @@ impl Store {
 
     async fn numbers(&self, tenant: &TenantId, passes: u32) -> Result<TenantStatus, StoreError> {
         let (users, rereads, oldest, held, reread): (i64, i64, Option<i64>, Option<i64>, Option<i64>) = sqlx::query_as(
-            "SELECT (SELECT count(*) FROM users WHERE tenant = $1),
+            "SELECT coalesce((SELECT users FROM known_users WHERE tenant = $1), 0),
                     (SELECT count(*) FROM rereads WHERE tenant = $1),
                     (SELECT min(created_at) FROM operations WHERE tenant = $1 AND state IN ('ready', 'leased', 'stale')),
                     (SELECT min(created_at) FROM operations WHERE tenant = $1 AND state = 'held'),

@@ -79,7 +79,7 @@ impl Store {
             "WITH fresh AS (",
             fresh!("'ready', 'leased', 'stale', 'held', 'dead'"),
             ") SELECT
-                 (SELECT count(*) FROM users WHERE tenant = $2),
+                 coalesce((SELECT users FROM known_users WHERE tenant = $2), 0),
                  (SELECT count(*) FROM staged_users WHERE pass = $1),
                  (SELECT count(*) FROM (SELECT user_id FROM fresh UNION SELECT user_id FROM (",
             counted!("counts_change"),
@@ -129,8 +129,7 @@ impl Store {
                  UNION ALL
                  SELECT t.value, user_id, 1 FROM every, json_each(every.payload, '$.removed') t)
              SELECT team, count(DISTINCT user_id), count(DISTINCT CASE WHEN loses THEN user_id END),
-                 (SELECT count(*) FROM users u, json_each(u.teams) m
-                  WHERE u.tenant = $2 AND m.value = moves.team)
+                 coalesce((SELECT users FROM team_members m WHERE m.tenant = $2 AND m.team = moves.team), 0)
              FROM moves GROUP BY team"
         ))
         .bind(pass)
