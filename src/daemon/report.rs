@@ -37,8 +37,20 @@ pub struct Applied {
     pub report: Report,
     /// Users who are changed as it was reviewed.
     pub users: Vec<UserId>,
+    /// Users who were found to be so already: for them there was nothing to do.
+    #[serde(default)]
+    pub already: Vec<UserId>,
     /// Those who are not.
     pub refused: Vec<Refused>,
+}
+
+/// Whom of a reviewed plan a pass does not change.
+#[derive(Debug, Default)]
+pub(super) struct LeftOut {
+    /// They are so already.
+    pub(super) already: Vec<UserId>,
+    /// They are not what they were, or something stands against it.
+    pub(super) refused: Vec<Refused>,
 }
 
 /// A change of a reviewed plan that is not made.

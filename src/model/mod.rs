@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides, reads a clock or does I/O. Every other room imports this one; it imports none.
 
+mod count;
 mod guard;
 mod id;
 mod operation;
@@ -9,6 +10,7 @@ mod pass;
 mod time;
 mod user;
 
+pub use count::counted;
 pub use guard::{Finding, Tally, TeamTally};
 pub use id::{Role, TeamId, TenantId, UserId};
 pub use operation::{Cause, Kind, Operation, Payload, State, TeamPatch, TeamsPayload};
