@@ -74,8 +74,8 @@ enum Command {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 `plan` found changes, 3 done but something is left (dead letters, held or
-waiting operations, unreadable records), 64 wrong usage or a file that cannot be used, 69 the tenant cannot be reached, 77 the tenant
-refuses us, 78 wrong configuration";
+waiting operations, unreadable records), 64 wrong usage or a file that cannot be used, 69 the tenant cannot be
+reached, 77 the tenant refuses us, 78 wrong configuration";
 
 /// The runtime gets at least this many threads, so that one busy task never holds up all others.
 const LEAST_THREADS: usize = 2;
@@ -90,7 +90,9 @@ fn main() -> ExitCode {
                 return Exit::Done.into();
             }
             if as_json {
-                answer_failure(&CommandError::Usage(error.to_string().trim_end().to_owned()));
+                let text = error.to_string();
+                let text = text.strip_prefix("error: ").unwrap_or(&text);
+                answer_failure(&CommandError::Usage(text.trim_end().to_owned()));
             }
             return Exit::Usage.into();
         }

@@ -117,11 +117,11 @@ fn a_failure_is_told_in_json_as_well() {
         error(args, 1);
     }
     rig.set("page_size = 0");
-    for args in [&["sync", "--json"][..], &["config", "check", "--json"]] {
-        let message = error(args, 78).0;
-        assert!(message.contains("page_size"), "{message}");
-    }
-    assert_eq!(error(&["status", "--json"], 78).1["faults"][0]["key"], "tenants.acme.page_size");
+    let (message, error) = error(&["status", "--json"], 78);
+    assert!(message.contains("page_size"), "{message}");
+    assert_eq!(error["faults"][0]["key"], "tenants.acme.page_size");
+    let check = rig.run(&["config", "check", "--json"]).ended(78).json();
+    assert_eq!((&check["ok"], &check["error"]), (&json!(false), &error));
 }
 
 #[test]
