@@ -15,7 +15,7 @@ use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{AuditSettings, TenantSettings};
 use crate::deliver::Trouble;
-use crate::model::{TenantId, Timestamp};
+use crate::model::{TenantId, Timestamp, counted};
 use crate::store::{Occupant, Part, Request, Store, StoreError};
 
 /// A request that was left is looked at this often.
@@ -51,7 +51,8 @@ pub enum AskError {
     Stands,
     /// The owner has answered and is gone before all was delivered.
     #[error(
-        "the daemon has stopped with {open} operations still waiting; they are sent after its next start"
+        "the daemon has stopped with {} still waiting; its next start sends what waits",
+        counted(*.open, "operation", "operations")
     )]
     Stopped {
         /// Operations that still have to be sent, and users who still have to be read again.

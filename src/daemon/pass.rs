@@ -13,7 +13,7 @@ use super::connect::list_settings;
 use super::parts::Parts;
 use super::reader::Reader;
 use super::readings::Readings;
-use super::report::{Applied, PassError, Refused, Report, log};
+use super::report::{Applied, LeftOut, PassError, Refused, Report, log};
 use super::rules::Rules;
 use crate::config::{GuardSettings, TenantSettings};
 use crate::deliver::Vitals;
@@ -118,10 +118,10 @@ impl<P: ServiceProvider> Passes<P> {
         async {
             let mut readings = Readings::default();
             let applied = self.read_reviewed(&pass, plan, &mut readings).await;
-            let (ended, refused) = applied
-                .map_or_else(|error| (Err(error), Vec::new()), |(report, refused)| (Ok(report), refused));
+            let (ended, left_out) = applied
+                .map_or_else(|error| (Err(error), LeftOut::default()), |(report, out)| (Ok(report), out));
             self.end(&pass, &ended, &mut readings).await;
-            self.applied(ended?, refused, plan).await
+            self.applied(ended?, left_out, plan).await
         }
         .instrument(telemetry::span::pass(&self.tenant, PassKind::Apply, pass.id))
         .await
@@ -186,34 +186,36 @@ impl<P: ServiceProvider> Passes<P> {
         pass: &Begun,
         plan: &Plan,
         readings: &mut Readings,
-    ) -> Result<(Report, Vec<Refused>), PassError> {
+    ) -> Result<(Report, LeftOut), PassError> {
         let configured = (&self.mapping, self.mapping_digest.as_str());
         let (made_by, policy) = (plan.mapping_digest.as_str(), self.policy);
         let rules =
             Rules::of_plan(made_by, &self.tenant, configured, policy, &pass.state, &self.store).await?;
         let rules = rules.ok_or(PassError::OtherMapping)?;
-        let refused = self.reader(pass.id, &rules).reviewed(plan, readings).await?;
+        let left_out = self.reader(pass.id, &rules).reviewed(plan, readings).await?;
         let mapping_applied = rules.new && pass.state.mapping_digest.is_some();
         let report = self.commit(pass, (&rules, mapping_applied), (false, false), readings).await?;
-        Ok((report, refused))
+        Ok((report, left_out))
     }
 
     /// Whoever was in flight when the pass was committed is read again instead.
     async fn applied(
         &self,
         report: Report,
-        mut refused: Vec<Refused>,
+        LeftOut { mut already, mut refused }: LeftOut,
         plan: &Plan,
     ) -> Result<Applied, PassError> {
         let sent = self.store.operations_of_pass(report.id).await?;
         let users: Vec<UserId> = sent.into_iter().map(|sent| sent.operation.user).collect();
-        let told: BTreeSet<&UserId> = refused.iter().map(|refused| &refused.user).chain(&users).collect();
+        let told = refused.iter().map(|refused| &refused.user);
+        let told: BTreeSet<&UserId> = told.chain(&already).chain(&users).collect();
         let others = plan.changes.iter().map(|change| &change.user).filter(|user| !told.contains(user));
         let others: Vec<Refused> =
             others.map(|user| Refused::new(user, "an operation for him was in flight")).collect();
         refused.extend(others);
         refused.sort_by(|one, other| one.user.cmp(&other.user));
-        Ok(Applied { report, users, refused })
+        already.sort();
+        Ok(Applied { report, users, already, refused })
     }
 
     async fn commit(
@@ -276,7 +278,7 @@ impl<P: ServiceProvider> Passes<P> {
         let window = self.parts.clock.now().minus(self.guard.window);
         let missing_anew = kind == PassKind::Sweep && (readings.complete || readings.missing);
         let tally = self.store.tally(&self.tenant, id, window, limits.of_teams(), missing_anew).await?;
-        readings.findings.extend(plan::examine(&tally, limits));
+        readings.findings.extend(plan::examine(&tally, limits, self.guard.window));
         Ok(tally)
     }
 

@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::parts::Parts;
 use super::readings::Readings;
-use super::report::{PassError, Refused};
+use super::report::{LeftOut, PassError, Refused};
 use super::rules::Rules;
 use crate::model::{Since, TeamId, TenantId, Timestamp, User, UserId};
 use crate::plan::{self, Already, Change, Limits, Plan};
@@ -139,13 +139,9 @@ impl<P: ServiceProvider> Reader<'_, P> {
             .await
     }
 
-    /// Reads the users of a reviewed plan, and takes its changes as they are; returns those that may not be made.
-    /// Nothing is decided for their users.
-    pub(super) async fn reviewed(
-        &self,
-        plan: &Plan,
-        readings: &mut Readings,
-    ) -> Result<Vec<Refused>, PassError> {
+    /// Reads the users of a reviewed plan, and takes its changes as they are; returns those that are not to be made, or
+    /// may not. Nothing is decided for their users.
+    pub(super) async fn reviewed(&self, plan: &Plan, readings: &mut Readings) -> Result<LeftOut, PassError> {
         let users = plan.changes.iter().map(|change| &change.user);
         let dead = self.store.dead_among(self.tenant, users).await?;
         let dead: HashMap<&UserId, String> =
@@ -154,7 +150,7 @@ impl<P: ServiceProvider> Reader<'_, P> {
             let target = change.operation(None).payload.target();
             change.already == Some(Already::DeadLetter) || dead.get(&change.user) == Some(&target)
         };
-        let mut refused = Vec::new();
+        let LeftOut { mut already, mut refused } = LeftOut::default();
         let mut changes: HashMap<UserId, &Change> = HashMap::new();
         for change in &plan.changes {
             if given_up(change) {
@@ -171,14 +167,18 @@ impl<P: ServiceProvider> Reader<'_, P> {
             if plan::still_fits(change, &user, self.rules.mapping()) {
                 return Some(Decision { operation: Some(change.operation(user.version.clone())), user });
             }
-            refused.push(Refused::new(&user.id, CHANGED));
+            if plan::is_made(change, &user, self.rules.mapping()) {
+                already.push(user.id);
+            } else {
+                refused.push(Refused::new(&user.id, CHANGED));
+            }
             None
         };
         self.single(ids, MOST_FAILURES.min(changes.len()), readings, take).await?;
         let gone = readings.gone.iter().map(|user| (user, "the tenant knows him no more"));
         let unread = readings.unreadable.iter().map(|user| (user, "his record cannot be read"));
         refused.extend(gone.chain(unread).map(|(user, why)| Refused::new(user, why)));
-        Ok(refused)
+        Ok(LeftOut { already, refused })
     }
 
     /// Reads single users by id, and stages what `decide` makes of each and of the teams that he was given; nothing where

@@ -30,6 +30,14 @@ pub struct Report {
     pub committed: Committed,
 }
 
+impl Report {
+    /// The digest of its plan, if that is held.
+    #[must_use]
+    pub fn digest(&self) -> Option<&str> {
+        self.committed.held.as_ref().map(|held| held.digest.as_str())
+    }
+}
+
 /// A reviewed plan that was carried out, as far as it was not stale.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Applied {
@@ -37,8 +45,20 @@ pub struct Applied {
     pub report: Report,
     /// Users who are changed as it was reviewed.
     pub users: Vec<UserId>,
+    /// Users who were found to be so already: for them there was nothing to do.
+    #[serde(default)]
+    pub already: Vec<UserId>,
     /// Those who are not.
     pub refused: Vec<Refused>,
+}
+
+/// Whom of a reviewed plan a pass does not change.
+#[derive(Debug, Default)]
+pub(super) struct LeftOut {
+    /// They are so already.
+    pub(super) already: Vec<UserId>,
+    /// They are not what they were, or something stands against it.
+    pub(super) refused: Vec<Refused>,
 }
 
 /// A change of a reviewed plan that is not made.

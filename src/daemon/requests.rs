@@ -18,7 +18,7 @@ use super::report::{Applied, Blame, PassError, Report};
 use crate::audit::{Audit, AuditError, Entry, Link};
 use crate::clock::Clock;
 use crate::deliver::Condition;
-use crate::model::{PassKind, TenantId};
+use crate::model::{PassKind, TenantId, counted};
 use crate::plan::Plan;
 use crate::store::{AuditHead, Hold, HoldDecision, Reset, ResetDone, Selection, Store, StoreError};
 
@@ -472,7 +472,7 @@ fn list(holds: &[Hold]) -> String {
     let line = |hold: &Hold| {
         let (tenant, pass, held) = (&hold.tenant, hold.pass, hold.held);
         let digest = hold.digest.get(..SHOWN).unwrap_or(&hold.digest);
-        format!("{digest} (tenant {tenant}, pass {pass}, {held} operations)")
+        format!("{digest} (tenant {tenant}, pass {pass}, {})", counted(held, "operation", "operations"))
     };
     format!("held: {}", holds.iter().map(line).collect::<Vec<_>>().join(", "))
 }

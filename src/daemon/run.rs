@@ -237,6 +237,7 @@ async fn stop_asked(signals: &mut Signals) -> &'static str {
 /// One tenant: passes by its schedules, and delivery beside them.
 async fn tend(tenant: Tenant, store: Store, audit: Audit, parts: Parts, stop: CancellationToken) {
     let Tenant { name, passes, mut pump, cadence, condition, stale, .. } = tenant;
+    condition.tend();
     let wake = Notify::new();
     let ticks = match Ticks::start(cadence.clone(), parts.clock.clone()).await {
         Ok(ticks) => ticks,

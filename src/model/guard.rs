@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,9 @@ pub struct Finding {
     pub of: u64,
     /// What is allowed: percent, or users where the limit is absolute.
     pub allowed: f64,
+    /// In seconds, over how long they were counted; `None`: in one pass.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub window_seconds: Option<u64>,
 }
 
 impl Finding {
@@ -80,6 +84,10 @@ impl fmt::Display for Finding {
             )?,
         }
         let unit = if self.is_percent() { " %" } else { "" };
-        write!(f, ": more than {}{unit} ({})", self.allowed, self.limit)
+        write!(f, ": more than {}{unit}", self.allowed)?;
+        if let Some(seconds) = self.window_seconds {
+            write!(f, " in the last {}", humantime::format_duration(Duration::from_secs(seconds)))?;
+        }
+        write!(f, " ({})", self.limit)
     }
 }

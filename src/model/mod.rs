@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides, reads a clock or does I/O. Every other room imports this one; it imports none.
 
+mod count;
 mod digest;
 mod guard;
 mod id;
@@ -10,6 +11,7 @@ mod pass;
 mod time;
 mod user;
 
+pub use count::counted;
 pub use digest::{PlanDigest, hex};
 pub use guard::{Finding, Tally, TeamTally};
 pub use id::{Role, TeamId, TenantId, UserId};

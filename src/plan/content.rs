@@ -23,6 +23,13 @@ pub fn content_before(operation: &Operation) -> String {
     content(operation.cause != Cause::Inactive, &teams.roles.iter().collect(), &before.collect())
 }
 
+/// The same of the user after it, if nothing else has changed.
+#[must_use]
+pub(super) fn content_after(operation: &Operation) -> String {
+    let Payload::Teams(teams) = &operation.payload;
+    content(operation.cause != Cause::Inactive, &teams.roles.iter().collect(), &teams.teams.iter().collect())
+}
+
 fn content(active: bool, roles: &BTreeSet<&Role>, teams: &BTreeSet<&TeamId>) -> String {
     let mut hash = Sha256::new();
     let mut word = |kind: u8, text: &str| {

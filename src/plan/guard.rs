@@ -1,5 +1,7 @@
 //! The guard: what is too much to be done without asking. Pure.
 
+use std::time::Duration;
+
 use crate::model::{Finding, Tally, TeamId};
 
 /// What may change within the window. A limit trips when it is exceeded.
@@ -39,17 +41,24 @@ impl Limits {
 /// What the guard objects to; nothing, most of the time.
 ///
 /// Percentages are of the greater of users known and users read; of a team, of its members. The first pass of a tenant
-/// is exempt from the limits on changes, because it changes everybody.
+/// is exempt from the limits on changes, because it changes everybody. `window` is how far back the tally goes.
 #[must_use]
-pub fn examine(tally: &Tally, limits: &Limits) -> Vec<Finding> {
+pub fn examine(tally: &Tally, limits: &Limits, window: Duration) -> Vec<Finding> {
+    let window_seconds = Some(window.as_secs());
     let users = tally.known.max(tally.read);
     let percents = users >= limits.min_users;
     let mut findings = Vec::new();
     let mut look = |limit: Limit, name: &str, found: u64, of: u64, team: Option<&TeamId>| {
         let percent = limit.percent.filter(|percent| percents && exceeds(found, of, *percent));
         let number = limit.users.filter(|most| found > *most);
-        let finding =
-            |limit: String, allowed: f64| Finding { limit, team: team.cloned(), found, of, allowed };
+        let finding = |limit: String, allowed: f64| Finding {
+            limit,
+            team: team.cloned(),
+            found,
+            of,
+            allowed,
+            window_seconds,
+        };
         findings.extend(percent.map(|percent| finding(format!("max_{name}_percent"), percent)));
         #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^52")]
         findings.extend(number.map(|most| finding(format!("max_{name}"), most as f64)));
@@ -77,6 +86,7 @@ pub fn examine_missing(missing: u64, known: u64, limits: &Limits) -> Option<Find
         found: missing,
         of: known,
         allowed: limits.missing_percent,
+        window_seconds: None,
     })
 }
 
@@ -89,6 +99,8 @@ fn exceeds(found: u64, of: u64, percent: f64) -> bool {
 mod tests {
     use super::*;
     use crate::model::TeamTally;
+
+    const HOUR: Duration = Duration::from_hours(1);
 
     fn limits() -> Limits {
         Limits {
@@ -105,7 +117,7 @@ mod tests {
     }
 
     fn tripped(tally: &Tally, limits: &Limits) -> Vec<String> {
-        examine(tally, limits).into_iter().map(|finding| finding.limit).collect()
+        examine(tally, limits, HOUR).into_iter().map(|finding| finding.limit).collect()
     }
 
     #[test]
@@ -149,9 +161,9 @@ mod tests {
         };
         assert_eq!(tripped(&of_a_team, &set), ["max_team_removals_percent", "max_team_changes"]);
         insta::assert_snapshot!(
-            examine(&of_a_team, &set).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), @"
-        4 of 10 users lose team team-a: more than 30 % (max_team_removals_percent)
-        6 of 10 users are changed in team team-a: more than 5 (max_team_changes)
+            examine(&of_a_team, &set, HOUR).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), @"
+        4 of 10 users lose team team-a: more than 30 % in the last 1h (max_team_removals_percent)
+        6 of 10 users are changed in team team-a: more than 5 in the last 1h (max_team_changes)
         ");
     }
 

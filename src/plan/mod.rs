@@ -13,5 +13,5 @@ pub use guard::{Limit, Limits, examine, examine_missing};
 pub use mapping::Mapping;
 pub use membership::{Desired, Policy, WhenGone, decide, desired};
 pub use render::{Already, Change, Plan};
-pub use saved::{SavedPlan, UnfitPlan, still_fits};
+pub use saved::{SavedPlan, UnfitPlan, is_made, still_fits};
 pub use watermark::watermark;

@@ -69,7 +69,7 @@ fn a_mass_removal_is_held_and_what_is_left_of_it_is_sent_when_it_is_approved() {
     let (before, watermark) = (rig.patches(), rig.status()["watermark"].clone());
     let leavers = members(&rig, 30);
     dismiss(&rig, &leavers);
-    let limit = "30 of 100 users lose a managed team: more than 20 % (max_removals_percent)";
+    let limit = "30 of 100 users lose a managed team: more than 20 % in the last 1h (max_removals_percent)";
     let digest = sync_held(&rig, &["sync"], limit);
     assert_eq!(rig.patches(), before, "nothing is sent");
     assert_eq!(rig.misplaced(), leavers);
@@ -175,7 +175,11 @@ fn numbers_and_single_teams_have_limits_of_their_own() {
     let rig = settled("guard.max_removals = 3\nguard.min_users = 1000");
     let leavers = members(&rig, 4);
     dismiss(&rig, &leavers);
-    sync_held(&rig, &["sync"], "4 of 100 users lose a managed team: more than 3 (max_removals)");
+    sync_held(
+        &rig,
+        &["sync"],
+        "4 of 100 users lose a managed team: more than 3 in the last 1h (max_removals)",
+    );
     assert_eq!(rig.misplaced(), leavers);
 
     let rig = settled("guard.max_team_removals = 1");
@@ -184,7 +188,7 @@ fn numbers_and_single_teams_have_limits_of_their_own() {
         rig.tenant().users().into_iter().filter(sales).map(|user| user.id).take(2).collect();
     leavers.sort();
     dismiss(&rig, &leavers);
-    let limit = "users lose team team-sales: more than 1 (max_team_removals)";
+    let limit = "users lose team team-sales: more than 1 in the last 1h (max_team_removals)";
     sync_held(&rig, &["sync"], limit);
     assert_eq!(rig.misplaced(), leavers);
 }
@@ -288,7 +292,7 @@ fn an_approval_reads_first_what_has_changed() {
     let digest = sync_held(&rig, &["sync"], "30 of 100");
     rig.advance(60);
     rig.tenant().set_roles(&leavers[0], roles).unwrap();
-    rig.run(&["approve", &digest]).ended(0).says("29 operations are ready, 1 users have left the plan since");
+    rig.run(&["approve", &digest]).ended(0).says("29 operations are ready, 1 user has left the plan since");
     rig.sync();
     rig.assert_right();
 }

@@ -102,7 +102,7 @@ fn a_sync_through_the_daemon_ends_with_the_same_code_as_alone() {
     rig.set("schedule = \"0 0 0 1 1 *\"");
     let daemon = Daemon::start(&rig);
     daemon.until_said("operation is a dead letter");
-    rig.run(&["sync"]).ended(3).says("0 still waiting, 1 dead letters");
+    rig.run(&["sync"]).ended(3).says("0 still waiting, 1 dead letter");
     rig.faults(Faults { outage: true, ..Faults::default() });
     let ran = rig.run(&["sync", "--json"]).ended(69).complains("acme: users could not be read");
     assert_eq!(ran.json()["tenants"][0]["exit_code"], 69);
@@ -258,7 +258,7 @@ fn letters_are_moved_by_the_daemon_if_there_is_one() {
     let said = "a daemon owns the database";
     rig.run(&["dead-letters", "replay", "--all"])
         .ended(0)
-        .says("1 dead letters will be sent again")
+        .says("1 dead letter will be sent again")
         .complains(said);
     until("it is delivered", || rig.misplaced().is_empty());
     rig.run(&["dead-letters", "replay", "--all"]).ended(0).says("0 dead letters");

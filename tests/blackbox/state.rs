@@ -24,7 +24,7 @@ fn a_copy_is_made_beside_a_daemon_and_is_as_good_as_the_original() {
     let meta = fs::metadata(&copy).unwrap();
     assert_eq!((saved["bytes"].as_u64(), meta.permissions().mode() & 0o777), (Some(meta.len()), 0o600));
     let bytes = fs::read(&copy).unwrap();
-    rig.run(&["state", "backup", name]).ended(1).complains("File exists");
+    rig.run(&["state", "backup", name]).ended(64).complains("is there already; name a file");
     assert!(fs::read(&copy).unwrap() == bytes, "what is there is left alone");
     daemon.stop().with(0);
 
@@ -73,7 +73,7 @@ fn a_copy_that_cannot_be_written_leaves_nothing_behind() {
     rig.run(&["state", "backup", "copy.db"]).ended(1).complains("there is no database yet");
     assert!(!rig.path("copy.db").exists());
     rig.sync();
-    rig.run(&["state", "backup", "missing/copy.db"]).ended(1).complains("missing/copy.db: cannot be written");
+    rig.run(&["state", "backup", "missing/copy.db"]).ended(1).complains("its folder has to be there");
     rig.run(&["state", "backup", "copy.db"]).ended(0).says("copy.db: ").says(" bytes, checked");
 }
 
@@ -96,7 +96,7 @@ fn a_forgotten_queue_is_decided_anew() {
     let rig = Rig::still(users(60));
     let id = rig.misplaced()[0].clone();
     rig.faults(Faults { fail_users: [(id.to_string(), 400)].into(), ..Faults::default() });
-    rig.run(&["sync"]).ended(3).says("1 dead letters");
+    rig.run(&["sync"]).ended(3).says("1 dead letter");
     rig.advance(60);
     let user = rig.some(|user| user.active && user.id != id);
     rig.set_roles(&user.id, &["HR_ENGINEER", "HR_FINANCE", "HR_SALES", "HR_SUPPORT"]);
@@ -111,10 +111,14 @@ fn a_forgotten_queue_is_decided_anew() {
 }
 
 #[test]
-fn a_tenant_has_to_be_named_and_known() {
+fn a_tenant_has_to_be_known_and_named_unless_it_is_the_only_one() {
     let rig = Rig::still(users(5));
     rig.sync();
-    rig.run(&["state", "reset", "queue"]).ended(64).complains("--tenant");
+    rig.run(&["state", "reset", "watermark"]).ended(0).says("acme: the watermark is forgotten");
+    rig.and_other(&rig.practice().base_url(), &rig.practice().token_url(), "mapping.A = \"a\"");
+    rig.run(&["state", "reset", "queue"])
+        .ended(64)
+        .complains("--tenant NAME which tenant; there is acme, other");
     rig.run(&["state", "reset", "queue", "--tenant", "nobody"]).ended(64).complains("no tenant \"nobody\"");
     rig.run(&["state", "reset", "everything", "--tenant", "acme"]).ended(64);
 }
