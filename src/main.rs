@@ -1,5 +1,6 @@
 //! rosterd: parse, telemetry, command, exit code. Telemetry is flushed on every path.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -19,12 +20,12 @@ use rosterd::commands::state::StateCommand;
 use rosterd::commands::status::StatusArgs;
 use rosterd::commands::sync::SyncArgs;
 use rosterd::commands::{
-    CommandError, Exit, apply, approve, attributes, audit, complain, config, dead_letters, demo, explain,
-    plan, practice_tenant, provision, run, state, status, sync,
+    CommandError, Exit, answer_failure, apply, approve, attributes, audit, config, dead_letters, demo,
+    explain, fail, plan, practice_tenant, provision, run, state, status, sync,
 };
 use rosterd::config::Sources;
 use rosterd::telemetry::metrics::Gauges;
-use rosterd::telemetry::{self, LogFormat};
+use rosterd::telemetry::{self, LogFormat, TelemetryError};
 
 /// Keeps the team rosters of a contact centre in step with HR
 #[derive(Parser)]
@@ -37,8 +38,8 @@ struct Cli {
     #[arg(long, global = true, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
     /// What is logged: a level, or TARGET=LEVEL, or several with commas between
-    /// [default: info; error for the demo]
-    #[arg(long, global = true, env = "RUST_LOG", value_name = "LEVEL")]
+    /// [default: `RUST_LOG`, then info; error for the demo]
+    #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
     #[command(subcommand)]
     command: Command,
@@ -77,39 +78,60 @@ enum Command {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 `plan` found changes, 3 done but something is left (dead letters, held or
-waiting operations, unreadable records), 64 wrong usage, 69 the tenant cannot be reached, 77 the tenant
-refuses us, 78 wrong configuration";
+waiting operations, unreadable records), 64 wrong usage or a file that cannot be used, 69 the tenant cannot be
+reached, 77 the tenant refuses us, 78 wrong configuration";
 
 /// The runtime gets at least this many threads, so that one busy task never holds up all others.
 const LEAST_THREADS: usize = 2;
 
 fn main() -> ExitCode {
+    let as_json = asks_for_json(std::env::args_os());
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             drop(error.print());
-            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+            if !error.use_stderr() {
+                return Exit::Done.into();
+            }
+            if as_json {
+                let text = error.to_string();
+                let text = text.strip_prefix("error: ").unwrap_or(&text);
+                answer_failure(&CommandError::Usage(text.trim_end().to_owned()));
+            }
+            return Exit::Usage.into();
         }
     };
     if rustls::crypto::ring::default_provider().install_default().is_err() {
-        complain("another TLS provider is installed");
-        return Exit::Failed.into();
+        return fail(&anyhow::anyhow!("another TLS provider is installed").into(), as_json).into();
     }
-    let options = telemetry::Options {
-        format: cli.log_format,
-        level: cli.log_level.unwrap_or_else(|| default_level(&cli.command).to_owned()),
-        stderr: !matches!(cli.command, Command::Run),
-    };
-    let telemetry = match telemetry::init(&options) {
+    let telemetry = match start_telemetry(&cli) {
         Ok(telemetry) => telemetry,
-        Err(error) => {
-            complain(&error.to_string());
-            return Exit::Config.into();
-        }
+        Err(error) => return fail(&error, as_json).into(),
     };
-    let exit = execute(cli.command, &Sources::from_process(cli.config), telemetry.gauges());
+    let ended = execute(cli.command, &Sources::from_process(cli.config), telemetry.gauges());
+    let exit = ended.unwrap_or_else(|error| fail(&error, as_json));
     telemetry.shutdown();
     exit.into()
+}
+
+/// The command shall write JSON. Whoever has mistyped something else gets JSON, too.
+fn asks_for_json(mut arguments: impl Iterator<Item = OsString>) -> bool {
+    arguments.by_ref().take_while(|argument| argument != "--").any(|argument| argument == "--json")
+}
+
+/// A level that makes no sense is wrong usage where it stands on the command line, and wrong configuration in `RUST_LOG`.
+fn start_telemetry(cli: &Cli) -> Result<telemetry::Telemetry, CommandError> {
+    let of_environment = || std::env::var_os("RUST_LOG").map(|text| text.to_string_lossy().into_owned());
+    let level = cli.log_level.clone().or_else(of_environment);
+    let options = telemetry::Options {
+        format: cli.log_format,
+        level: level.unwrap_or_else(|| default_level(&cli.command).to_owned()),
+        stderr: !matches!(cli.command, Command::Run),
+    };
+    telemetry::init(&options).map_err(|error| match error {
+        TelemetryError::Level { .. } if cli.log_level.is_some() => CommandError::Usage(error.to_string()),
+        error => error.into(),
+    })
 }
 
 /// The demo's lines would run into its progress.
@@ -117,24 +139,12 @@ const fn default_level(command: &Command) -> &'static str {
     if matches!(command, Command::Demo(_)) { "error" } else { "info" }
 }
 
-fn execute(command: Command, sources: &Sources, gauges: Option<Gauges>) -> Exit {
+fn execute(command: Command, sources: &Sources, gauges: Option<Gauges>) -> Result<Exit, CommandError> {
     let threads =
         std::thread::available_parallelism().map_or(LEAST_THREADS, |cores| cores.get().max(LEAST_THREADS));
-    let runtime =
-        match tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                complain(&format!("the runtime did not start: {error}"));
-                return Exit::Failed;
-            }
-        };
-    match runtime.block_on(dispatch(command, sources, gauges)) {
-        Ok(exit) => exit,
-        Err(error) => {
-            complain(&error.to_string());
-            error.exit()
-        }
-    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let runtime = runtime.map_err(|error| anyhow::anyhow!("the runtime did not start: {error}"))?;
+    runtime.block_on(dispatch(command, sources, gauges))
 }
 
 async fn dispatch(command: Command, sources: &Sources, gauges: Option<Gauges>) -> Result<Exit, CommandError> {

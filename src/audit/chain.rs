@@ -187,6 +187,22 @@ mod tests {
         let sha256 = Hash::of(b"");
         for (entry, says) in [
             (
+                Entry::ChangeUnclear {
+                    tenant: tenant.clone(),
+                    user: "user-0001".into(),
+                    operation: 17,
+                    kind: Kind::Teams,
+                    cause: Cause::Mapped,
+                    teams_added: ["team-a".into()].into(),
+                    teams_removed: [].into(),
+                    roles: [].into(),
+                    mapping: None,
+                    pass: 5,
+                    attempt: 2,
+                },
+                r#""event":"change_unclear","tenant":"acme","user":"user-0001","operation":17,"kind":"teams","cause":"mapped","teams_added":["team-a"],"teams_removed":[],"roles":[],"mapping":null,"pass":5,"attempt":2,"prev""#,
+            ),
+            (
                 Entry::Approved {
                     tenant: tenant.clone(),
                     digest: digest.clone(),

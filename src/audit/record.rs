@@ -116,6 +116,32 @@ pub enum Entry {
         /// What became of it, in a word or two.
         error: Option<String>,
     },
+    /// A change of one user was sent, and the tenant did not say whether it was done; nor could it be seen, before something
+    /// else was decided for him, or it was given up.
+    ChangeUnclear {
+        /// Where.
+        tenant: TenantId,
+        /// Who may have been changed.
+        user: UserId,
+        /// The operation's row.
+        operation: i64,
+        /// What was to be changed.
+        kind: Kind,
+        /// Why.
+        cause: Cause,
+        /// Managed teams that he may have gained.
+        teams_added: BTreeSet<TeamId>,
+        /// Managed teams that he may have lost.
+        teams_removed: BTreeSet<TeamId>,
+        /// His HR roles that a rule names.
+        roles: BTreeSet<Role>,
+        /// The digest of the mapping that it was decided by; `None` when its pass has been forgotten.
+        mapping: Option<String>,
+        /// The pass that decided it.
+        pass: i64,
+        /// The last attempt that may have done it, from 1.
+        attempt: u32,
+    },
     /// A held pass may be delivered.
     Approved {
         /// Whose.

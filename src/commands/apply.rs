@@ -2,7 +2,8 @@
 //! named.
 
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,9 +14,12 @@ use tokio_util::sync::CancellationToken;
 use super::{CommandError, Exit, answer, complain, error, through_the_daemon};
 use crate::config::{self, AuditSettings, Settings, Sources, TenantSettings};
 use crate::daemon::{self, ApplyEnd, Ask, AskError, Blame, Left, Parts, StopOnSignal, Tenant};
-use crate::model::{State, TenantId};
+use crate::model::{State, TenantId, counted};
 use crate::plan::{Plan, SavedPlan};
 use crate::store::{Sent, Store, StoreError};
+
+/// No larger file is read. A change takes half a kibibyte, more with many teams: a plan for a million users fits.
+const LARGEST: u64 = 1 << 30;
 
 /// Send a saved plan exactly as it was reviewed; whoever has changed since is left alone
 #[derive(Args, Clone, Debug)]
@@ -59,7 +63,7 @@ pub async fn run(args: ApplyArgs, sources: &Sources) -> Result<Exit, CommandErro
             Err(error) => return Err(error.into()),
         }
     };
-    end.map_or(Ok(Exit::Failed), |end| report(&saved.plan.tenant, &end?, args.json))
+    report(&saved.plan.tenant, &end.ok_or(CommandError::Cut)??, args.json)
 }
 
 /// How it ended, or why it came to nothing.
@@ -99,7 +103,24 @@ impl ApplyArgs {
     }
 
     fn read(&self) -> Result<SavedPlan, CommandError> {
-        let text = fs::read_to_string(&self.file).map_err(|error| self.unfit(error))?;
+        let unread = |error: std::io::Error| match error.kind() {
+            ErrorKind::NotFound => self.unfit(format_args!("{error}; `rosterd plan --out FILE` writes one")),
+            _ => self.unfit(error),
+        };
+        let meta = fs::metadata(&self.file).map_err(unread)?;
+        if !meta.is_file() {
+            return Err(self.unfit("is no regular file; `rosterd plan --out FILE` writes one"));
+        }
+        let mut text = String::new();
+        let whole = File::open(&self.file).map_err(unread)?;
+        if meta.len() <= LARGEST {
+            whole.take(LARGEST + 1).read_to_string(&mut text).map_err(unread)?;
+        }
+        if meta.len() > LARGEST || text.len() as u64 > LARGEST {
+            return Err(
+                self.unfit("is larger than 1 GiB, and no plan is; `rosterd plan --out FILE` writes one")
+            );
+        }
         SavedPlan::read(&text).map_err(|error| self.unfit(error))
     }
 
@@ -123,7 +144,11 @@ fn report(tenant: &str, end: &End, as_json: bool) -> Result<Exit, CommandError> 
         Err((error, blame)) => {
             complain(&format!("{tenant}: {error}"));
             let exit = error::of_blame(*blame);
-            (exit, String::new(), json!({ "tenant": tenant, "exit_code": exit.code(), "error": error }))
+            (
+                exit,
+                String::new(),
+                json!({ "tenant": tenant, "exit_code": exit.code(), "error": error::told(exit, error) }),
+            )
         }
     };
     answer(&if as_json { format!("{value:#}\n") } else { text })?;
@@ -136,20 +161,25 @@ fn text(tenant: &str, end: &ApplyEnd) -> String {
     for refused in &applied.refused {
         let _ = writeln!(out, "{}: refused: {}", refused.user, refused.why);
     }
+    for user in &applied.already {
+        let _ = writeln!(out, "{user}: is so already");
+    }
     for sent in end.operations.iter().filter(|sent| sent.state != State::Done) {
         let reason = sent.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         let _ = writeln!(out, "{}: operation {} is {}{reason}", sent.operation.user, sent.id, sent.state);
     }
     let _ = write!(
         out,
-        "{tenant}: apply pass {} {}: {} applied, {} refused; {} delivered, {} left",
+        "{tenant}: apply pass {} {}: {} applied, {} refused",
         applied.report.id,
         applied.report.result,
         applied.users.len(),
         applied.refused.len(),
-        delivered(end),
-        left(end)
     );
+    if !applied.already.is_empty() {
+        let _ = write!(out, ", {}", counted(applied.already.len(), "is so already", "are so already"));
+    }
+    let _ = write!(out, "; {} delivered, {} left", delivered(end), left(end));
     if let Some(trouble) = end.trouble {
         let _ = write!(out, " ({})", trouble.as_str());
     }
@@ -165,6 +195,7 @@ fn value(tenant: &str, end: &ApplyEnd) -> Value {
         "pass": applied.report.id,
         "result": applied.report.result.as_str(),
         "applied": applied.users,
+        "already": applied.already,
         "refused": applied.refused.iter().map(refused).collect::<Vec<_>>(),
         "delivered": delivered(end),
         "left": end.operations.iter().filter(|sent| sent.state != State::Done).map(left_value).collect::<Vec<_>>(),

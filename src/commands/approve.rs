@@ -9,6 +9,7 @@ use super::select::Selected;
 use super::{CommandError, Exit, answer, asking};
 use crate::config::{self, Sources};
 use crate::daemon::{Answer, Ask, AskError, find_hold};
+use crate::model::counted;
 use crate::store::Store;
 
 /// Which plan.
@@ -76,12 +77,15 @@ pub async fn run(args: DigestArgs, decision: Decision, sources: &Sources) -> Res
             "missing": missing,
         });
         let mut text = match decision {
-            Decision::Approve => format!("{name}: pass {pass} {word}: {operations} operations are ready"),
-            Decision::Discard => format!("{name}: pass {pass} {word}: {operations} operations are dropped"),
+            Decision::Approve => counted(operations, "operation is ready", "operations are ready"),
+            Decision::Discard => counted(operations, "operation is dropped", "operations are dropped"),
         };
-        let _ = write!(text, ", {left} users have left the plan since");
+        text = format!("{name}: pass {pass} {word}: {text}, ");
+        text.push_str(&counted(left, "user has left the plan since", "users have left the plan since"));
         if missing > 0 && decision == Decision::Approve {
-            let _ = write!(text, ", {missing} missing users are asked for by id");
+            let users =
+                counted(missing, "missing user is asked for by id", "missing users are asked for by id");
+            let _ = write!(text, ", {users}");
         }
         answer(&if args.json { format!("{values:#}\n") } else { text + "\n" })?;
     }

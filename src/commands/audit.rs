@@ -9,9 +9,10 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{CommandError, Exit, answer, complain};
-use crate::audit::{self, Link, Place, Report};
+use crate::audit::{self, AuditError, Link, Place, Report};
 use crate::config::{self, Sources};
 use crate::daemon::audit_head;
+use crate::model::counted;
 use crate::store::{Store, StoreError};
 
 /// What is asked about the audit.
@@ -48,7 +49,10 @@ pub async fn run(command: AuditCommand, sources: &Sources) -> Result<Exit, Comma
         let known = known_head(&settings.store).await;
         audit::verify(&settings.audit.path, args.head.or(known))?
     } else {
-        audit::verify_files(&args.files, args.head)?
+        audit::verify_files(&args.files, args.head).map_err(|error| match error {
+            error @ AuditError::Unread { .. } => CommandError::Usage(error.to_string()),
+            error => error.into(),
+        })?
     };
     let on_trust = !args.files.is_empty();
     answer(&if args.json {
@@ -84,7 +88,7 @@ fn path(report: &Report, place: Place) -> &Path {
 fn to_text(report: &Report, on_trust: bool) -> String {
     let mut out = String::new();
     for file in &report.files {
-        let _ = writeln!(out, "{}  {} lines", file.path.display(), file.lines);
+        let _ = writeln!(out, "{}  {}", file.path.display(), counted(file.lines, "line", "lines"));
     }
     if let Some((first, last)) = report.times {
         let _ = writeln!(out, "from {first} to {last}");

@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Exit, answer};
+use super::{CommandError, Exit, answer};
 use crate::clock::Clock;
 use crate::config::{self, Credentials, Faults, Loaded, Profile, Sources, TenantSettings};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, counted};
 
 /// How many runs of a schedule are foretold.
 const RUNS: usize = 3;
@@ -86,12 +86,11 @@ pub fn show_report(sources: &Sources, json: bool) -> (String, Exit) {
 
 fn faults_report(faults: &Faults, json: bool) -> String {
     if json {
-        return lines_of(&json!({ "ok": false, "faults": faults }));
+        let error = CommandError::Config(faults.clone());
+        return lines_of(&json!({ "ok": false, "faults": faults, "error": error.to_json() }));
     }
-    match faults.as_slice().len() {
-        1 => format!("1 fault in the configuration:\n{faults}\n"),
-        count => format!("{count} faults in the configuration:\n{faults}\n"),
-    }
+    let count = counted(faults.as_slice().len(), "fault", "faults");
+    format!("{count} in the configuration:\n{faults}\n")
 }
 
 fn lines_of(value: &Value) -> String {

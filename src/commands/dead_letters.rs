@@ -12,7 +12,7 @@ use super::select::Selected;
 use super::{CommandError, Exit, answer, asking, complain};
 use crate::config::{self, Settings, Sources};
 use crate::daemon::{Answer, Ask, AskError};
-use crate::model::{Payload, UserId};
+use crate::model::{Payload, UserId, counted};
 use crate::scim::{Write, write_of};
 use crate::store::{DeadLetter, Selection, Store};
 
@@ -49,17 +49,28 @@ pub struct ShowArgs {
     json: bool,
 }
 
-/// Which to act on.
+/// Which to act on, and how the answer is written.
 #[derive(Args, Clone, Debug)]
 pub struct WhichArgs {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    selected: Selected,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Some, or all.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+struct Which {
     /// The letters' ids, as listed
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "ID")]
     ids: Vec<i64>,
     /// All of them, or all of the tenant
     #[arg(long)]
     all: bool,
-    #[command(flatten)]
-    selected: Selected,
 }
 
 /// Does it.
@@ -81,11 +92,19 @@ pub async fn run(command: DeadLettersCommand, sources: &Sources) -> Result<Exit,
         }
         DeadLettersCommand::Replay(args) => {
             let moved = moved(&args, settings, |ids| Ask::ReplayDeadLetters { ids }).await?;
-            moved_report(&args, &moved, "will be sent again")
+            moved_report(
+                &args,
+                &moved,
+                ("replayed", ["dead letter will be sent again", "dead letters will be sent again"]),
+            )
         }
         DeadLettersCommand::Discard(args) => {
             let moved = moved(&args, settings, |ids| Ask::DiscardDeadLetters { ids }).await?;
-            moved_report(&args, &moved, "given up for good")
+            moved_report(
+                &args,
+                &moved,
+                ("discarded", ["dead letter given up for good", "dead letters given up for good"]),
+            )
         }
     }
 }
@@ -106,7 +125,7 @@ async fn moved(
         let own = letters.iter().filter(|letter| letter.tenant == tenant.name).map(|letter| letter.id);
         let own: Vec<i64> = own.collect();
         if !own.is_empty() {
-            asks.push((tenant, ask(if args.all { None } else { Some(own) })));
+            asks.push((tenant, ask(if args.which.all { None } else { Some(own) })));
         }
     }
     let mut moved = Vec::new();
@@ -122,22 +141,38 @@ async fn moved(
 
 impl WhichArgs {
     fn selection(&self) -> Selection {
-        if self.all { Selection::All(self.selected.name()) } else { Selection::Ids(self.ids.clone()) }
+        if self.which.all {
+            Selection::All(self.selected.name())
+        } else {
+            Selection::Ids(self.which.ids.clone())
+        }
     }
 }
 
-fn moved_report(args: &WhichArgs, moved: &[i64], what: &str) -> Result<Exit, CommandError> {
-    answer(&format!("{} dead letters {what}\n", moved.len()))?;
-    let missing: Vec<String> =
-        args.ids.iter().filter(|id| !moved.contains(id)).map(ToString::to_string).collect();
-    if missing.is_empty() {
-        return Ok(Exit::Done);
+fn moved_report(
+    args: &WhichArgs,
+    moved: &[i64],
+    (word, [one, many]): (&str, [&str; 2]),
+) -> Result<Exit, CommandError> {
+    let missing: Vec<i64> = args.which.ids.iter().copied().filter(|id| !moved.contains(id)).collect();
+    let error = (!missing.is_empty()).then(|| unknown(&missing));
+    let mut value = json!({ word: moved });
+    match error {
+        Some(error) if moved.is_empty() => return Err(error),
+        Some(ref error) => {
+            complain(&error.to_string());
+            value["error"] = error.to_json();
+        }
+        None => {}
     }
-    complain(&format!(
-        "no dead letter {}; `rosterd dead-letters list` shows what there is",
-        missing.join(", ")
-    ));
-    Ok(Exit::Failed)
+    answer(&if args.json { format!("{value:#}\n") } else { counted(moved.len(), one, many) + "\n" })?;
+    Ok(error.map_or(Exit::Done, |error| error.exit()))
+}
+
+fn unknown(ids: &[i64]) -> CommandError {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let ids = ids.join(", ");
+    CommandError::Unknown(format!("no dead letter {ids}; `rosterd dead-letters list` shows what there is"))
 }
 
 fn list(letters: &[DeadLetter], as_json: bool) -> Result<Exit, CommandError> {
@@ -170,10 +205,7 @@ fn list(letters: &[DeadLetter], as_json: bool) -> Result<Exit, CommandError> {
 }
 
 fn show(id: i64, letter: Option<&DeadLetter>, as_json: bool) -> Result<Exit, CommandError> {
-    let Some(letter) = letter else {
-        complain(&format!("no dead letter {id}; `rosterd dead-letters list` shows what there is"));
-        return Ok(Exit::Failed);
-    };
+    let letter = letter.ok_or_else(|| unknown(&[id]))?;
     let value = to_json(letter);
     if as_json {
         answer(&format!("{value:#}\n"))?;

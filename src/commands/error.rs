@@ -1,11 +1,14 @@
 //! Why a command could not do what it was asked to, and the exit code for it.
 
+use serde_json::{Value, json};
+
 use super::Exit;
 use crate::audit::AuditError;
 use crate::config::Faults;
 use crate::daemon::{AskError, Blame, OpenAuditError, PreviewError, RunError};
 use crate::deliver::Trouble;
 use crate::store::StoreError;
+use crate::telemetry::TelemetryError;
 
 /// Why a command failed. `main` shows the text; nothing has been said yet.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +31,15 @@ pub enum CommandError {
     /// No such plan is held.
     #[error("{0}")]
     NotHeld(String),
+    /// There is nothing by that name or number.
+    #[error("{0}")]
+    Unknown(String),
+    /// Logs, traces or metrics cannot be told as the environment has it.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// A second signal did not wait for the end.
+    #[error("stopped at once; what was asked for may still be done")]
+    Cut,
     /// What was asked of the owner of the database did not come about.
     #[error(transparent)]
     Ask(#[from] AskError),
@@ -39,7 +51,7 @@ pub enum CommandError {
         /// Why.
         error: Box<PreviewError>,
     },
-    /// What was asked for makes no sense.
+    /// What was asked for makes no sense, or names a file that cannot be used.
     #[error("{0}")]
     Usage(String),
     /// No client could be made.
@@ -58,15 +70,21 @@ impl CommandError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) => Exit::Config,
             Self::Usage(_) => Exit::Usage,
             Self::Ask(error) => of_blame(error.blame()),
             Self::Preview { error, .. } => match &**error {
                 PreviewError::Pass(error) => of_blame(error.blame()),
                 PreviewError::Client(_) | PreviewError::Store(_) => Exit::Failed,
             },
-            Self::Store(_)
+            Self::Config(_)
+            | Self::Telemetry(
+                TelemetryError::Level { .. } | TelemetryError::Variable { .. } | TelemetryError::Exporter(_),
+            ) => Exit::Config,
+            Self::Telemetry(TelemetryError::Runtime(_) | TelemetryError::Installed)
+            | Self::Store(_)
             | Self::NotHeld(_)
+            | Self::Unknown(_)
+            | Self::Cut
             | Self::Audit(_)
             | Self::OpenAudit(_)
             | Self::Run(_)
@@ -75,6 +93,23 @@ impl CommandError {
             | Self::Other(_) => Exit::Failed,
         }
     }
+}
+
+impl CommandError {
+    /// For scripts: `exit_code` and `message`, and the `faults` of a configuration.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut value = told(self.exit(), &self.to_string());
+        if let Self::Config(faults) = self {
+            value["faults"] = json!(faults);
+        }
+        value
+    }
+}
+
+/// The same where nothing is known but the text.
+pub(super) fn told(exit: Exit, message: &str) -> Value {
+    json!({ "exit_code": exit.code(), "message": message })
 }
 
 /// How a command ends whose pass came to nothing.

@@ -60,10 +60,17 @@ pub async fn run(args: ExplainArgs, sources: &Sources) -> Result<Exit, CommandEr
                     let error = failed(tenant, error);
                     complain(&error.to_string());
                     exit = exit.worse(error.exit());
-                    errors.push(json!({ "tenant": tenant.name, "error": error.to_string() }));
+                    let code = error.exit().code();
+                    errors.push(
+                        json!({ "tenant": tenant.name, "error": error.to_string(), "exit_code": code }),
+                    );
                 }
             }
         }
+    }
+    if found.is_empty() && exit == Exit::Done {
+        let text = format!("no user {:?}: neither an id nor a userName that a tenant knows", args.user);
+        return Err(CommandError::Unknown(text));
     }
     let now = Clock::system().now();
     answer(&if args.json {
@@ -72,10 +79,6 @@ pub async fn run(args: ExplainArgs, sources: &Sources) -> Result<Exit, CommandEr
     } else {
         found.iter().map(|explained| text(explained, now)).collect()
     })?;
-    if found.is_empty() && exit == Exit::Done {
-        complain(&format!("no user {:?}: neither an id nor a userName that a tenant knows", args.user));
-        return Ok(Exit::Failed);
-    }
     Ok(exit)
 }
 
@@ -100,11 +103,8 @@ fn headline(explained: &Explained, now: Timestamp) -> String {
             format!("should {what}: held until `rosterd approve {digest}` or `rosterd discard {digest}`")
         }
         (Standing::DeadLetter, Some(sent)) => {
-            format!(
-                "should {what}: {}; see `rosterd dead-letters show {}`",
-                outcome::text(sent, now),
-                sent.id
-            )
+            let fate = outcome::fate(sent, now);
+            format!("should {what}: its operation {fate}; see `rosterd dead-letters show {}`", sent.id)
         }
         (_, Some(sent)) => format!("will {what}: {}", outcome::text(sent, now)),
         (_, None) => "nothing is open".to_owned(),
@@ -177,7 +177,7 @@ fn history(sent: &Sent, now: Timestamp) -> String {
         sent.pass,
         sent.operation.cause,
         moves(&sent.operation),
-        outcome::text(sent, now)
+        outcome::fate(sent, now)
     )
 }
 

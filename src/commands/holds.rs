@@ -7,24 +7,25 @@ use serde_json::{Value, json};
 use super::outcome::{ago, short};
 use super::{CommandError, Exit, answer};
 use crate::daemon::{self, find_hold};
-use crate::model::{TenantId, Timestamp};
+use crate::model::{TenantId, Timestamp, counted};
 use crate::store::{Hold, Store};
 
 /// In words, and what may be done about it.
 pub(super) fn text(hold: &Hold, now: Timestamp) -> String {
     let digest = short(&hold.digest);
     let mut out = format!(
-        "  HELD PLAN {digest} of pass {}, since {}: {} of {} operations\n",
+        "  HELD PLAN {digest} of pass {}, since {}: {} of {}\n",
         hold.pass,
         ago(hold.created_at, now),
         hold.held,
-        hold.operations
+        counted(hold.operations, "operation", "operations")
     );
     for finding in &hold.findings {
         let _ = writeln!(out, "    {finding}");
     }
     if hold.missing > 0 {
-        let _ = writeln!(out, "    {} known users are still missing", hold.missing);
+        let users = counted(hold.missing, "known user is still missing", "known users are still missing");
+        let _ = writeln!(out, "    {users}");
     }
     if hold.mapping_digest.is_some() {
         out.push_str("    the configured mapping comes into force with its approval\n");
@@ -45,6 +46,7 @@ pub(super) fn value(hold: &Hold) -> Value {
             "found": finding.found,
             "of": finding.of,
             "allowed": finding.allowed,
+            "window_seconds": finding.window_seconds,
             "text": finding.to_string(),
         })
     };

@@ -30,6 +30,7 @@ use std::path::Path;
 
 pub use error::CommandError;
 pub use exit::Exit;
+use serde_json::json;
 
 use crate::config::{AuditSettings, TenantSettings};
 use crate::daemon::{self, Answer, Ask, AskError, Parts, StopOnSignal};
@@ -54,9 +55,7 @@ async fn asking(
     let (parts, stop) = (Parts::default(), StopOnSignal::default());
     let beside = |owner: &Occupant| through_the_daemon(owner.pid);
     let answers = daemon::ask((database, audit), asks, &parts, &stop.stop, &beside);
-    let cut =
-        || CommandError::Other(anyhow::anyhow!("stopped at once; what was asked for may still be done"));
-    let answers = stop.run(answers).await?.ok_or_else(cut)??;
+    let answers = stop.run(answers).await?.ok_or(CommandError::Cut)??;
     Ok(names.into_iter().zip(answers).collect())
 }
 
@@ -64,6 +63,21 @@ async fn asking(
 fn through_the_daemon(pid: Option<u32>) {
     let process = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
     complain(&format!("a daemon owns the database{process}; it was asked to do this"));
+}
+
+/// Says why a command has failed, on stderr and, where JSON was asked for, on stdout too; returns how it ends.
+#[must_use]
+pub fn fail(error: &CommandError, as_json: bool) -> Exit {
+    complain(&error.to_string());
+    if as_json {
+        answer_failure(error);
+    }
+    error.exit()
+}
+
+/// The answer of a command that has failed, in JSON. If even that cannot be written, the exit code has to do.
+pub fn answer_failure(error: &CommandError) {
+    drop(answer(&format!("{:#}\n", json!({ "error": error.to_json() }))));
 }
 
 /// Says on stderr what is wrong. If even that is gone, the exit code has to do.

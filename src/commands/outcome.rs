@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::model::{State, Timestamp};
+use crate::model::{State, Timestamp, counted};
 use crate::store::Sent;
 
 /// So many digits of a digest are enough for a person, and for a command.
@@ -28,8 +28,13 @@ pub(super) fn short(digest: &str) -> &str {
 
 /// As a sentence without its end: `operation 12 was done at …`.
 pub(super) fn text(sent: &Sent, now: Timestamp) -> String {
+    format!("operation {} {}", sent.id, fate(sent, now))
+}
+
+/// The same where it has been named already: `was done at …`.
+pub(super) fn fate(sent: &Sent, now: Timestamp) -> String {
     let ended = sent.finished_at.or(sent.touched_at).unwrap_or(sent.created_at);
-    let mut text = format!("operation {} ", sent.id);
+    let mut text = String::new();
     let _ = match sent.state {
         State::Ready if sent.due_at <= now => write!(text, "is due now"),
         State::Ready => write!(text, "is due in {}, at {}", span(sent.due_at.since(now)), sent.due_at),
@@ -43,7 +48,7 @@ pub(super) fn text(sent: &Sent, now: Timestamp) -> String {
         State::Discarded => write!(text, "was discarded at {ended}"),
     };
     if sent.attempts > 0 {
-        let _ = write!(text, ", after {} failed attempts", sent.attempts);
+        let _ = write!(text, ", after {}", counted(sent.attempts, "failed attempt", "failed attempts"));
     }
     if let Some(reason) = sent.reason.as_ref().filter(|_| sent.state != State::Done) {
         let status = sent.status.map(|status| format!(" {status}")).unwrap_or_default();

@@ -7,21 +7,28 @@ use serde_json::{Value, json};
 use super::outcome::{self, ago, short};
 use super::{CommandError, Exit, answer};
 use crate::daemon;
-use crate::model::Timestamp;
+use crate::model::{PassKind, Timestamp, counted};
 use crate::plan::Plan;
 use crate::store::{Drift, PassRow, Sent, Store, StoreError};
 
-/// A pass in one line.
-pub(super) fn line(pass: &PassRow, now: Timestamp) -> String {
-    let result = pass.result.as_deref().unwrap_or("running");
-    let mut text = format!(
-        "{} {result}, began {}, {} users read, {} planned",
-        pass.kind,
-        ago(pass.started_at, now),
-        pass.totals.users_read,
-        pass.totals.planned
-    );
-    if let Some(reason) = &pass.reason {
+/// A pass in one line, and `why` it is not ok.
+pub(super) fn line(pass: &PassRow, why: Option<&str>, now: Timestamp) -> String {
+    let (result, totals) = (pass.result.as_deref().unwrap_or("running"), pass.totals);
+    let mut text = format!("{} {result}, began {}, ", pass.kind, ago(pass.started_at, now));
+    let planned = totals.planned;
+    let _ = match pass.kind {
+        PassKind::Apply => {
+            text.write_str(&counted(planned, "change taken from the plan", "changes taken from the plan"))
+        }
+        PassKind::Provision | PassKind::Attributes => {
+            write!(text, "{}, {planned} sent", counted(totals.users_read, "row", "rows"))
+        }
+        PassKind::Remap => write!(text, "{planned} planned"),
+        PassKind::Delta | PassKind::Sweep | PassKind::Reread => {
+            write!(text, "{} read, {planned} planned", counted(totals.users_read, "user", "users"))
+        }
+    };
+    if let Some(reason) = why {
         let _ = write!(text, " ({reason})");
     }
     text
@@ -62,8 +69,10 @@ pub(super) fn drift_value(drift: Drift) -> Value {
 /// What a sweep found, in words.
 pub(super) fn drift_text(drift: Drift) -> String {
     format!(
-        "{} users deleted, {} edited by others, {} changes missed by delta passes",
-        drift.deleted, drift.edited, drift.missed
+        "{} deleted, {} edited by others, {} missed by delta passes",
+        counted(drift.deleted, "user", "users"),
+        drift.edited,
+        counted(drift.missed, "change", "changes")
     )
 }
 

@@ -13,6 +13,7 @@ use super::select::Selected;
 use super::{CommandError, Exit, answer, complain};
 use crate::config::{self, Sources, TenantSettings};
 use crate::daemon::{self, Parts};
+use crate::model::counted;
 use crate::plan::{Plan, SavedPlan};
 
 /// A plan tells who is in which team: it is for its owner only.
@@ -109,7 +110,8 @@ fn save(plan: &Plan, tenant: &TenantSettings, file: &Path, force: bool) -> Resul
 
 fn saved(plan: &Plan, file: &Path) -> String {
     let (tenant, file) = (&plan.tenant, file.display());
-    format!("{tenant}: saved; `rosterd apply {file}` changes {} users as it stands there\n", plan.to_change())
+    let users = counted(plan.to_change(), "user", "users");
+    format!("{tenant}: saved; `rosterd apply {file}` changes {users} as it stands there\n")
 }
 
 fn exit_of(plan: &Plan) -> Exit {

@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// What both commands can be told.
 #[derive(Args, Clone, Debug)]
-pub struct RunArgs {
+pub(super) struct RunArgs {
     #[command(flatten)]
     selected: Selected,
     /// Show what would be done, and change nothing; exit code 2 when there is anything to do

@@ -31,6 +31,23 @@ impl Selected {
         })
     }
 
+    /// The selected tenant, or the only one there is.
+    ///
+    /// # Errors
+    /// [`CommandError::Usage`], which says which tenants there are.
+    pub fn one(&self, settings: Settings) -> Result<TenantSettings, CommandError> {
+        let mut tenants = self.of(settings)?;
+        match (tenants.pop(), tenants.as_slice()) {
+            (Some(only), []) => Ok(only),
+            (last, others) => {
+                let names: Vec<&str> =
+                    others.iter().chain(&last).map(|tenant| tenant.name.as_str()).collect();
+                let names = names.join(", ");
+                Err(CommandError::Usage(format!("say with --tenant NAME which tenant; there is {names}")))
+            }
+        }
+    }
+
     /// The selected tenant's name, if one was selected.
     #[must_use]
     pub fn name(&self) -> Option<TenantId> {

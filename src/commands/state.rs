@@ -1,5 +1,6 @@
 //! `rosterd state`: a copy of what the database knows, or some of it forgotten.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -9,7 +10,8 @@ use super::select::Selected;
 use super::{CommandError, Exit, answer, asking};
 use crate::config::{self, Sources};
 use crate::daemon::{Answer, Ask, AskError};
-use crate::store::{Reset, ResetDone, Store};
+use crate::model::counted;
+use crate::store::{Reset, ResetDone, Store, StoreError};
 
 /// What to do with the state.
 #[derive(Clone, Debug, Subcommand)]
@@ -34,9 +36,8 @@ pub struct BackupArgs {
 #[derive(Args, Clone, Debug)]
 pub struct ResetArgs {
     what: What,
-    /// The tenant of the configuration
-    #[arg(long, value_name = "NAME")]
-    tenant: String,
+    #[command(flatten)]
+    selected: Selected,
     /// Write JSON
     #[arg(long)]
     json: bool,
@@ -78,11 +79,20 @@ async fn backup(args: BackupArgs, sources: &Sources) -> Result<Exit, CommandErro
     let store = Store::beside(&config::load(sources)?.store).await?;
     let bytes = store.back_up(&args.file).await;
     store.close().await;
-    let (bytes, file) = (bytes?, args.file.display());
+    let file = args.file.display();
+    let bytes = bytes.map_err(|error| match &error {
+        StoreError::File { error: cause, .. } if cause.kind() == ErrorKind::AlreadyExists => {
+            CommandError::Usage(format!("{file}: is there already; name a file that is not there yet"))
+        }
+        StoreError::File { error: cause, .. } if cause.kind() == ErrorKind::NotFound => {
+            CommandError::Other(anyhow::anyhow!("{error}; its folder has to be there"))
+        }
+        _ => error.into(),
+    })?;
     answer(&if args.json {
         format!("{:#}\n", json!({ "file": file.to_string(), "bytes": bytes }))
     } else {
-        format!("{file}: {bytes} bytes, checked\n")
+        format!("{file}: {}, checked\n", counted(bytes, "byte", "bytes"))
     })?;
     Ok(Exit::Done)
 }
@@ -91,8 +101,7 @@ async fn reset(args: ResetArgs, sources: &Sources) -> Result<Exit, CommandError>
     let settings = config::load(sources)?;
     let (database, audit) = (settings.store.clone(), settings.audit.clone());
     let what = Reset::from(args.what);
-    let tenants = Selected { tenant: Some(args.tenant) }.of(settings)?;
-    let asks = tenants.into_iter().map(|tenant| (tenant, Ask::Reset { what })).collect();
+    let asks = vec![(args.selected.one(settings)?, Ask::Reset { what })];
     for (name, end) in asking((&database, &audit), asks).await? {
         let Answer::Reset { done } = end? else { return Err(AskError::Words.into()) };
         let values = json!({
@@ -109,14 +118,16 @@ async fn reset(args: ResetArgs, sources: &Sources) -> Result<Exit, CommandError>
 
 fn text(what: Reset, done: ResetDone) -> String {
     let ResetDone { operations, holds, in_flight } = done;
+    let operations = counted(operations, "operation", "operations");
+    let holds = counted(holds, "held pass", "held passes");
     match what {
         Reset::Watermark => "the watermark is forgotten; the next pass reads all users".to_owned(),
         Reset::Queue => format!(
-            "{operations} operations discarded, {holds} held passes among them, {in_flight} in flight left alone; \
+            "{operations} discarded, {holds} among them, {in_flight} in flight not sent again; \
              the next pass reads all users and decides anew"
         ),
-        Reset::Guard => format!(
-            "{holds} held passes discarded with {operations} operations; nothing counts within the window any more"
-        ),
+        Reset::Guard => {
+            format!("{holds} discarded with {operations}; nothing counts within the window any more")
+        }
     }
 }

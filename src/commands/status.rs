@@ -12,8 +12,10 @@ use crate::clock::Clock;
 use crate::config::{self, Sources, TenantSettings};
 use crate::daemon::{self, NotInForce};
 use crate::deliver::Trouble;
-use crate::model::Timestamp;
-use crate::store::{Drift, Occupant, Part, Request, Store, TenantStatus, TroubleRow, WebhookCounts};
+use crate::model::{Timestamp, counted};
+use crate::store::{
+    Drift, Hold, Occupant, Part, PassRow, Request, Store, TenantStatus, TroubleRow, WebhookCounts,
+};
 
 /// Passes that are shown.
 const PASSES: u32 = 5;
@@ -120,18 +122,16 @@ fn to_text(
     if let Some(why) = mapping.not_in_force {
         row("configured", format!("{}: {}", short(&mapping.configured), why.explained()));
     }
-    row(
-        "not applied",
-        match status.oldest_unapplied {
-            Some(oldest) => format!("the oldest change is {} old", span(now.since(oldest))),
-            None => "nothing: all that is known is in the tenant".to_owned(),
-        },
-    );
+    row("not applied", not_applied(status, now));
     row(
         "waiting",
         format!(
-            "{} ready, {} in flight, {} to be decided anew, {} held, {} users to be read again",
-            operations.ready, operations.in_flight, operations.stale, operations.held, status.rereads
+            "{} ready, {} in flight, {} to be decided anew, {} held, {} to be read again",
+            operations.ready,
+            operations.in_flight,
+            operations.stale,
+            operations.held,
+            counted(status.rereads, "user", "users")
         ),
     );
     if let Some(oldest) = status.oldest_waiting {
@@ -145,10 +145,43 @@ fn to_text(
     for request in &status.requests {
         row(&format!("request {}", request.id), request_text(request, now));
     }
+    let mut said = Vec::new();
     for pass in &status.passes {
-        row(&format!("pass {}", pass.id), passes::line(pass, now));
+        let why = why(pass, &status.holds, &mut said);
+        row(&format!("pass {}", pass.id), passes::line(pass, why.as_deref(), now));
     }
     out
+}
+
+/// What is known and not in the tenant, whether somebody still waits for it or not.
+fn not_applied(status: &TenantStatus, now: Timestamp) -> String {
+    let (dead, discarded) = (status.operations.dead, status.discarded);
+    let parts = [
+        status.oldest_unapplied.map(|oldest| format!("the oldest change is {} old", span(now.since(oldest)))),
+        (dead > 0).then(|| counted(dead, "dead letter", "dead letters")),
+        (discarded > 0).then(|| {
+            counted(
+                discarded,
+                "discarded operation whose user no pass has read since",
+                "discarded operations whose users no pass has read since",
+            )
+        }),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "nothing: all that is known is in the tenant".to_owned() } else { parts.join("; ") }
+}
+
+/// Why a pass is not ok. What stands above it is not said again.
+fn why<'a>(pass: &'a PassRow, holds: &[Hold], said: &mut Vec<&'a str>) -> Option<String> {
+    let reason = pass.reason.as_deref()?;
+    if let Some(hold) = holds.iter().find(|hold| Some(hold.id) == pass.hold) {
+        return Some(format!("held as {}", short(&hold.digest)));
+    }
+    if said.contains(&reason) {
+        return Some("for the same reason".to_owned());
+    }
+    said.push(reason);
+    Some(reason.to_owned())
 }
 
 fn request_text(request: &Request, now: Timestamp) -> String {
@@ -196,6 +229,7 @@ fn to_json(
             "stale": operations.stale,
             "held": operations.held,
             "dead_letters": operations.dead,
+            "discarded": status.discarded,
             "delivered": operations.done,
         },
         "webhooks": { "waiting": status.webhooks.waiting, "dead": status.webhooks.dead },

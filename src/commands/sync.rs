@@ -8,12 +8,13 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::outcome::short;
 use super::select::Selected;
 use super::{CommandError, Exit, answer, complain, error, through_the_daemon};
 use crate::audit::Audit;
 use crate::config::{self, Sources, TenantSettings};
-use crate::daemon::{self, Ask, AskError, Left, Parts, PassError, StopOnSignal, SyncEnd, Tenant};
-use crate::model::{PassResult, TenantId};
+use crate::daemon::{self, Ask, AskError, Left, Parts, PassError, Report, StopOnSignal, SyncEnd, Tenant};
+use crate::model::{PassResult, TenantId, counted};
 use crate::store::{Store, StoreError};
 
 /// Run one pass, deliver until no operation is open, and exit
@@ -69,7 +70,7 @@ pub async fn run(args: SyncArgs, sources: &Sources) -> Result<Exit, CommandError
             }
             Err(error) => return Err(error.into()),
         };
-        return ends.map_or(Ok(Exit::Failed), |ends| report(&ends, args.json));
+        return report(&ends.ok_or(CommandError::Cut)?, args.json);
     }
 }
 
@@ -148,18 +149,18 @@ fn report(ends: &[End], as_json: bool) -> Result<Exit, CommandError> {
 fn line(name: &str, end: &SyncEnd) -> String {
     let (totals, operations) = (end.report.totals, end.operations);
     let mut line = format!(
-        "{name}: {} pass {} {}: {} users read, {} planned; {} delivered, {} still waiting, {} dead letters",
+        "{name}: {} pass {} {}: {} read, {} planned; {} delivered, {} still waiting, {}",
         end.report.kind,
         end.report.id,
         end.report.result,
-        totals.users_read,
+        counted(totals.users_read, "user", "users"),
         totals.planned,
         end.delivered,
         end.open,
-        operations.dead
+        counted(operations.dead, "dead letter", "dead letters")
     );
     if totals.unreadable > 0 {
-        let _ = write!(line, ", {} records unreadable", totals.unreadable);
+        let _ = write!(line, ", {} unreadable", counted(totals.unreadable, "record", "records"));
     }
     if operations.held > 0 {
         let _ = write!(line, ", {} held: `rosterd status` says why, and how to approve", operations.held);
@@ -167,7 +168,32 @@ fn line(name: &str, end: &SyncEnd) -> String {
     if let Some(trouble) = end.trouble {
         let _ = write!(line, " ({})", trouble.as_str());
     }
-    line + "\n"
+    line.push('\n');
+    if let Some(remap) = &end.remap {
+        let (id, result, planned) = (remap.id, remap.result, remap.totals.planned);
+        let _ = writeln!(line, "{name}: {} pass {id} {result}: {planned} planned", remap.kind);
+    }
+    for report in [Some(&end.report), end.remap.as_ref()].into_iter().flatten() {
+        let Some(reason) = &report.reason else { continue };
+        let _ = write!(line, "{name}: pass {}: {reason}", report.id);
+        if let Some(digest) = report.digest().map(short) {
+            let _ = write!(line, "; `rosterd approve {digest}` or `rosterd discard {digest}` ends it");
+        }
+        line.push('\n');
+    }
+    line
+}
+
+fn remap_value(remap: &Report) -> Value {
+    json!({
+        "pass": remap.id,
+        "kind": remap.kind.as_str(),
+        "result": remap.result.as_str(),
+        "reason": remap.reason,
+        "digest": remap.digest(),
+        "planned": remap.totals.planned,
+        "skipped": remap.totals.skipped,
+    })
 }
 
 fn value(name: &str, end: &Result<SyncEnd, Failed>, exit: Exit) -> Value {
@@ -183,6 +209,8 @@ fn value(name: &str, end: &Result<SyncEnd, Failed>, exit: Exit) -> Value {
             "pass": end.report.id,
             "kind": end.report.kind.as_str(),
             "result": end.report.result.as_str(),
+            "reason": end.report.reason,
+            "digest": end.report.digest(),
             "users_read": end.report.totals.users_read,
             "pages": end.report.totals.pages,
             "planned": end.report.totals.planned,
@@ -193,15 +221,17 @@ fn value(name: &str, end: &Result<SyncEnd, Failed>, exit: Exit) -> Value {
             "held": end.operations.held,
             "dead_letters": end.operations.dead,
             "trouble": end.trouble.map(crate::deliver::Trouble::as_str),
+            "remap": end.remap.as_ref().map(remap_value),
         }),
     }
 }
 
 fn exit_of(end: &SyncEnd) -> Exit {
     let left = end.open + end.operations.dead + end.operations.held;
+    let mut passes = [Some(&end.report), end.remap.as_ref()].into_iter().flatten();
     match error::of_trouble(end.trouble) {
         Some(exit) if end.open > 0 => exit,
-        _ if left > 0 || end.report.result != PassResult::Ok => Exit::Left,
+        _ if left > 0 || passes.any(|report| report.result != PassResult::Ok) => Exit::Left,
         _ => Exit::Done,
     }
 }

@@ -188,6 +188,11 @@ impl<'a> Section<'a> {
         Some(node)
     }
 
+    /// The value of a key that is not named among those that are known.
+    pub(super) fn remove(&mut self, key: &'static str) -> Option<Node> {
+        self.table.remove(key)
+    }
+
     /// The value with `{ env = "NAME" }` replaced by what the variable holds.
     fn take(&mut self, key: &'static str) -> Read<Option<Raw>> {
         let Some(node) = self.take_node(key) else { return Ok(None) };

@@ -52,9 +52,10 @@ impl Section<'_> {
         }
     }
 
-    /// A secret that this version has no use for.
+    /// A key that this version has no use for: it is a fault when it is set, and is offered to nobody.
     pub(super) fn refuse(&mut self, key: &'static str, reason: &str) -> Read<()> {
-        self.take_node(key).map_or(Ok(()), |node| Err::<(), Faulted>(self.fault(key, &node.origin, reason)))
+        let Some(node) = self.remove(key) else { return Ok(()) };
+        Err::<(), Faulted>(self.fault(key, &node.origin, reason))
     }
 }
 

@@ -50,6 +50,7 @@ pub async fn apply(
         audit,
         clock,
         stop,
+        request: None,
     };
     let applied = clerk.apply(plan, Some(operator())).await?;
     tenant.pump.only(applied.report.id);

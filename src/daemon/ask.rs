@@ -15,7 +15,7 @@ use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{AuditSettings, TenantSettings};
 use crate::deliver::Trouble;
-use crate::model::{TenantId, Timestamp};
+use crate::model::{TenantId, Timestamp, counted};
 use crate::store::{Occupant, Part, Request, Store, StoreError};
 
 /// A request that was left is looked at this often.
@@ -43,9 +43,16 @@ pub enum AskError {
         /// It had begun with it.
         begun: bool,
     },
+    /// The owner is gone, and what was asked for may stand in the audit.
+    #[error(
+        "the daemon has stopped before it had answered; it had begun to carry out the request, which stands, and \
+         goes on with it at its next start"
+    )]
+    Stands,
     /// The owner has answered and is gone before all was delivered.
     #[error(
-        "the daemon has stopped with {open} operations still waiting; they are sent after its next start"
+        "the daemon has stopped with {} still waiting; its next start sends what waits",
+        counted(*.open, "operation", "operations")
     )]
     Stopped {
         /// Operations that still have to be sent, and users who still have to be read again.
@@ -148,7 +155,7 @@ async fn alone(
     let Tenant { name, passes, condition, .. } = Tenant::new(settings, store, audit, parts)?;
     passes.see_mapping().await?;
     let (tenant, passes, clock) = (&name, &passes, &parts.clock);
-    let clerk = Clerk { tenant, passes, condition: &condition, store, audit, clock, stop };
+    let clerk = Clerk { tenant, passes, condition: &condition, store, audit, clock, stop, request: None };
     let served = clerk.serve(ask, Some(operator())).await;
     condition.end().await;
     wanted(served?.ok_or(AskError::Withdrawn)?)
@@ -273,8 +280,8 @@ impl Left {
                 Some(_) | None => return Err(AskError::Withdrawn),
             };
             if !owned {
-                store.call_off(self.id, clock.now()).await?;
-                return Err(AskError::Ended { begun });
+                let called_off = store.call_off(self.id, clock.now()).await?;
+                return Err(if called_off { AskError::Ended { begun } } else { AskError::Stands });
             }
             if stop.is_cancelled() {
                 let withdrawn = store.withdraw(self.id, clock.now()).await?;

@@ -184,7 +184,8 @@ async fn put_together(
     let mapping = rules.mapping();
     let work = store.work_of(tenant, &user.id).await?;
     let hold = work.open().filter(|sent| sent.state == State::Held).and_then(|sent| sent.hold);
-    let decision = rules.decide(&user);
+    let granted = store.grants_of(tenant, &user.id).await?;
+    let decision = rules.decide(&user, Some(&granted));
     let (current, kept) = user.teams.iter().cloned().partition(|team| mapping.managed().contains(team));
     let hit = |(role, teams): (&Role, &BTreeSet<TeamId>)| RuleHit {
         role: role.clone(),
@@ -203,7 +204,7 @@ async fn put_together(
         desired: plan::desired(&user, mapping, settings.policy),
         current,
         kept,
-        granted: store.grants_of(tenant, &user.id).await?,
+        granted,
         held_by: holds.into_iter().find(|held| Some(held.id) == hold).map(|held| held.digest),
         standing: Standing::of(decision.as_ref(), &work),
         decision,

@@ -31,7 +31,7 @@ impl NotInForce {
     #[must_use]
     pub const fn explained(self) -> &'static str {
         match self {
-            Self::NothingRead => "no pass has been made yet",
+            Self::NothingRead => "no list of users has been read yet; the pass that reads one applies it",
             Self::RemapDue => "the next pass applies it to all users",
             Self::Held => "what it changes is held until it is approved",
             Self::Discarded => "what it changes was discarded; the next start or reload tries again",

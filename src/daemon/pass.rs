@@ -13,12 +13,12 @@ use super::connect::list_settings;
 use super::parts::Parts;
 use super::reader::Reader;
 use super::readings::Readings;
-use super::report::{Applied, PassError, Refused, Report, log};
+use super::report::{Applied, LeftOut, PassError, Refused, Report, log};
 use super::rules::Rules;
 use crate::config::{GuardSettings, TenantSettings};
 use crate::deliver::Vitals;
-use crate::model::{PassKind, Payload, Tally, TenantId, Timestamp, UserId};
-use crate::plan::{self, Mapping, Plan, PlanDigest};
+use crate::model::{PassKind, Payload, PlanDigest, Tally, TenantId, Timestamp, UserId};
+use crate::plan::{self, Mapping, Plan};
 use crate::scim::{Client, ServiceProvider};
 use crate::source::ListSettings;
 use crate::store::{Commit, Committed, NewHold, Store, StoreError, TenantState};
@@ -85,7 +85,7 @@ impl<P: ServiceProvider> Passes<P> {
         self.store.see_mapping(&self.tenant, &self.mapping_digest, self.mapping.rules(), now).await
     }
 
-    /// Whether all users have to be decided anew, after a list pass.
+    /// Whether all users have to be decided anew, after a list pass that was complete.
     ///
     /// # Errors
     /// When the database fails.
@@ -118,10 +118,10 @@ impl<P: ServiceProvider> Passes<P> {
         async {
             let mut readings = Readings::default();
             let applied = self.read_reviewed(&pass, plan, &mut readings).await;
-            let (ended, refused) = applied
-                .map_or_else(|error| (Err(error), Vec::new()), |(report, refused)| (Ok(report), refused));
+            let (ended, left_out) = applied
+                .map_or_else(|error| (Err(error), LeftOut::default()), |(report, out)| (Ok(report), out));
             self.end(&pass, &ended, &mut readings).await;
-            self.applied(ended?, refused, plan).await
+            self.applied(ended?, left_out, plan).await
         }
         .instrument(telemetry::span::pass(&self.tenant, PassKind::Apply, pass.id))
         .await
@@ -175,10 +175,7 @@ impl<P: ServiceProvider> Passes<P> {
             PassKind::Remap => reader.remap(readings).await?,
             PassKind::Apply | PassKind::Provision | PassKind::Attributes => {}
         }
-        if kind == PassKind::Sweep && readings.complete {
-            self.store.withdraw_missing(&self.tenant, self.parts.clock.now()).await?;
-        }
-        let tally = self.tally(id, readings).await?;
+        let tally = self.tally(id, kind, readings).await?;
         let mapping_applied = rules.new && (kind == PassKind::Remap || kind.lists());
         self.commit(pass, (&rules, mapping_applied), (!tally.first, true), readings).await
     }
@@ -189,34 +186,36 @@ impl<P: ServiceProvider> Passes<P> {
         pass: &Begun,
         plan: &Plan,
         readings: &mut Readings,
-    ) -> Result<(Report, Vec<Refused>), PassError> {
+    ) -> Result<(Report, LeftOut), PassError> {
         let configured = (&self.mapping, self.mapping_digest.as_str());
         let (made_by, policy) = (plan.mapping_digest.as_str(), self.policy);
         let rules =
             Rules::of_plan(made_by, &self.tenant, configured, policy, &pass.state, &self.store).await?;
         let rules = rules.ok_or(PassError::OtherMapping)?;
-        let refused = self.reader(pass.id, &rules).reviewed(plan, readings).await?;
+        let left_out = self.reader(pass.id, &rules).reviewed(plan, readings).await?;
         let mapping_applied = rules.new && pass.state.mapping_digest.is_some();
         let report = self.commit(pass, (&rules, mapping_applied), (false, false), readings).await?;
-        Ok((report, refused))
+        Ok((report, left_out))
     }
 
     /// Whoever was in flight when the pass was committed is read again instead.
     async fn applied(
         &self,
         report: Report,
-        mut refused: Vec<Refused>,
+        LeftOut { mut already, mut refused }: LeftOut,
         plan: &Plan,
     ) -> Result<Applied, PassError> {
         let sent = self.store.operations_of_pass(report.id).await?;
         let users: Vec<UserId> = sent.into_iter().map(|sent| sent.operation.user).collect();
-        let told: BTreeSet<&UserId> = refused.iter().map(|refused| &refused.user).chain(&users).collect();
+        let told = refused.iter().map(|refused| &refused.user);
+        let told: BTreeSet<&UserId> = told.chain(&already).chain(&users).collect();
         let others = plan.changes.iter().map(|change| &change.user).filter(|user| !told.contains(user));
         let others: Vec<Refused> =
             others.map(|user| Refused::new(user, "an operation for him was in flight")).collect();
         refused.extend(others);
         refused.sort_by(|one, other| one.user.cmp(&other.user));
-        Ok(Applied { report, users, refused })
+        already.sort();
+        Ok(Applied { report, users, already, refused })
     }
 
     async fn commit(
@@ -226,7 +225,7 @@ impl<P: ServiceProvider> Passes<P> {
         counts: (bool, bool),
         readings: &mut Readings,
     ) -> Result<Report, PassError> {
-        let digest = self.digest(pass.id, readings).await?;
+        let digest = self.digest(pass.id).await?;
         let held = !readings.findings.is_empty();
         let reason = readings.reason();
         let commit = Commit {
@@ -246,19 +245,19 @@ impl<P: ServiceProvider> Passes<P> {
             since: readings.since,
             gone: &readings.gone,
             unreadable: &readings.unreadable,
+            later: &readings.later,
             hold: held.then_some(NewHold { findings: &readings.findings, missing: readings.missing }),
             counts,
             now: self.parts.clock.now(),
         };
         let committed = self.store.commit(&commit).instrument(telemetry::span::commit()).await?;
-        Ok(self.report(pass, committed, held.then_some(digest), readings))
+        Ok(self.report(pass, committed, readings))
     }
 
     fn report(
         &self,
         &Begun { id, kind, .. }: &Begun,
         committed: Committed,
-        held: Option<String>,
         readings: &mut Readings,
     ) -> Report {
         readings.totals.planned = committed.planned;
@@ -269,29 +268,28 @@ impl<P: ServiceProvider> Passes<P> {
             self.vitals.set_watermark(watermark);
         }
         let (result, reason, totals) = (readings.result(), readings.reason(), readings.totals);
-        Report { id, kind, result, reason, totals, committed, held }
+        let complete = readings.complete || !kind.lists();
+        Report { id, kind, result, reason, complete, totals, committed }
     }
 
     /// Asks the guard what it thinks of what is staged.
-    async fn tally(&self, id: i64, readings: &mut Readings) -> Result<Tally, StoreError> {
+    async fn tally(&self, id: i64, kind: PassKind, readings: &mut Readings) -> Result<Tally, StoreError> {
         let limits = &self.guard.limits;
         let window = self.parts.clock.now().minus(self.guard.window);
-        let tally = self.store.tally(&self.tenant, id, window, limits.of_teams()).await?;
-        readings.findings.extend(plan::examine(&tally, limits));
+        let missing_anew = kind == PassKind::Sweep && (readings.complete || readings.missing);
+        let tally = self.store.tally(&self.tenant, id, window, limits.of_teams(), missing_anew).await?;
+        readings.findings.extend(plan::examine(&tally, limits, self.guard.window));
         Ok(tally)
     }
 
-    /// The digest of what is staged: its plan is held under it, if it is.
-    async fn digest(&self, id: i64, readings: &Readings) -> Result<String, StoreError> {
+    /// The digest of what is staged.
+    async fn digest(&self, id: i64) -> Result<String, StoreError> {
         let mut digest = PlanDigest::default();
         let change = |user: &UserId, payload: &Payload| {
             let teams = payload.teams();
             digest.change(user, &teams.added, &teams.removed);
         };
         self.store.each_staged_change(&self.tenant, id, change).await?;
-        if readings.missing {
-            self.store.each_missing(&self.tenant, id, |user| digest.missing(&user)).await?;
-        }
         Ok(digest.finish())
     }
 

@@ -47,7 +47,7 @@ pub async fn preview(
     let kind = if full { PassKind::Sweep } else { next_pass(&History::of(&state, None)) };
     let list = passes.rehearse(kind).await?;
     let mut plan = plan_of(&store, list.id).await?;
-    if passes.remap_due().await? {
+    if list.complete && passes.remap_due().await? {
         let remap = plan_of(&store, passes.rehearse(PassKind::Remap).await?.id).await?;
         if plan.findings.is_empty() {
             plan.digest.clone_from(&remap.digest);

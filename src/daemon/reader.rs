@@ -3,7 +3,7 @@
 //!
 //! It stages decisions and never acts on them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -11,9 +11,9 @@ use tracing::warn;
 
 use super::parts::Parts;
 use super::readings::Readings;
-use super::report::{PassError, Refused};
+use super::report::{LeftOut, PassError, Refused};
 use super::rules::Rules;
-use crate::model::{Since, State, TenantId, Timestamp, User, UserId};
+use crate::model::{Since, TeamId, TenantId, Timestamp, User, UserId};
 use crate::plan::{self, Already, Change, Limits, Plan};
 use crate::scim::{ServiceProvider, Verdict};
 use crate::source::{Batch, ListSettings, Reading, UserList, probe_since, read_by_id};
@@ -30,6 +30,9 @@ const MOST_FAILURES: usize = 8;
 const CHANGED: &str = "his roles, his teams or whether he is active have changed since the plan was made";
 /// Users whom lists do not show and who are asked for by id in one sweep, at most.
 const MOST_UNLISTED: u32 = 500;
+/// Known users whom a sweep has not shown and who are asked for by id before its end, at most: nothing that is asked of the
+/// tenant's passes is served meanwhile. The others are read again after it.
+const MOST_MISSING: usize = 500;
 /// Known users that a remap decides at a time.
 const REMAPPED_AT_ONCE: u32 = 500;
 /// Unreadable records that are logged and read again one by one; if there are more in a pass, it is not the
@@ -95,7 +98,8 @@ impl<P: ServiceProvider> Reader<'_, P> {
     }
 
     /// Asks by id for known users whom a complete sweep has not shown, and for some whom lists never show. If too
-    /// many are missing nobody is asked for, and the sweep proves nothing: the watermark stays.
+    /// many are missing nobody is asked for, and the sweep proves nothing: the watermark stays. Otherwise it was complete,
+    /// however many of them have to wait for their turn: who they are is committed with it.
     pub(super) async fn missing(&self, readings: &mut Readings) -> Result<(), PassError> {
         if !readings.complete {
             return Ok(());
@@ -110,40 +114,43 @@ impl<P: ServiceProvider> Reader<'_, P> {
         }
         let mut ids = self.store.unlisted(self.tenant, self.pass, MOST_UNLISTED).await?;
         // A record that could not be read is in the list, and is read again anyway.
+        let mut asked = 0;
         let ask = |user| {
-            if !readings.unreadable.contains(&user) {
+            if readings.unreadable.contains(&user) {
+                return;
+            }
+            if asked < MOST_MISSING {
+                asked += 1;
                 ids.push(user);
+            } else {
+                readings.later.push(user);
             }
         };
         self.store.each_missing(self.tenant, self.pass, ask).await?;
-        self.single(ids, MOST_FAILURES, readings, |user| Some(self.decide(user))).await
+        self.single(ids, MOST_FAILURES, readings, |user, granted| Some(self.decide(user, Some(granted))))
+            .await
     }
 
     /// Reads again whoever has to be.
     pub(super) async fn reread(&self, readings: &mut Readings) -> Result<(), PassError> {
         let now = self.parts.clock.now();
         let users = self.store.rereads(self.tenant, MOST_REREADS, now).await?;
-        self.single(users, MOST_FAILURES, readings, |user| Some(self.decide(user))).await
+        self.single(users, MOST_FAILURES, readings, |user, granted| Some(self.decide(user, Some(granted))))
+            .await
     }
 
-    /// Reads the users of a reviewed plan, and takes its changes as they are; returns those that may not be made.
-    /// Nothing is decided for their users.
-    pub(super) async fn reviewed(
-        &self,
-        plan: &Plan,
-        readings: &mut Readings,
-    ) -> Result<Vec<Refused>, PassError> {
-        let open = self.store.open_operations(self.tenant).await?;
-        let dead: HashMap<&UserId, String> = open
-            .iter()
-            .filter(|sent| sent.state == State::Dead)
-            .map(|sent| (&sent.operation.user, sent.operation.payload.target()))
-            .collect();
+    /// Reads the users of a reviewed plan, and takes its changes as they are; returns those that are not to be made, or
+    /// may not. Nothing is decided for their users.
+    pub(super) async fn reviewed(&self, plan: &Plan, readings: &mut Readings) -> Result<LeftOut, PassError> {
+        let users = plan.changes.iter().map(|change| &change.user);
+        let dead = self.store.dead_among(self.tenant, users).await?;
+        let dead: HashMap<&UserId, String> =
+            dead.iter().map(|sent| (&sent.operation.user, sent.operation.payload.target())).collect();
         let given_up = |change: &Change| {
             let target = change.operation(None).payload.target();
             change.already == Some(Already::DeadLetter) || dead.get(&change.user) == Some(&target)
         };
-        let mut refused = Vec::new();
+        let LeftOut { mut already, mut refused } = LeftOut::default();
         let mut changes: HashMap<UserId, &Change> = HashMap::new();
         for change in &plan.changes {
             if given_up(change) {
@@ -155,29 +162,33 @@ impl<P: ServiceProvider> Reader<'_, P> {
             }
         }
         let ids = changes.keys().cloned().collect();
-        let take = |user: User| {
+        let take = |user: User, _: &BTreeSet<TeamId>| {
             let change = changes.get(&user.id)?;
             if plan::still_fits(change, &user, self.rules.mapping()) {
                 return Some(Decision { operation: Some(change.operation(user.version.clone())), user });
             }
-            refused.push(Refused::new(&user.id, CHANGED));
+            if plan::is_made(change, &user, self.rules.mapping()) {
+                already.push(user.id);
+            } else {
+                refused.push(Refused::new(&user.id, CHANGED));
+            }
             None
         };
         self.single(ids, MOST_FAILURES.min(changes.len()), readings, take).await?;
         let gone = readings.gone.iter().map(|user| (user, "the tenant knows him no more"));
         let unread = readings.unreadable.iter().map(|user| (user, "his record cannot be read"));
         refused.extend(gone.chain(unread).map(|(user, why)| Refused::new(user, why)));
-        Ok(refused)
+        Ok(LeftOut { already, refused })
     }
 
-    /// Reads single users by id, and stages what `decide` makes of each; nothing where it says `None`. After `most`
-    /// failures in a row, while nobody is answered, the tenant is away.
+    /// Reads single users by id, and stages what `decide` makes of each and of the teams that he was given; nothing where
+    /// it says `None`. After `most` failures in a row, while nobody is answered, the tenant is away.
     async fn single(
         &self,
         ids: Vec<UserId>,
         most: usize,
         readings: &mut Readings,
-        mut decide: impl FnMut(User) -> Option<Decision> + Send,
+        mut decide: impl FnMut(User, &BTreeSet<TeamId>) -> Option<Decision> + Send,
     ) -> Result<(), PassError> {
         let Parts { clock, chance, .. } = &self.parts;
         let read = |id: UserId| async move {
@@ -190,7 +201,8 @@ impl<P: ServiceProvider> Reader<'_, P> {
             readings.totals.pages += 1;
             match user {
                 Ok(Some(user)) => {
-                    let decision: Vec<Decision> = decide(user).into_iter().collect();
+                    let granted = self.store.grants_of(self.tenant, &id).await?;
+                    let decision: Vec<Decision> = decide(user, &granted).into_iter().collect();
                     self.stage(&decision, false, read_at, readings).await?;
                 }
                 Ok(None) => {
@@ -248,13 +260,18 @@ impl<P: ServiceProvider> Reader<'_, P> {
                 readings.unreadable_lost = true;
             }
         }
-        let decide = |users: Vec<User>| users.into_iter().map(|user| self.decide(user)).collect::<Vec<_>>();
+        let granted = self.store.grants_among(self.tenant, batch.users.iter().map(|user| &user.id)).await?;
+        let decide = |user: User| {
+            let granted = granted.get(&user.id);
+            self.decide(user, granted)
+        };
+        let decide = |users: Vec<User>| users.into_iter().map(decide).collect::<Vec<_>>();
         let decisions = telemetry::span::plan().in_scope(|| decide(batch.users));
         self.stage(&decisions, true, batch.read_at, readings).await
     }
 
-    fn decide(&self, user: User) -> Decision {
-        Decision { operation: self.rules.decide(&user), user }
+    fn decide(&self, user: User, granted: Option<&BTreeSet<TeamId>>) -> Decision {
+        Decision { operation: self.rules.decide(&user, granted), user }
     }
 
     async fn stage(
@@ -284,9 +301,11 @@ impl<P: ServiceProvider> Reader<'_, P> {
             let known = self.store.known_users(self.tenant, after.as_ref(), REMAPPED_AT_ONCE).await?;
             let Some(last) = known.last() else { return Ok(()) };
             after = Some(last.user.id.clone());
+            let granted =
+                self.store.grants_among(self.tenant, known.iter().map(|known| &known.user.id)).await?;
             let mut decisions = Vec::new();
             for known in known {
-                let operation = self.rules.decide(&known.user);
+                let operation = self.rules.decide(&known.user, granted.get(&known.user.id));
                 readings.totals.skipped += u64::from(operation.is_none());
                 if operation.is_some() || known.open {
                     decisions.push((Decision { user: known.user, operation }, known.read_at));

@@ -22,6 +22,8 @@ pub(super) struct Readings {
     pub(super) sweep_wanted: bool,
     pub(super) since: Option<Since>,
     pub(super) gone: Vec<UserId>,
+    /// Known users whom the list did not show and who are asked for after the pass.
+    pub(super) later: Vec<UserId>,
     /// Known users whom the list did not show are too many to be asked for.
     pub(super) missing: bool,
     /// What the guard objects to.

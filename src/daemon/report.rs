@@ -9,7 +9,7 @@ use super::readings::Readings;
 use crate::model::{PassKind, PassResult, Timestamp, UserId};
 use crate::scim::{Failure, Verdict};
 use crate::source::ReadError;
-use crate::store::{Committed, PassTotals, StoreError};
+use crate::store::{Committed, Held, PassTotals, StoreError};
 
 /// A pass that was committed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,12 +22,20 @@ pub struct Report {
     pub result: PassResult,
     /// Why it is not ok.
     pub reason: Option<String>,
+    /// All that it was to read was read.
+    pub complete: bool,
     /// What it did.
     pub totals: PassTotals,
     /// What became of its decisions.
     pub committed: Committed,
+}
+
+impl Report {
     /// The digest of its plan, if that is held.
-    pub held: Option<String>,
+    #[must_use]
+    pub fn digest(&self) -> Option<&str> {
+        self.committed.held.as_ref().map(|held| held.digest.as_str())
+    }
 }
 
 /// A reviewed plan that was carried out, as far as it was not stale.
@@ -37,8 +45,20 @@ pub struct Applied {
     pub report: Report,
     /// Users who are changed as it was reviewed.
     pub users: Vec<UserId>,
+    /// Users who were found to be so already: for them there was nothing to do.
+    #[serde(default)]
+    pub already: Vec<UserId>,
     /// Those who are not.
     pub refused: Vec<Refused>,
+}
+
+/// Whom of a reviewed plan a pass does not change.
+#[derive(Debug, Default)]
+pub(super) struct LeftOut {
+    /// They are so already.
+    pub(super) already: Vec<UserId>,
+    /// They are not what they were, or something stands against it.
+    pub(super) refused: Vec<Refused>,
 }
 
 /// A change of a reviewed plan that is not made.
@@ -175,7 +195,7 @@ pub(super) fn log(
 
 fn log_more(report: &Report) {
     let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    let drift = report.committed.drift;
+    let Committed { drift, held, .. } = &report.committed;
     macro_rules! found {
         ($level:ident) => {
             $level!(
@@ -191,8 +211,11 @@ fn log_more(report: &Report) {
         drift if drift.any() => found!(info),
         _ => {}
     }
-    if let Some(digest) = &report.held {
-        let operations = signed(report.committed.planned);
+    let Some(Held { digest, operations, again }) = held else { return };
+    let operations = signed(*operations);
+    if *again {
+        warn!(digest, operations, reason = report.reason, "pass holds what is held already");
+    } else {
         error!(digest, operations, reason = report.reason, "pass is held until it is approved or discarded");
     }
 }

@@ -18,7 +18,7 @@ use super::report::{Applied, Blame, PassError, Report};
 use crate::audit::{Audit, AuditError, Entry, Link};
 use crate::clock::Clock;
 use crate::deliver::Condition;
-use crate::model::{PassKind, TenantId};
+use crate::model::{PassKind, TenantId, counted};
 use crate::plan::Plan;
 use crate::store::{AuditHead, Hold, HoldDecision, Reset, ResetDone, Selection, Store, StoreError};
 
@@ -134,6 +134,11 @@ impl Answer {
     fn refused(reason: impl Into<String>) -> Self {
         Self::Refused { reason: reason.into(), blame: Blame::Other }
     }
+
+    /// A pass was asked for, and it has read its list completely.
+    fn left_nobody_out(&self) -> bool {
+        matches!(self, Self::Synced { report, .. } if report.complete)
+    }
 }
 
 impl From<&PassError> for Answer {
@@ -160,14 +165,16 @@ pub struct Clerk<'a> {
     pub clock: &'a Clock,
     /// Ends a pass that is running.
     pub stop: &'a CancellationToken,
+    /// The request that is carried out, if somebody left one.
+    pub request: Option<i64>,
 }
 
 /// Waits until a request about `tenant` is there to be taken.
 pub(super) async fn somebody_asks(tenant: &TenantId, store: &Store) {
     loop {
-        match store.open_requests(tenant).await {
-            Ok(open) if open.iter().any(|request| request.taken_at.is_none()) => return,
-            Ok(_) => {}
+        match store.is_asked_about(tenant).await {
+            Ok(true) => return,
+            Ok(false) => {}
             Err(error) => error!(%tenant, reason = %error, "database cannot be used"),
         }
         tokio::time::sleep(LOOK).await;
@@ -206,8 +213,8 @@ async fn refuse(known: &BTreeSet<TenantId>, store: &Store, clock: &Clock) -> Res
 }
 
 impl Clerk<'_> {
-    /// Takes the oldest request, carries it out and answers it. Returns whether a list was read for it, so that
-    /// what waits may be sent.
+    /// Takes the oldest request, carries it out and answers it. Returns whether a list was read for it, and completely,
+    /// so that a changed mapping may be applied.
     pub(super) async fn serve_next(&self) -> bool {
         let request = match self.store.take(self.tenant, self.clock.now()).await {
             Ok(Some(request)) => request,
@@ -218,11 +225,16 @@ impl Clerk<'_> {
             }
         };
         let (answer, read) = match serde_json::from_str::<Ask>(&request.argument) {
-            Ok(ask) => match self.serve(&ask, request.operator).await {
-                Ok(Some(answer)) => (answer, matches!(ask, Ask::Sync { .. } | Ask::Approve { .. })),
-                Ok(None) => return false,
-                Err(error) => (Answer::refused(error.to_string()), false),
-            },
+            Ok(ask) => {
+                match (Clerk { request: Some(request.id), ..*self }).serve(&ask, request.operator).await {
+                    Ok(Some(answer)) => {
+                        let read = answer.left_nobody_out() || matches!(ask, Ask::Approve { .. });
+                        (answer, read)
+                    }
+                    Ok(None) => return false,
+                    Err(error) => (Answer::refused(error.to_string()), false),
+                }
+            }
             Err(error) => (Answer::refused(format!("the request cannot be understood: {error}")), false),
         };
         while let Err(error) = self.store.answer(request.id, &answer, self.clock.now()).await {
@@ -271,7 +283,10 @@ impl Clerk<'_> {
             }
             Ask::Approve { digest } => {
                 // What is held may be old, and may have been decided otherwise since.
-                self.pass(self.delta_or_sweep().await?).await?;
+                let report = self.pass(self.delta_or_sweep().await?).await?;
+                if !seen_anew(&report, digest) {
+                    return Ok(Answer::refused(unread(&report)));
+                }
                 self.release(digest, HoldDecision::Approve, operator).await
             }
             Ask::Discard { digest } => self.release(digest, HoldDecision::Discard, operator).await,
@@ -299,8 +314,11 @@ impl Clerk<'_> {
         }
     }
 
-    /// Writes a decision into the audit: then it may be carried out.
+    /// Writes a decision into the audit: then it may be carried out, and is, even if we die or whoever asked for it goes.
     async fn note(&self, entry: Entry) -> Result<(), Undone> {
+        if let Some(request) = self.request {
+            self.store.bind(request).await?;
+        }
         let Link { seq, hash } = self.audit.record(vec![entry], self.clock.now()).await?;
         Ok(self.store.remember_audit(&AuditHead { seq, hash: hash.to_string() }).await?)
     }
@@ -308,7 +326,7 @@ impl Clerk<'_> {
     async fn sync(&self, full: bool) -> Result<Answer, Undone> {
         let kind = if full { PassKind::Sweep } else { self.delta_or_sweep().await? };
         let report = Box::new(self.pass(kind).await?);
-        let remap = if self.passes.remap_due().await? {
+        let remap = if report.complete && self.passes.remap_due().await? {
             Some(Box::new(self.pass(PassKind::Remap).await?))
         } else {
             None
@@ -383,6 +401,17 @@ impl Clerk<'_> {
     }
 }
 
+/// Whether the pass before an approval has read whoever has changed since; or has just decided the very same plan, as a
+/// sweep does that shows too few of the known users, each time anew.
+fn seen_anew(report: &Report, digest: &str) -> bool {
+    report.complete || report.committed.held.as_ref().is_some_and(|held| held.digest == digest)
+}
+
+fn unread(report: &Report) -> String {
+    let why = report.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    format!("the list could not be read completely{why}; try again")
+}
+
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Undone {
@@ -443,7 +472,7 @@ fn list(holds: &[Hold]) -> String {
     let line = |hold: &Hold| {
         let (tenant, pass, held) = (&hold.tenant, hold.pass, hold.held);
         let digest = hold.digest.get(..SHOWN).unwrap_or(&hold.digest);
-        format!("{digest} (tenant {tenant}, pass {pass}, {held} operations)")
+        format!("{digest} (tenant {tenant}, pass {pass}, {})", counted(held, "operation", "operations"))
     };
     format!("held: {}", holds.iter().map(line).collect::<Vec<_>>().join(", "))
 }

@@ -1,8 +1,8 @@
-//! What a pass decides by: the mapping in force, the policy, and what was granted before.
+//! What a pass decides by: the mapping in force and the policy.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use crate::model::{Operation, PassKind, TeamId, TenantId, User, UserId};
+use crate::model::{Operation, PassKind, TeamId, TenantId, User};
 use crate::plan::{self, Mapping, Policy};
 use crate::store::{Store, StoreError, TenantState};
 
@@ -13,8 +13,6 @@ pub(super) struct Rules {
     /// Of the mapping.
     pub(super) digest: String,
     policy: Policy,
-    /// Teams that users were given and that no rule names any more.
-    orphans: HashMap<UserId, BTreeSet<TeamId>>,
     /// The mapping is not in force yet.
     pub(super) new: bool,
 }
@@ -38,9 +36,8 @@ impl Rules {
         };
         let (mapping, digest) =
             old.map_or_else(|| (configured.clone(), digest.to_owned()), |(old, of)| (old, of.to_owned()));
-        let orphans = store.orphaned_grants(tenant, mapping.managed()).await?;
         let new = kind == PassKind::Remap || state.mapping_digest.is_none();
-        Ok(Self { mapping, digest, policy, orphans, new })
+        Ok(Self { mapping, digest, policy, new })
     }
 
     /// Those that a reviewed plan was made by: the mapping in force, or the one that the configuration names, which
@@ -65,10 +62,9 @@ impl Rules {
         &self.mapping
     }
 
-    /// Decides one user.
-    pub(super) fn decide(&self, user: &User) -> Option<Operation> {
+    /// Decides one user; `granted` are the teams that he was given.
+    pub(super) fn decide(&self, user: &User, granted: Option<&BTreeSet<TeamId>>) -> Option<Operation> {
         const NONE: &BTreeSet<TeamId> = &BTreeSet::new();
-        let granted = self.orphans.get(&user.id).unwrap_or(NONE);
-        plan::decide(user, &self.mapping, self.policy, granted)
+        plan::decide(user, &self.mapping, self.policy, granted.unwrap_or(NONE))
     }
 }

@@ -239,6 +239,7 @@ async fn stop_asked(signals: &mut Signals) -> &'static str {
 async fn tend(tenant: Tenant, store: Store, audit: Audit, parts: Parts, stop: CancellationToken) {
     let Tenant { name, passes, mut pump, cadence, condition, stale, webhook, client, mut bulk, runs, .. } =
         tenant;
+    condition.tend();
     let (wake, wake_bulk) = (Notify::new(), Notify::new());
     let ticks = match Ticks::start(cadence.clone(), parts.clock.clone()).await {
         Ok(ticks) => ticks,
@@ -338,7 +339,7 @@ impl Round<'_> {
         true
     }
 
-    /// Runs one pass. Answers with its kind, and once more if it was committed.
+    /// Runs one pass. Answers with its kind, and once more if it was committed and has left nobody out.
     async fn one(&self, kind: PassKind) -> (PassKind, Option<PassKind>) {
         tokio::select! {
             // Or the pass would find out by itself, and it would be said twice.
@@ -347,11 +348,13 @@ impl Round<'_> {
                 self.break_off().await;
                 (kind, None)
             }
-            ended = observed_pass(self.passes, self.condition, kind) => (kind, ended.is_ok().then_some(kind)),
+            ended = observed_pass(self.passes, self.condition, kind) => {
+                (kind, ended.is_ok_and(|report| report.complete).then_some(kind))
+            }
         }
     }
 
-    /// Carries out what an operator asks for. Answers with a kind of pass if a list was read for it.
+    /// Carries out what an operator asks for. Answers with a kind of pass if a list was read for it, and completely.
     async fn serve(&self) -> Option<PassKind> {
         let clerk = Clerk {
             tenant: &self.name,
@@ -361,11 +364,12 @@ impl Round<'_> {
             audit: self.audit,
             clock: &self.parts.clock,
             stop: self.stop,
+            request: None,
         };
         clerk.serve_next().await.then_some(PassKind::Delta)
     }
 
-    /// What to do after a pass of the kind `last`: apply a changed mapping after a list was read; read again
+    /// What to do after a pass of the kind `last`: apply a changed mapping after a list was read completely; read again
     /// whoever has to be, but after a pass that did just that wait until there is a reason. A tenant that cannot be
     /// read is left alone for its time.
     async fn next(&self, ticks: &mut Ticks, last: PassKind, done: Option<PassKind>) -> Option<Due> {

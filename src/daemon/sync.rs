@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(30);
 pub struct SyncEnd {
     /// The pass.
     pub report: Report,
-    /// The remap after it, if the mapping has changed.
+    /// The remap after it, if the mapping has changed and the list was read completely.
     pub remap: Option<Report>,
     /// Operations delivered.
     pub delivered: u64,
@@ -65,7 +65,7 @@ async fn pass_and_deliver(
     tenant.passes.see_mapping().await?;
     let kind = if full { PassKind::Sweep } else { delta_or_sweep(tenant, store).await? };
     let report = run(tenant, kind, store, clock, stop).await?;
-    let remap = if tenant.passes.remap_due().await? {
+    let remap = if report.complete && tenant.passes.remap_due().await? {
         Some(run(tenant, PassKind::Remap, store, clock, stop).await?)
     } else {
         None

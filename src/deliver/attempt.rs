@@ -97,10 +97,13 @@ impl<P: ServiceProvider> Sender<P> {
 
     async fn write(&self, leased: &Leased, verify: bool) -> Result<Sent, Failure> {
         let operation = &leased.operation;
-        let version = match &operation.version {
-            Some(version) if self.provider.honours_if_match().await? => Some(version.as_str()),
-            _ => None,
+        let asked = async || match &operation.version {
+            Some(_) => self.provider.honours_if_match().await,
+            None => Ok(false),
         };
+        // Until now nothing was asked to be changed.
+        let honours = asked().await.map_err(|failure| Failure { unclear: false, ..failure })?;
+        let version = operation.version.as_deref().filter(|_| honours);
         let (write, body) = write_of(&operation.payload);
         let body = body.to_string();
         let receipt = self.provider.write_user(write, &operation.user, body.as_bytes(), version).await?;
@@ -115,6 +118,7 @@ impl<P: ServiceProvider> Sender<P> {
                 reason,
                 correlation_id: receipt.correlation_id,
                 answer: None,
+                unclear: true,
             }),
         }
     }

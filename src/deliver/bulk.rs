@@ -341,7 +341,8 @@ impl BulkPump {
             let created = created.filter(|_| leased.operation.payload.creates());
             let note = note(result, &ended);
             let (lease, user) = (leased.lease, leased.operation.user.clone());
-            settlements.push(Settlement { id: leased.id, lease, user, step, note, created, took });
+            let unclear = false;
+            settlements.push(Settlement { id: leased.id, lease, user, step, note, unclear, created, took });
         }
         self.log(job, &ended, &settlements, took);
         entries.push(job_entry(&self.tenant, job, &ended, took));

@@ -2,9 +2,10 @@
 //!
 //! It decides nothing: [`Health`] does.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::{Mutex as Turn, Notify};
+use tracing::field::display;
 use tracing::{error, info};
 
 use super::health::{Allowance, Change, Health, Seen};
@@ -30,6 +31,8 @@ struct Inner {
     /// What the database knows of reading and of delivery.
     noted: Turn<[Option<TroubleRow>; 2]>,
     changed: Notify,
+    /// Somebody tries again for as long as it takes.
+    tended: OnceLock<()>,
 }
 
 impl Condition {
@@ -37,7 +40,13 @@ impl Condition {
     #[must_use]
     pub fn new(tenant: TenantId, store: Store, clock: Clock) -> Self {
         let (health, noted, changed) = (Mutex::default(), Turn::default(), Notify::new());
-        Self(Arc::new(Inner { tenant, store, clock, health, noted, changed }))
+        Self(Arc::new(Inner { tenant, store, clock, health, noted, changed, tended: OnceLock::new() }))
+    }
+
+    /// From now on somebody tries again for as long as it takes, as the daemon does: until then the log names the next
+    /// try of delivery in an outage only, which a command waits for.
+    pub fn tend(&self) {
+        self.0.tended.get_or_init(|| ());
     }
 
     /// What may be sent now with `workers` workers.
@@ -135,7 +144,7 @@ impl Condition {
         match change {
             Change::Down { news: true } => {
                 if let Some(row) = self.with(|health, _| health.down(part).map(row)) {
-                    log(tenant, part, &row);
+                    log(tenant, part, &row, self.0.tended.get().is_some());
                 }
             }
             Change::Up { since } => {
@@ -151,13 +160,15 @@ impl Condition {
     }
 }
 
-fn log(tenant: &TenantId, part: Part, row: &TroubleRow) {
-    let (part, trouble, reason, retry_at) =
-        (part.as_str(), row.trouble.as_str(), row.reason.as_str(), row.until);
-    if trouble == Trouble::Outage.as_str() {
-        error!(%tenant, part, reason, %retry_at, "tenant does not answer");
+fn log(tenant: &TenantId, part: Part, row: &TroubleRow, tended: bool) {
+    let outage = row.trouble == Trouble::Outage.as_str();
+    let tried = tended || outage && part == Part::Delivery;
+    let retry_at = tried.then_some(row.until).map(display);
+    let (part, trouble, reason) = (part.as_str(), row.trouble.as_str(), row.reason.as_str());
+    if outage {
+        error!(%tenant, part, reason, retry_at, "tenant does not answer");
     } else {
-        error!(%tenant, part, trouble, reason, %retry_at, "tenant quarantined");
+        error!(%tenant, part, trouble, reason, retry_at, "tenant quarantined");
     }
 }
 

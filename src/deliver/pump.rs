@@ -16,7 +16,7 @@ use tracing::{Span, error};
 use super::attempt::{Outcome, Sender, Sent, Task};
 use super::condition::Condition;
 use super::health::{Allowance, Seen};
-use super::report::{entry, note, refused, report};
+use super::report::{entry, note, refused, report, unclear, unclear_entry};
 use super::step::{Nature, Policy, next_step_of};
 use super::trouble::Trouble;
 use super::verify::Sample;
@@ -34,6 +34,8 @@ use crate::telemetry;
 const LOOK: Duration = Duration::from_secs(2);
 /// A clock that went back by more was set back, and what waits for a moment would wait for much longer.
 const CLOCK_STEADY: Duration = Duration::from_secs(5);
+/// What was sent without an answer is told of in the audit so much at a time.
+const UNCLEAR_AT_ONCE: u32 = 500;
 /// And not more often than this while nothing happens.
 const SHORTEST_LOOK: Duration = Duration::from_millis(5);
 
@@ -98,6 +100,8 @@ pub struct Pump<P> {
     unaudited: Vec<Entry>,
     /// The last line of what does.
     audited: Option<AuditHead>,
+    /// What was sent and is unclear, and stands in the audit, and its last line; the database does not know that yet.
+    told: Option<(Vec<i64>, AuditHead)>,
 }
 
 impl<P: ServiceProvider> Pump<P> {
@@ -132,6 +136,7 @@ impl<P: ServiceProvider> Pump<P> {
             audit,
             unaudited: Vec::new(),
             audited: None,
+            told: None,
         }
     }
 
@@ -177,7 +182,7 @@ impl<P: ServiceProvider> Pump<P> {
 
     /// Nothing is in flight, and the database knows of everything that was.
     fn at_rest(&self) -> bool {
-        self.flying.is_empty() && self.settlements.is_empty()
+        self.flying.is_empty() && self.settlements.is_empty() && self.told.is_none()
     }
 
     /// One turn: audit what was done, settle and lease in one transaction, and send.
@@ -243,6 +248,9 @@ impl<P: ServiceProvider> Pump<P> {
         for leased in turn.leased {
             self.send(leased, allowance);
         }
+        if !self.tell_unclear(now).await {
+            return FAILED;
+        }
         let next = if self.settlements.is_empty() { next } else { Some(now) };
         let look_in = next.map_or(LOOK, |next| next.since(now).clamp(SHORTEST_LOOK, LOOK));
         Turned { nothing_waits, unlisted, look_in }
@@ -260,6 +268,39 @@ impl<P: ServiceProvider> Pump<P> {
             self.audited = Some(AuditHead { seq, hash: hash.to_string() });
         }
         Ok(())
+    }
+
+    /// Writes down what was sent without an answer and has come to another end, once; returns whether all of it stands in
+    /// the audit and the database knows.
+    async fn tell_unclear(&mut self, now: Timestamp) -> bool {
+        loop {
+            if let Some((ids, head)) = &self.told {
+                if let Err(error) = self.store.told(ids, head).await {
+                    error!(tenant = %self.tenant, reason = %error, "database cannot be used");
+                    return false;
+                }
+                self.told = None;
+            }
+            let unclear = match self.store.unclear(&self.tenant, UNCLEAR_AT_ONCE).await {
+                Ok(unclear) if unclear.is_empty() => return true,
+                Ok(unclear) => unclear,
+                Err(error) => {
+                    error!(tenant = %self.tenant, reason = %error, "database cannot be used");
+                    return false;
+                }
+            };
+            let entries = unclear.iter().map(|unclear| unclear_entry(&self.tenant, unclear)).collect();
+            match self.audit.record(entries, now).await {
+                Ok(Link { seq, hash }) => {
+                    let ids = unclear.iter().map(|unclear| unclear.id).collect();
+                    self.told = Some((ids, AuditHead { seq, hash: hash.to_string() }));
+                }
+                Err(error) => {
+                    error!(tenant = %self.tenant, reason = %error, "audit cannot be written");
+                    return false;
+                }
+            }
+        }
     }
 
     fn send(&mut self, leased: Leased, allowance: Allowance) {
@@ -286,14 +327,17 @@ impl<P: ServiceProvider> Pump<P> {
         outcome.span.in_scope(|| report(&outcome, &Step::Done, &self.shared.vitals));
         self.unaudited.extend(entry(&self.tenant, &outcome));
         let Leased { id, lease, operation, .. } = outcome.leased;
+        let (user, step) = (operation.user, Step::Done);
+        let (created, took) = (None, Duration::ZERO);
         self.settlements.push(Settlement {
             id,
             lease,
-            user: operation.user,
-            step: Step::Done,
+            user,
+            step,
             note: None,
-            created: None,
-            took: Duration::ZERO,
+            unclear: false,
+            created,
+            took,
         });
     }
 
@@ -343,6 +387,7 @@ impl<P: ServiceProvider> Pump<P> {
                     note: Some(note),
                     created: None,
                     took: Duration::ZERO,
+                    unclear: true,
                 });
             }
         }
@@ -402,6 +447,7 @@ impl<P: ServiceProvider> Pump<P> {
             id: outcome.leased.id,
             lease: outcome.leased.lease,
             user,
+            unclear: unclear(&outcome.result, &step),
             step,
             note: note(&outcome.result),
             created: match &outcome.result {

@@ -7,7 +7,7 @@ use super::vitals::Vitals;
 use crate::audit::Entry;
 use crate::model::{Kind, Payload, TeamId, TenantId, UserId};
 use crate::scim::{Failure, Receipt, Verdict};
-use crate::store::{Leased, Note, Step};
+use crate::store::{Leased, Note, Step, Unclear};
 use crate::telemetry;
 
 /// Logs and counts it; the operation's span must be entered.
@@ -121,6 +121,33 @@ pub(super) fn refused(tenant: &TenantId, leased: &Leased, failure: &Failure) -> 
         attempt: leased.attempts + 1,
         status: failure.status,
         request_id: failure.correlation_id.clone(),
+    }
+}
+
+/// Whether the attempt may have changed the user, and does not count as done.
+pub(super) fn unclear(result: &Result<Sent, Failure>, step: &Step) -> bool {
+    match result {
+        Ok(Sent::Written { .. }) => *step != Step::Done,
+        Ok(Sent::Read) => false,
+        Err(failure) => failure.unclear,
+    }
+}
+
+/// What the audit tells of what may have been done, and ended otherwise.
+pub(super) fn unclear_entry(tenant: &TenantId, unclear: &Unclear) -> Entry {
+    let teams = unclear.payload.teams();
+    Entry::ChangeUnclear {
+        tenant: tenant.clone(),
+        user: unclear.user.clone(),
+        operation: unclear.operation,
+        kind: unclear.payload.kind(),
+        cause: unclear.cause,
+        teams_added: teams.added.clone(),
+        teams_removed: teams.removed.clone(),
+        roles: teams.roles.clone(),
+        mapping: unclear.mapping.clone(),
+        pass: unclear.pass,
+        attempt: unclear.attempt,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -49,9 +50,15 @@ pub struct Finding {
     pub of: u64,
     /// What is allowed: percent, or users where the limit is absolute.
     pub allowed: f64,
+    /// In seconds, over how long they were counted; `None`: in one pass.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub window_seconds: Option<u64>,
 }
 
 impl Finding {
+    /// Before the key of a limit on users who are to be made inactive.
+    pub const DEACTIVATIONS: &'static str = "deactivations: ";
+
     /// The limit is a share of the users.
     #[must_use]
     pub fn is_percent(&self) -> bool {
@@ -62,6 +69,15 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (found, of) = (self.found, self.of);
+        if self.limit.starts_with(Self::DEACTIVATIONS) {
+            let unit = if self.is_percent() { " %" } else { "" };
+            let limit = &self.limit[Self::DEACTIVATIONS.len()..];
+            return write!(
+                f,
+                "{found} of {of} users whom earlier exports named are to be made inactive: more than {}{unit} ({limit})",
+                self.allowed
+            );
+        }
         let what = if self.limit.contains("missing") {
             "known users are missing from the list"
         } else if self.limit.contains("removals") {
@@ -80,6 +96,10 @@ impl fmt::Display for Finding {
             )?,
         }
         let unit = if self.is_percent() { " %" } else { "" };
-        write!(f, ": more than {}{unit} ({})", self.allowed, self.limit)
+        write!(f, ": more than {}{unit}", self.allowed)?;
+        if let Some(seconds) = self.window_seconds {
+            write!(f, " in the last {}", humantime::format_duration(Duration::from_secs(seconds)))?;
+        }
+        write!(f, " ({})", self.limit)
     }
 }

@@ -4,6 +4,8 @@
 
 mod attribute;
 mod columns;
+mod count;
+mod digest;
 mod first;
 mod guard;
 mod id;
@@ -17,6 +19,8 @@ mod words;
 
 pub use attribute::{CORE_USER, ENTERPRISE_USER, attribute_path, nearest_attribute, split_urn};
 pub use columns::{Columns, Purpose};
+pub use count::counted;
+pub use digest::{PlanDigest, hex};
 pub use first::FirstLines;
 pub use guard::{Finding, Tally, TeamTally};
 pub use id::{Role, TeamId, TenantId, UserId};

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use super::Mapping;
-use super::guard::hex;
-use crate::model::{Cause, Operation, Role, TeamId, User};
+use crate::model::{Cause, Operation, Role, TeamId, User, hex};
 
 /// SHA-256 over a user as far as the rules look at him: whether he is active, those of his roles that a rule names,
 /// and all his teams. 64 hexadecimal digits.
@@ -22,6 +21,13 @@ pub fn content_before(operation: &Operation) -> String {
     let teams = operation.payload.teams();
     let before = teams.teams.iter().filter(|team| !teams.added.contains(*team)).chain(&teams.removed);
     content(operation.cause != Cause::Inactive, &teams.roles.iter().collect(), &before.collect())
+}
+
+/// The same of the user after it, if nothing else has changed.
+#[must_use]
+pub(super) fn content_after(operation: &Operation) -> String {
+    let teams = operation.payload.teams();
+    content(operation.cause != Cause::Inactive, &teams.roles.iter().collect(), &teams.teams.iter().collect())
 }
 
 fn content(active: bool, roles: &BTreeSet<&Role>, teams: &BTreeSet<&TeamId>) -> String {

@@ -1,10 +1,8 @@
 //! The guard: what is too much to be done without asking. Pure.
 
-use std::fmt::Write as _;
+use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
-use crate::model::{Finding, Tally, TeamId, UserId};
+use crate::model::{Finding, Tally, TeamId};
 
 /// What may change within the window. A limit trips when it is exceeded.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -44,23 +42,35 @@ impl Limits {
 #[must_use]
 pub fn examine_deactivations(deactivated: u64, provisioned: u64, limits: &Limits) -> Vec<Finding> {
     let tally = Tally { known: provisioned, read: provisioned, removals: deactivated, ..Tally::default() };
-    examine(&tally, limits)
+    let mut findings = examine(&tally, limits, Duration::ZERO);
+    for finding in &mut findings {
+        finding.limit.insert_str(0, Finding::DEACTIVATIONS);
+        finding.window_seconds = None;
+    }
+    findings
 }
 
 /// What the guard objects to; nothing, most of the time.
 ///
 /// Percentages are of the greater of users known and users read; of a team, of its members. The first pass of a tenant
-/// is exempt from the limits on changes, because it changes everybody.
+/// is exempt from the limits on changes, because it changes everybody. `window` is how far back the tally goes.
 #[must_use]
-pub fn examine(tally: &Tally, limits: &Limits) -> Vec<Finding> {
+pub fn examine(tally: &Tally, limits: &Limits, window: Duration) -> Vec<Finding> {
+    let window_seconds = Some(window.as_secs());
     let users = tally.known.max(tally.read);
     let percents = users >= limits.min_users;
     let mut findings = Vec::new();
     let mut look = |limit: Limit, name: &str, found: u64, of: u64, team: Option<&TeamId>| {
         let percent = limit.percent.filter(|percent| percents && exceeds(found, of, *percent));
         let number = limit.users.filter(|most| found > *most);
-        let finding =
-            |limit: String, allowed: f64| Finding { limit, team: team.cloned(), found, of, allowed };
+        let finding = |limit: String, allowed: f64| Finding {
+            limit,
+            team: team.cloned(),
+            found,
+            of,
+            allowed,
+            window_seconds,
+        };
         findings.extend(percent.map(|percent| finding(format!("max_{name}_percent"), percent)));
         #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^52")]
         findings.extend(number.map(|most| finding(format!("max_{name}"), most as f64)));
@@ -88,6 +98,7 @@ pub fn examine_missing(missing: u64, known: u64, limits: &Limits) -> Option<Find
         found: missing,
         of: known,
         allowed: limits.missing_percent,
+        window_seconds: None,
     })
 }
 
@@ -96,54 +107,12 @@ fn exceeds(found: u64, of: u64, percent: f64) -> bool {
     found > 0 && found as f64 * 100.0 > of as f64 * percent
 }
 
-/// SHA-256 over who gains and loses which teams, and who is missing: equal for equal plans, whenever they
-/// are made. Both are taken in the order in which they come.
-#[derive(Debug, Default)]
-pub struct PlanDigest(Sha256);
-
-impl PlanDigest {
-    /// A user, teams gained, teams lost, each in order.
-    pub fn change<'a>(
-        &mut self,
-        user: &UserId,
-        added: impl IntoIterator<Item = &'a TeamId>,
-        removed: impl IntoIterator<Item = &'a TeamId>,
-    ) {
-        self.word(b'u', user.as_str());
-        added.into_iter().for_each(|team| self.word(b'+', team.as_str()));
-        removed.into_iter().for_each(|team| self.word(b'-', team.as_str()));
-    }
-
-    /// A known user whom the list did not show.
-    pub fn missing(&mut self, user: &UserId) {
-        self.word(b'?', user.as_str());
-    }
-
-    fn word(&mut self, kind: u8, text: &str) {
-        self.0.update([kind]);
-        self.0.update(text.len().to_be_bytes());
-        self.0.update(text);
-    }
-
-    /// In hexadecimal, 64 digits.
-    #[must_use]
-    pub fn finish(self) -> String {
-        hex(&self.0.finalize())
-    }
-}
-
-/// Bytes in hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::TeamTally;
+
+    const HOUR: Duration = Duration::from_hours(1);
 
     fn limits() -> Limits {
         Limits {
@@ -160,7 +129,7 @@ mod tests {
     }
 
     fn tripped(tally: &Tally, limits: &Limits) -> Vec<String> {
-        examine(tally, limits).into_iter().map(|finding| finding.limit).collect()
+        examine(tally, limits, HOUR).into_iter().map(|finding| finding.limit).collect()
     }
 
     #[test]
@@ -204,9 +173,9 @@ mod tests {
         };
         assert_eq!(tripped(&of_a_team, &set), ["max_team_removals_percent", "max_team_changes"]);
         insta::assert_snapshot!(
-            examine(&of_a_team, &set).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), @"
-        4 of 10 users lose team team-a: more than 30 % (max_team_removals_percent)
-        6 of 10 users are changed in team team-a: more than 5 (max_team_changes)
+            examine(&of_a_team, &set, HOUR).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), @"
+        4 of 10 users lose team team-a: more than 30 % in the last 1h (max_team_removals_percent)
+        6 of 10 users are changed in team team-a: more than 5 in the last 1h (max_team_changes)
         ");
     }
 
@@ -218,31 +187,5 @@ mod tests {
             Some("21 of 100 known users are missing from the list: more than 20 % (max_missing_percent)")
         );
         assert_eq!(examine_missing(49, 49, &limits()), None);
-    }
-
-    #[test]
-    fn the_digest_sees_every_difference() {
-        let digest = |changes: &[(&str, &[&str], &[&str])], missing: &[&str]| {
-            let mut digest = PlanDigest::default();
-            for (user, added, removed) in changes {
-                let teams = |ids: &[&str]| ids.iter().map(|id| TeamId::from(*id)).collect::<Vec<_>>();
-                digest.change(&UserId::from(*user), &teams(added), &teams(removed));
-            }
-            for user in missing {
-                digest.missing(&UserId::from(*user));
-            }
-            digest.finish()
-        };
-        let one = digest(&[("u", &["a"], &["b"])], &[]);
-        assert_eq!(one, digest(&[("u", &["a"], &["b"])], &[]));
-        for other in [
-            digest(&[("u", &["a", "b"], &[])], &[]),
-            digest(&[("u", &["b"], &["a"])], &[]),
-            digest(&[("u", &["a"], &["b"])], &["v"]),
-            digest(&[("v", &["a"], &["b"])], &[]),
-            digest(&[], &["u"]),
-        ] {
-            assert_ne!(one, other);
-        }
     }
 }

@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use super::guard::hex;
-use crate::model::{Role, TeamId};
+use crate::model::{Role, TeamId, hex};
 
 /// All rules of one tenant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

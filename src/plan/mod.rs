@@ -12,12 +12,12 @@ mod watermark;
 
 pub use attributes::missing_attributes;
 pub use content::{content_before, content_of};
-pub use guard::{Limit, Limits, PlanDigest, examine, examine_deactivations, examine_missing};
+pub use guard::{Limit, Limits, examine, examine_deactivations, examine_missing};
 pub use mapping::Mapping;
 pub use membership::{Desired, Policy, WhenGone, decide, desired};
 pub use provisioning::{
     Checker, Course, Match, OnConflict, Rules, UpdateWith, decide as decide_row, differences,
 };
 pub use render::{Already, Change, Plan};
-pub use saved::{SavedPlan, UnfitPlan, still_fits};
+pub use saved::{SavedPlan, UnfitPlan, is_made, still_fits};
 pub use watermark::watermark;

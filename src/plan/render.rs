@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::content::content_before;
 use crate::model::{
     Cause, Finding, Operation, PassKind, Payload, Role, State, TeamId, TeamPatch, TeamsPayload, UserId,
+    counted,
 };
 
 /// What a pass decides: the same for one that is only tried, for a file that somebody reviews, and for one that ran.
@@ -171,13 +172,13 @@ impl Plan {
         let since = self.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
         let _ = writeln!(
             out,
-            "{}: {}{since}, {} users read, {} to change ({} gain a team, {} lose one)",
+            "{}: {}{since}, {} read, {} to change ({}, {})",
             self.tenant,
             self.kind,
-            self.users_read,
+            counted(self.users_read, "user", "users"),
             self.to_change(),
-            self.count(|change| &change.added),
-            self.count(|change| &change.removed)
+            counted(self.count(|change| &change.added), "gains a team", "gain a team"),
+            counted(self.count(|change| &change.removed), "loses one", "lose one")
         );
         self.objections(&mut out);
         out
@@ -190,10 +191,17 @@ impl Plan {
         };
         let left = self.changes.len() - self.to_change();
         if left > 0 {
-            line(format!("{left} more are held or dead letters, and stay so"));
+            line(counted(
+                left,
+                "more is held or a dead letter, and stays so",
+                "more are held or dead letters, and stay so",
+            ));
         }
         if self.unreadable > 0 {
-            line(format!("{} records could not be read; the log says which", self.unreadable));
+            line(format!(
+                "{} could not be read; the log says which",
+                counted(self.unreadable, "record", "records")
+            ));
         }
         if !self.complete {
             line("the list could not be read completely; there may be more to change".to_owned());
@@ -259,7 +267,8 @@ pub(super) mod tests {
             already(Already::Held, change("user-5", Cause::Unmapped, &[], &["team-b"])),
         ];
         let limit = "max_removals_percent".to_owned();
-        let finding = Finding { limit, team: None, found: 2, of: 4, allowed: 20.0 };
+        let finding =
+            Finding { limit, team: None, found: 2, of: 4, allowed: 20.0, window_seconds: Some(5400) };
         let plan = Plan { unreadable: 1, complete: false, findings: vec![finding], ..plan(changes) };
         insta::assert_snapshot!(plan.to_text(), @r"
         user-1 (mapped): +team-a +team-b -team-c
@@ -269,9 +278,9 @@ pub(super) mod tests {
         user-5 (unmapped): -team-b [held]
         acme: delta since 2026-01-01T00:00:00.000Z, 40 users read, 3 to change (2 gain a team, 2 lose one)
         acme: 2 more are held or dead letters, and stay so
-        acme: 1 records could not be read; the log says which
+        acme: 1 record could not be read; the log says which
         acme: the list could not be read completely; there may be more to change
-        acme: the guard holds it: 2 of 4 users lose a managed team: more than 20 % (max_removals_percent)
+        acme: the guard holds it: 2 of 4 users lose a managed team: more than 20 % in the last 1h 30m (max_removals_percent)
         acme: its digest is 9f86d081
         ");
     }

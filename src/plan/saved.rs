@@ -5,11 +5,10 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::content::content_of;
-use super::guard::hex;
+use super::content::{content_after, content_of};
 use super::mapping::Mapping;
 use super::render::{Change, Plan};
-use crate::model::User;
+use crate::model::{User, hex};
 
 /// The form of the file; a later one is refused.
 const FORMAT: u32 = 1;
@@ -82,6 +81,12 @@ pub fn still_fits(change: &Change, user: &User, mapping: &Mapping) -> bool {
     change.content == content_of(user, mapping)
 }
 
+/// Whether `user` is as `change` would leave him: it was made already, by us or by somebody else.
+#[must_use]
+pub fn is_made(change: &Change, user: &User, mapping: &Mapping) -> bool {
+    content_after(&change.operation(None)) == content_of(user, mapping)
+}
+
 /// SHA-256 over all of it; how it is indented and in which order its keys stand does not matter.
 fn seal(plan: &Plan, base_url: &str) -> String {
     let text = serde_json::json!([base_url, plan]).to_string();
@@ -148,5 +153,16 @@ mod tests {
         assert!(still_fits(&change, &user("2", "team-x"), &mapping));
         assert!(!still_fits(&change, &user("1", "team-y"), &mapping));
         assert!(!still_fits(&change, &User { active: false, ..user("1", "team-x") }, &mapping));
+
+        let after = |teams: &[&str]| User {
+            teams: teams.iter().map(|team| TeamId::from(*team)).collect(),
+            ..user("3", "team-x")
+        };
+        assert!(is_made(&change, &after(&["team-a", "team-x"]), &mapping));
+        for teams in [&["team-x"][..], &["team-a"], &["team-a", "team-x", "team-y"]] {
+            assert!(!is_made(&change, &after(teams), &mapping), "{teams:?}");
+        }
+        let gone = User { active: false, ..after(&["team-a", "team-x"]) };
+        assert!(!is_made(&change, &gone, &mapping));
     }
 }

@@ -172,7 +172,10 @@ impl Auth {
         let sent = self.http.post(self.credentials.token_url.clone()).header("accept", "application/json");
         let response = self.authenticated(sent).send().await.map_err(|error| unreachable_tenant(&error))?;
         let headers = response.headers().clone();
-        let answer = receive(response, Some(MAX_ANSWER)).await?;
+        // Whatever becomes of it, the call that wants the token has not been made.
+        let answer = receive(response, Some(MAX_ANSWER))
+            .await
+            .map_err(|failure| Failure { unclear: false, ..failure })?;
         if answer.success() {
             self.limiter.learn(permit, &headers, None);
             return Ok(answer);
@@ -187,6 +190,7 @@ impl Auth {
             reason: format!("token endpoint: {}", why.text),
             correlation_id: answer.correlation_id.or(why.context_id),
             answer: None,
+            unclear: false,
         })
     }
 

@@ -137,6 +137,7 @@ fn result(operation: &Value) -> Option<BulkResult> {
     };
     let answer = (!body.is_empty()).then(|| excerpt(body.as_bytes()));
     let failure = Failure {
+        unclear: false,
         verdict: meaning,
         status: Some(status),
         reason: why.text,

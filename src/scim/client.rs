@@ -20,7 +20,7 @@ use super::limiter::Limiter;
 use super::patch::Write;
 use super::provider::{Receipt, ServiceProvider};
 use super::reason::{excerpt, reason};
-use super::verdict::{Failure, Verdict, verdict};
+use super::verdict::{Failure, Verdict, unclear, verdict};
 use super::wire::{self, Page};
 use crate::clock::Clock;
 use crate::model::{Timestamp, UserId};
@@ -227,7 +227,9 @@ impl Client {
             // What cannot even be written down as a request is the operation's fault, not the tenant's.
             let verdict =
                 if error.is_builder() { Verdict::Rejected } else { Verdict::Unavailable { wait: None } };
-            Failure::local(verdict, transport_reason(&error))
+            // Whoever could not be connected to was asked for nothing.
+            let unclear = !error.is_builder() && !error.is_connect();
+            Failure { unclear, ..Failure::local(verdict, transport_reason(&error)) }
         })?;
         let headers = response.headers().clone();
         let answer = receive(response, call.limit).await?;
@@ -343,8 +345,10 @@ struct Refused {
 fn failure(answer: Answer, headers: &HeaderMap, now: Timestamp) -> Failure {
     let why = reason(answer.status, &answer.body);
     let wait = headers::wait(headers, &why.text, now);
+    let verdict = verdict(answer.status, &why, wait);
     Failure {
-        verdict: verdict(answer.status, &why, wait),
+        unclear: unclear(answer.status, &verdict),
+        verdict,
         status: Some(answer.status),
         reason: why.text,
         correlation_id: answer.correlation_id.or(why.context_id),

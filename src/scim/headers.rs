@@ -26,8 +26,10 @@ pub(super) fn date(headers: &HeaderMap) -> Option<Timestamp> {
 }
 
 /// How long to wait according to `Retry-After`, else to `inin-ratelimit-reset`, else to a platform
-/// message such as "Retry the request in [13] seconds".
+/// message such as "Retry the request in [13] seconds". A moment is one of the tenant's clock, which may be another than
+/// ours: it counts from the answer's own `Date`, where there is one.
 pub(super) fn wait(headers: &HeaderMap, message: &str, now: Timestamp) -> Option<Duration> {
+    let now = date(headers).unwrap_or(now);
     text(headers, "retry-after")
         .and_then(|value| retry_after(value, now))
         .or_else(|| number(headers, "inin-ratelimit-reset").map(bounded))
@@ -45,8 +47,9 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     http_date(value).map(|at| at.since(now).min(LONGEST_PAUSE))
 }
 
-/// The tenant's window, by whichever family of rate headers is there.
+/// The tenant's window, by whichever family of rate headers is there; its end, too, is a moment of the tenant's clock.
 pub(super) fn window(headers: &HeaderMap, now: Timestamp) -> Option<Window> {
+    let now = date(headers).unwrap_or(now);
     inin_window(headers)
         .or_else(|| plain_window(headers, "ratelimit-remaining", "ratelimit-reset", now))
         .or_else(|| plain_window(headers, "x-ratelimit-remaining", "x-ratelimit-reset", now))
@@ -127,6 +130,30 @@ mod tests {
             let waits = wait(&headers(&[("retry-after", value)]), "", NOW);
             assert_eq!(waits, seconds.map(Duration::from_secs), "{value:?}");
         }
+    }
+
+    /// Our clock is an hour behind or ahead of the tenant's; neither costs an hour.
+    #[test]
+    fn a_moment_counts_from_the_date_of_the_answer() {
+        const HOUR: Duration = Duration::from_hours(1);
+        let at = "Thu, 01 Jan 2026 00:00:30 GMT";
+        for ours in [NOW.minus(HOUR), NOW, NOW.plus(HOUR)] {
+            let dated = |date| headers(&[("retry-after", at), ("date", date)]);
+            assert_eq!(
+                wait(&dated("Thu, 01 Jan 2026 00:00:00 GMT"), "", ours),
+                Some(Duration::from_secs(30))
+            );
+            assert_eq!(wait(&dated("Thu, 01 Jan 2026 00:01:00 GMT"), "", ours), Some(Duration::ZERO));
+            let family = headers(&[
+                ("x-ratelimit-remaining", "20"),
+                ("x-ratelimit-reset", "1767225609"),
+                ("date", "Thu, 01 Jan 2026 00:00:00 GMT"),
+            ]);
+            let reset = window(&family, ours).map(|window| window.reset);
+            assert_eq!(reset, Some(Duration::from_secs(9)));
+        }
+        let undated = wait(&headers(&[("retry-after", at), ("date", "soon")]), "", NOW);
+        assert_eq!(undated, Some(Duration::from_secs(30)), "our own clock, without a date that can be read");
     }
 
     #[test]

@@ -76,12 +76,15 @@ pub struct Failure {
     pub correlation_id: Option<String>,
     /// The start of the answer's body, at most 2 KiB. It may hold personal data and never goes to a log.
     pub answer: Option<String>,
+    /// What was asked for may have been done all the same: nobody can tell.
+    pub unclear: bool,
 }
 
 impl Failure {
-    /// A failure on our side of the wire, or on the way.
+    /// A failure before anything was asked of the tenant.
     pub(super) fn local(verdict: Verdict, reason: impl Into<String>) -> Self {
-        Self { verdict, status: None, reason: reason.into(), correlation_id: None, answer: None }
+        let reason = reason.into();
+        Self { verdict, status: None, reason, correlation_id: None, answer: None, unclear: false }
     }
 
     /// What was read is not what it should be.
@@ -97,6 +100,7 @@ impl Failure {
             reason: reason.into(),
             correlation_id: None,
             answer: None,
+            unclear: true,
         }
     }
 }
@@ -120,7 +124,13 @@ pub(super) fn verdict(status: u16, reason: &Reason, wait: Option<Duration>) -> V
     }
 }
 
-/// The same for the token endpoint (RFC 6749 §5.2), which reports its own rate limit as a 400. What it says is
+/// Whether a call that was answered like this may have been carried out. What is refused, or put off before anybody has
+/// looked at it, has not been; a server that fails may do so after it has written.
+pub(super) const fn unclear(status: u16, verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Unavailable { .. }) && !matches!(status, 404 | 423 | 425)
+}
+
+/// What a status means at the token endpoint (RFC 6749 §5.2), which reports its own rate limit as a 400. What it says is
 /// about us or about itself, never about what the token was wanted for.
 pub(super) fn token_verdict(status: u16, reason: &Reason, wait: Option<Duration>) -> Verdict {
     let throttled = reason.text.to_ascii_lowercase().contains("rate limit exceeded");
@@ -167,7 +177,10 @@ mod tests {
             (503, "", false, LATER),
             (504, "", false, LATER),
         ] {
-            assert_eq!(verdict(status, &reason(code, "", scim), None), expected, "{status} {code}");
+            let verdict = verdict(status, &reason(code, "", scim), None);
+            assert_eq!(verdict, expected, "{status} {code}");
+            let may_be_done = [408, 500, 502, 503, 504].contains(&status);
+            assert_eq!(unclear(status, &verdict), may_be_done, "{status} {code}");
         }
     }
 

@@ -236,7 +236,8 @@ pub async fn find_by_name(
 }
 
 fn broken(reason: String) -> Failure {
-    Failure { verdict: Verdict::Rejected, status: None, reason, correlation_id: None, answer: None }
+    let verdict = Verdict::Rejected;
+    Failure { verdict, status: None, reason, correlation_id: None, answer: None, unclear: false }
 }
 
 /// Tries a read until it succeeds, is refused, or has failed too often.

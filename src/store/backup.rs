@@ -1,10 +1,11 @@
-//! A copy of the database, whole and consistent, made while others read and write.
+//! A copy of the database, whole and consistent, made while others read and write. What is half done in it belongs to
+//! the process that does it: the copy asks for nothing and has nothing in flight.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 
 use super::{Store, StoreError, file};
 
@@ -38,8 +39,30 @@ impl Store {
             error: std::io::Error::new(std::io::ErrorKind::InvalidFilename, "its name is not UTF-8"),
         })?;
         sqlx::query("VACUUM INTO $1").bind(name).execute(&self.writer).await?;
+        settle(to).await?;
         check(to).await
     }
+}
+
+/// Takes out of the copy what would be carried out once more when it is restored, perhaps weeks later: requests that are
+/// not answered, and leases.
+async fn settle(copy: &Path) -> Result<(), StoreError> {
+    let error = |error| StoreError::open(copy, error);
+    // A copy that is not finished is deleted: no journal has to be left beside it.
+    let options = SqliteConnectOptions::new().filename(copy).journal_mode(SqliteJournalMode::Memory);
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(error)?;
+    let settled = sqlx::raw_sql(
+        "BEGIN;
+         DELETE FROM requests WHERE finished_at IS NULL;
+         UPDATE operations SET state = CASE superseded WHEN 1 THEN 'superseded' ELSE 'ready' END,
+             finished_at = CASE superseded WHEN 1 THEN touched_at END, superseded = 0
+         WHERE state = 'leased';
+         COMMIT",
+    )
+    .execute(&pool)
+    .await;
+    pool.close().await;
+    settled.map(drop).map_err(error)
 }
 
 /// The copy is ours, and its pages fit together.
@@ -49,7 +72,7 @@ async fn check(copy: &Path) -> Result<(), StoreError> {
     let error = |error| StoreError::open(copy, error);
     let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(error)?;
     let sound = match file::check_schema(copy, &pool).await {
-        Ok(()) => file::check_sound(&pool).await,
+        Ok(()) => file::check_sound(copy, &pool).await,
         other => other,
     };
     pool.close().await;

@@ -12,8 +12,9 @@ use sqlx::SqliteConnection;
 
 use super::drift::{Drift, drift};
 use super::holds::{self, NewHold};
+use super::naming::{Held, name};
 use super::passes::{Finished, PassTotals, count, finish};
-use super::rereads::{forget_rereads, postpone};
+use super::rereads::{forget_rereads, postpone, unlist};
 use super::staging::drop_staged;
 use super::{Store, StoreError, grants, mappings};
 use crate::model::{PassKind, PassResult, Since, TenantId, Timestamp, UserId};
@@ -43,7 +44,7 @@ pub struct Commit<'a> {
     pub complete: bool,
     /// The new watermark; `None` leaves the old one.
     pub watermark: Option<Timestamp>,
-    /// Of its plan: 64 hexadecimal digits.
+    /// Of what it has staged: 64 hexadecimal digits. The digest of its plan, unless that is held.
     pub digest: &'a str,
     /// Of the rules that it decided by.
     pub mapping_digest: &'a str,
@@ -57,6 +58,9 @@ pub struct Commit<'a> {
     pub gone: &'a [UserId],
     /// Users whose record could not be read: they are read again, by id.
     pub unreadable: &'a BTreeSet<UserId>,
+    /// Known users whom a sweep has not shown and who were not asked for: they are read by id, and no longer count as
+    /// listed, so that the next sweep does not miss them again.
+    pub later: &'a [UserId],
     /// Its operations wait for an approval.
     pub hold: Option<NewHold<'a>>,
     /// Whether its operations count towards the limits on changes, and on removals.
@@ -66,7 +70,7 @@ pub struct Commit<'a> {
 }
 
 /// What became of the pass's decisions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committed {
     /// New operations, ready or held.
     pub planned: u64,
@@ -76,6 +80,8 @@ pub struct Committed {
     pub rereads: u64,
     /// What a sweep found that should not have been there to find.
     pub drift: Drift,
+    /// What is held of it, if anything.
+    pub held: Option<Held>,
 }
 
 /// `$1` the pass, `$2` the tenant: an open operation and the staged decision that is about the same thing.
@@ -90,6 +96,16 @@ macro_rules! same {
     };
 }
 
+/// `$1` the pass, `$2` the tenant: rows of those for whom it decided something, found by user, because others may wait in
+/// any number.
+macro_rules! decided {
+    () => {
+        "id IN (SELECT o.id FROM staged_operations d
+             CROSS JOIN operations o ON o.tenant = $2 AND o.user_id = d.user_id WHERE d.pass = $1)"
+    };
+}
+pub(super) use decided;
+
 impl Store {
     /// Ends a pass.
     ///
@@ -99,6 +115,10 @@ impl Store {
         let mut tx = self.write().await?;
         forget_rereads(&mut tx, commit.pass, commit.tenant).await?;
         let rereads = want_rereads(&mut tx, commit).await?;
+        let missing_held = commit.hold.as_ref().is_some_and(|hold| hold.missing);
+        if !missing_held {
+            holds::withdraw_missing(&mut tx, commit, None).await?;
+        }
         let drift = drift(&mut tx, commit).await?;
         let replaced = replace(&mut tx, commit).await?;
         let hold = match &commit.hold {
@@ -107,8 +127,13 @@ impl Store {
         };
         refresh(&mut tx, commit, hold).await?;
         let planned = insert(&mut tx, commit, hold).await?;
-        if let Some(hold) = hold {
-            holds::count(&mut tx, hold).await?;
+        let named = match hold {
+            Some(hold) => name(&mut tx, commit, hold).await?,
+            None => None,
+        };
+        let hold = named.as_ref().map(|named| named.0).or(hold);
+        if missing_held {
+            holds::withdraw_missing(&mut tx, commit, hold).await?;
         }
         grants::forget_lost(&mut tx, commit.pass, commit.tenant).await?;
         snapshot(&mut tx, commit).await?;
@@ -123,13 +148,13 @@ impl Store {
             hold,
             drift,
             mapping_digest: Some(commit.mapping_digest),
-            digest: Some(commit.digest),
+            digest: Some(named.as_ref().map_or(commit.digest, |named| &named.1.digest)),
             complete: commit.complete || !commit.kind.lists(),
         };
         finish(&mut tx, commit.pass, (commit.result, commit.reason), totals, &finished, commit.now).await?;
         drop_staged(&mut tx, commit.pass).await?;
         tx.commit().await?;
-        Ok(Committed { planned, replaced, rereads, drift })
+        Ok(Committed { planned, replaced, rereads, drift, held: named.map(|named| named.1) })
     }
 }
 
@@ -140,7 +165,7 @@ async fn want_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<
     let wanted = sqlx::query(
         "INSERT INTO rereads (tenant, user_id, since)
          SELECT DISTINCT $2, s.user_id, $4 FROM staged_operations s
-         JOIN operations o ON o.tenant = $2 AND o.user_id = s.user_id
+         CROSS JOIN operations o ON o.tenant = $2 AND o.user_id = s.user_id
          WHERE s.pass = $1 AND (o.state = 'leased'
              OR (o.touched_at BETWEEN s.read_at AND $3 AND NOT ($5 AND o.state = 'done')))
          ON CONFLICT DO NOTHING",
@@ -157,18 +182,22 @@ async fn want_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<
     for user in commit.unreadable {
         rereads += postpone(tx, commit.tenant, user, commit.now).await?;
     }
+    for user in commit.later {
+        rereads += unlist(tx, commit.tenant, user, commit.now).await?;
+    }
     Ok(rereads)
 }
 
 async fn replace(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, StoreError> {
-    // What was sent and not answered, and is there, is done: delivery says so, in the audit, and does not send it again. A
-    // stale row was refused; only what it granted in an earlier attempt, or had tried before, can be its own work.
+    // What was sent and not answered, and is there, is done: delivery says so, in the audit, and does not send it again. What
+    // was refused each time it was sent is somebody else's work.
     sqlx::query(concat!(
         "UPDATE operations SET found = 1, due_at = min(due_at, $3),
              state = CASE state WHEN 'stale' THEN 'ready' ELSE state END
-         WHERE tenant = $2 AND state IN ('ready', 'leased', 'stale') AND lease IS NOT NULL
-             AND (state <> 'stale' OR EXISTS (SELECT 1 FROM grants g WHERE g.operation = operations.id)
-                 OR (attempts > 1 AND json_array_length(payload, '$.added') = 0)) AND ",
+         WHERE ",
+        decided!(),
+        " AND (state = 'leased' OR (state IN ('ready', 'stale') AND EXISTS (SELECT 1 FROM unclear c
+             WHERE c.operation = operations.id AND c.target = operations.target))) AND ",
         same!("s.target IS NULL"),
         " AND EXISTS (SELECT 1 FROM staged_users n
              WHERE n.pass = $1 AND n.id = operations.user_id AND n.teams = operations.target)"
@@ -183,8 +212,9 @@ async fn replace(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, 
     // A stale row waits for the new decision and takes it over, with its attempts. A dead letter gets another
     // chance when the user's roles have changed, or the rules, even if the decision is the same.
     let replaced = sqlx::query(concat!(
-        "UPDATE operations SET state = 'superseded', finished_at = $3 WHERE tenant = $2 AND (
-             (state IN ('ready', 'held', 'dead') AND ",
+        "UPDATE operations SET state = 'superseded', finished_at = $3 WHERE ",
+        decided!(),
+        " AND ((state IN ('ready', 'held', 'dead') AND ",
         same!("s.target IS NOT operations.target AND NOT (operations.found AND s.target IS NULL)"),
         " AND NOT (state = 'held' AND ",
         same!("s.target IS NOT NULL AND json_extract(s.payload, '$.added') = json_extract(operations.payload, '$.added')
@@ -210,8 +240,8 @@ async fn replace(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, 
     sqlx::query(concat!(
         "UPDATE operations SET superseded = ",
         same!("s.target IS NOT operations.target AND NOT (operations.found AND s.target IS NULL)"),
-        " WHERE tenant = $2 AND state = 'leased' AND ",
-        same!("1")
+        " WHERE state = 'leased' AND ",
+        decided!()
     ))
     .bind(commit.pass)
     .bind(commit.tenant.as_str())
@@ -229,7 +259,7 @@ async fn refresh(
     hold: Option<i64>,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE operations SET payload = s.payload, target = s.target, version = s.version, cause = s.cause,
+        concat!("UPDATE operations SET payload = s.payload, target = s.target, version = s.version, cause = s.cause,
              pass = CASE WHEN s.target = operations.target AND NOT $4 THEN operations.pass ELSE s.pass END,
              due_at = CASE WHEN $4 THEN $5 ELSE due_at END,
              found = 0,
@@ -242,13 +272,15 @@ async fn refresh(
                  WHEN state <> 'stale' THEN state
                  WHEN $6 IS NULL OR s.target = operations.target THEN 'ready' ELSE 'held' END
          FROM staged_operations s
-         WHERE s.pass = $1 AND operations.tenant = $2 AND s.user_id = operations.user_id
-             AND s.kind = operations.kind AND s.target IS NOT NULL
+         WHERE s.pass = $1 AND s.user_id = operations.user_id
+             AND s.kind = operations.kind AND s.target IS NOT NULL AND operations.",
+        decided!(),
+        "
              AND (operations.state = 'stale' OR (operations.state IN ('ready', 'held') AND s.target = operations.target)
                  OR (operations.state = 'held'
                      AND json_extract(s.payload, '$.added') = json_extract(operations.payload, '$.added')
                      AND json_extract(s.payload, '$.removed') = json_extract(operations.payload, '$.removed')))
-             AND NOT operations.touched_at BETWEEN s.read_at AND $3",
+             AND NOT operations.touched_at BETWEEN s.read_at AND $3"),
     )
     .bind(commit.pass)
     .bind(commit.tenant.as_str())
@@ -316,13 +348,16 @@ async fn snapshot(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(), 
 async fn move_tenant(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(), StoreError> {
     let sweep = commit.kind == PassKind::Sweep;
     sqlx::query(
-        "INSERT INTO tenants (name, watermark, sweep_wanted, since, last_sweep_at, last_read_at)
-         VALUES ($1, $2, $3, $5, $6, $7)
+        "INSERT INTO tenants (name, watermark, sweep_wanted, since, last_sweep_at, last_read_at, newest_change)
+         VALUES ($1, $2, $3, $5, $6, $7, (SELECT max(last_modified) FROM staged_users WHERE pass = $8))
          ON CONFLICT (name) DO UPDATE SET
              watermark = coalesce(excluded.watermark, watermark),
              since = coalesce(excluded.since, since),
              last_sweep_at = coalesce(excluded.last_sweep_at, last_sweep_at),
              last_read_at = coalesce(excluded.last_read_at, last_read_at),
+             newest_change = CASE WHEN $4 THEN coalesce(excluded.newest_change, newest_change)
+                 ELSE max(coalesce(newest_change, excluded.newest_change),
+                     coalesce(excluded.newest_change, newest_change)) END,
              sweep_wanted = CASE WHEN $4 THEN excluded.sweep_wanted
                  ELSE max(sweep_wanted, excluded.sweep_wanted) END",
     )
@@ -333,6 +368,7 @@ async fn move_tenant(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<(
     .bind(commit.since.map(Since::as_str))
     .bind((sweep && !commit.sweep_wanted).then_some(commit.began.millis()))
     .bind(commit.complete.then_some(commit.began.millis()))
+    .bind(commit.pass)
     .execute(tx)
     .await?;
     Ok(())

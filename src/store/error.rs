@@ -129,8 +129,17 @@ fn hint(error: &sqlx::Error) -> &'static str {
 impl StoreError {
     pub(super) fn open(path: &Path, error: sqlx::Error) -> Self {
         match broken(&error) {
-            Some(what) => Self::damaged(format!("{}: {what}", path.display())),
+            Some(what) => Self::damaged(what).of_file(path),
             None => Self::Open { path: path.to_owned(), error },
+        }
+    }
+
+    /// The same, and names the file if it is that which is damaged.
+    #[must_use]
+    pub(super) fn of_file(self, path: &Path) -> Self {
+        match self {
+            Self::Damaged { what } => Self::Damaged { what: format!("{}: {what}", path.display()) },
+            other => other,
         }
     }
 

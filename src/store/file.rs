@@ -150,16 +150,17 @@ pub(super) async fn migrate(path: &Path, pool: &SqlitePool) -> Result<(), StoreE
     if found > known {
         return Err(StoreError::Newer { path: path.to_owned(), found, known });
     }
-    check_sound(pool).await?;
+    check_sound(path, pool).await?;
     sqlx::query("PRAGMA application_id = 1919906676").execute(pool).await?;
     MIGRATIONS.run(pool).await.map_err(|error| StoreError::Migrate { path: path.to_owned(), error })
 }
 
 /// Insists on a file whose pages fit together.
-pub(super) async fn check_sound(pool: &SqlitePool) -> Result<(), StoreError> {
-    let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(pool).await?;
+pub(super) async fn check_sound(path: &Path, pool: &SqlitePool) -> Result<(), StoreError> {
+    let checked = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(pool).await;
+    let verdict: String = checked.map_err(|error| StoreError::from(error).of_file(path))?;
     let verdict = verdict.lines().collect::<Vec<_>>().join(" ");
-    if verdict == "ok" { Ok(()) } else { Err(StoreError::damaged(verdict)) }
+    if verdict == "ok" { Ok(()) } else { Err(StoreError::damaged(verdict).of_file(path)) }
 }
 
 /// Insists on exactly our schema.

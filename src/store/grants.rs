@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use sqlx::SqliteConnection;
 
-use super::{Store, StoreError};
+use super::{Settlement, Store, StoreError};
 use crate::model::{TeamId, TenantId, Timestamp, UserId};
 
 impl Store {
@@ -24,40 +24,28 @@ impl Store {
         Ok(teams.into_iter().map(TeamId::from).collect())
     }
 
-    /// Who was given which teams that are not among `managed`.
+    /// Which of these users were given which teams.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn orphaned_grants(
+    pub async fn grants_among(
         &self,
         tenant: &TenantId,
-        managed: &BTreeSet<TeamId>,
+        users: impl IntoIterator<Item = &UserId>,
     ) -> Result<HashMap<UserId, BTreeSet<TeamId>>, StoreError> {
-        // One step in the index for each team, however many members it has.
-        let teams: Vec<String> = sqlx::query_scalar(
-            "WITH RECURSIVE granted (team) AS (
-                 SELECT min(team) FROM grants WHERE tenant = $1
-                 UNION ALL
-                 SELECT (SELECT min(team) FROM grants WHERE tenant = $1 AND team > granted.team)
-                 FROM granted WHERE granted.team IS NOT NULL)
-             SELECT team FROM granted WHERE team IS NOT NULL",
+        let users: Vec<&str> = users.into_iter().map(UserId::as_str).collect();
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT user_id, team FROM grants WHERE tenant = $1 AND user_id IN (SELECT value FROM json_each($2))",
         )
         .bind(tenant.as_str())
+        .bind(serde_json::json!(users).to_string())
         .fetch_all(&self.reader)
         .await?;
-        let mut orphans: HashMap<UserId, BTreeSet<TeamId>> = HashMap::new();
-        for team in teams.into_iter().map(TeamId::from).filter(|team| !managed.contains(team)) {
-            let users: Vec<String> =
-                sqlx::query_scalar("SELECT user_id FROM grants WHERE tenant = $1 AND team = $2")
-                    .bind(tenant.as_str())
-                    .bind(team.as_str())
-                    .fetch_all(&self.reader)
-                    .await?;
-            for user in users {
-                orphans.entry(UserId::from(user)).or_default().insert(team.clone());
-            }
+        let mut grants: HashMap<UserId, BTreeSet<TeamId>> = HashMap::new();
+        for (user, team) in rows {
+            grants.entry(UserId::from(user)).or_default().insert(TeamId::from(team));
         }
-        Ok(orphans)
+        Ok(grants)
     }
 }
 
@@ -67,18 +55,19 @@ pub(super) async fn grant(
     tenant: &TenantId,
     user: &UserId,
     teams: &BTreeSet<TeamId>,
-    operation: i64,
+    (operation, lease): (i64, i64),
     now: Timestamp,
 ) -> Result<(), StoreError> {
     for team in teams {
         sqlx::query(
-            "INSERT INTO grants (tenant, user_id, team, operation, granted_at) VALUES ($1, $2, $3, $4, $5)
+            "INSERT INTO grants (tenant, user_id, team, operation, lease, granted_at) VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT DO NOTHING",
         )
         .bind(tenant.as_str())
         .bind(user.as_str())
         .bind(team.as_str())
         .bind(operation)
+        .bind(lease)
         .bind(now.millis())
         .execute(&mut *tx)
         .await?;
@@ -87,18 +76,20 @@ pub(super) async fn grant(
 }
 
 /// What this lease was to give was certainly not given. Whoever is in such a team all the same was put there by
-/// somebody else.
+/// somebody else, unless an earlier lease may have done it: that one's grant stays.
 pub(super) async fn withdraw(
     tx: &mut SqliteConnection,
-    operation: i64,
-    lease: i64,
+    tenant: &TenantId,
+    settlement: &Settlement,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "DELETE FROM grants WHERE operation = $1 AND granted_at =
-             (SELECT touched_at FROM operations WHERE id = $1 AND lease = $2 AND state = 'leased')",
+        "DELETE FROM grants WHERE tenant = $1 AND user_id = $2 AND operation = $3 AND lease = $4
+             AND EXISTS (SELECT 1 FROM operations WHERE id = $3 AND lease = $4 AND state = 'leased')",
     )
-    .bind(operation)
-    .bind(lease)
+    .bind(tenant.as_str())
+    .bind(settlement.user.as_str())
+    .bind(settlement.id)
+    .bind(settlement.lease)
     .execute(tx)
     .await?;
     Ok(())

@@ -129,6 +129,28 @@ impl Store {
         rows.into_iter().map(Row::sent).collect()
     }
 
+    /// The dead letters of these users of `tenant`.
+    ///
+    /// # Errors
+    /// When the database fails, or a row is damaged.
+    pub async fn dead_among(
+        &self,
+        tenant: &TenantId,
+        users: impl IntoIterator<Item = &UserId>,
+    ) -> Result<Vec<Sent>, StoreError> {
+        let users: Vec<&str> = users.into_iter().map(UserId::as_str).collect();
+        // Found by user: there may be any number of others.
+        let rows: Vec<Row> = sqlx::query_as(operations!(
+            "WHERE state = 'dead' AND id IN (SELECT o.id FROM json_each($2) u
+                 CROSS JOIN operations o ON o.tenant = $1 AND o.user_id = u.value)"
+        ))
+        .bind(tenant.as_str())
+        .bind(serde_json::json!(users).to_string())
+        .fetch_all(&self.reader)
+        .await?;
+        rows.into_iter().map(Row::sent).collect()
+    }
+
     /// What was decided for a user, and what waits for him.
     ///
     /// # Errors

@@ -5,10 +5,19 @@
 
 use sqlx::SqliteConnection;
 
-use super::commit::{Commit, stored};
+use super::commit::{Commit, decided, stored};
 use super::tally::missing;
 use super::{Store, StoreError};
 use crate::model::{Finding, PassKind, TenantId, Timestamp};
+
+/// What tenant `$2` has undecided because too many known users were missing from a sweep.
+macro_rules! of_missing {
+    () => {
+        "SELECT id FROM holds WHERE tenant = $2 AND decision IS NULL AND EXISTS (SELECT 1 FROM json_each(findings) f
+             WHERE json_extract(f.value, '$.limit') = 'max_missing_percent')"
+    };
+}
+pub(super) use of_missing;
 
 /// Why a pass is held.
 #[derive(Debug)]
@@ -192,8 +201,8 @@ pub(super) async fn discard(tx: &mut SqliteConnection, hold: i64, now: Timestamp
     Ok(moved.rows_affected())
 }
 
-/// Opens a hold for the operations that a pass is about to write; one with the same plan is gone on with.
-/// What is held already and was decided again belongs to it from now on.
+/// Opens a hold for the operations that a pass is about to write. What is held already and was decided again belongs to
+/// it from now on. It has no digest before all of them are there: see [`name`](super::naming::name).
 pub(super) async fn open(
     tx: &mut SqliteConnection,
     commit: &Commit<'_>,
@@ -203,23 +212,25 @@ pub(super) async fn open(
         .map_err(|error| StoreError::damaged(format!("findings cannot be written: {error}")))?;
     let id: i64 = sqlx::query_scalar(
         "INSERT INTO holds (tenant, digest, pass, created_at, operations, findings, mapping_digest)
-         VALUES ($1, $2, $3, $4, 0, $5, $6)
-         ON CONFLICT (tenant, digest) WHERE decision IS NULL DO UPDATE SET findings = excluded.findings
-         RETURNING id",
+         VALUES ($1, 'of pass ' || $2, $2, $3, 0, $4, $5) RETURNING id",
     )
     .bind(commit.tenant.as_str())
-    .bind(commit.digest)
     .bind(commit.pass)
     .bind(commit.now.millis())
     .bind(findings)
     .bind((commit.kind == PassKind::Remap).then_some(commit.mapping_digest))
     .fetch_one(&mut *tx)
     .await?;
-    sqlx::query(
-        "UPDATE operations SET hold = $3 WHERE tenant = $2 AND state = 'held' AND EXISTS (
+    // As in `replace` and `refresh`, what he gains and loses counts, and not in which other teams he is.
+    sqlx::query(concat!(
+        "UPDATE operations SET hold = $3 WHERE state = 'held' AND ",
+        decided!(),
+        " AND EXISTS (
              SELECT 1 FROM staged_operations s WHERE s.pass = $1 AND s.user_id = operations.user_id
-                 AND s.kind = operations.kind AND s.target = operations.target)",
-    )
+                 AND s.kind = operations.kind AND s.target IS NOT NULL AND (s.target = operations.target
+                     OR (json_extract(s.payload, '$.added') = json_extract(operations.payload, '$.added')
+                         AND json_extract(s.payload, '$.removed') = json_extract(operations.payload, '$.removed'))))"
+    ))
     .bind(commit.pass)
     .bind(commit.tenant.as_str())
     .bind(id)
@@ -238,18 +249,6 @@ pub(super) async fn open(
         .await?;
     }
     Ok(id)
-}
-
-/// Notes how many operations a hold holds at first; returns it.
-pub(super) async fn count(tx: &mut SqliteConnection, hold: i64) -> Result<(), StoreError> {
-    sqlx::query(
-        "UPDATE holds SET operations = max(operations,
-             (SELECT count(*) FROM operations WHERE hold = $1 AND state = 'held')) WHERE id = $1",
-    )
-    .bind(hold)
-    .execute(tx)
-    .await?;
-    Ok(())
 }
 
 /// Whoever was seen again is not missing, and a hold that holds nothing any more is over. If it would have
@@ -282,28 +281,33 @@ pub(super) async fn close_emptied(tx: &mut SqliteConnection, commit: &Commit<'_>
     Ok(())
 }
 
-impl Store {
-    /// A sweep has shown all users who should be there: what an earlier one holds because too many were missing is decided
-    /// anew by it.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn withdraw_missing(&self, tenant: &TenantId, now: Timestamp) -> Result<(), StoreError> {
-        let mut tx = self.write().await?;
-        let withdrawn: Vec<i64> = sqlx::query_scalar(
-            "UPDATE holds SET decision = 'superseded', decided_at = $2
-             WHERE tenant = $1 AND decision IS NULL AND EXISTS (SELECT 1 FROM json_each(findings) f
-                 WHERE json_extract(f.value, '$.limit') = 'max_missing_percent')
-             RETURNING id",
-        )
-        .bind(tenant.as_str())
-        .bind(now.millis())
-        .fetch_all(&mut *tx)
-        .await?;
-        drop_held(&mut tx, &withdrawn, now).await?;
-        tx.commit().await?;
-        Ok(())
+/// Whether the pass says of all known users that a list shows them or does not.
+fn compares(commit: &Commit<'_>) -> bool {
+    commit.kind == PassKind::Sweep
+        && (commit.complete || commit.hold.as_ref().is_some_and(|hold| hold.missing))
+}
+
+/// What an earlier sweep holds because too many users were missing is decided anew by one that compares the list with
+/// the known users again, and holds it, if at all, in the hold `except`.
+pub(super) async fn withdraw_missing(
+    tx: &mut SqliteConnection,
+    commit: &Commit<'_>,
+    except: Option<i64>,
+) -> Result<(), StoreError> {
+    if !compares(commit) {
+        return Ok(());
     }
+    let withdrawn: Vec<i64> = sqlx::query_scalar(concat!(
+        "UPDATE holds SET decision = 'superseded', decided_at = $1 WHERE id IS NOT $3 AND id IN (",
+        of_missing!(),
+        ") RETURNING id"
+    ))
+    .bind(commit.now.millis())
+    .bind(commit.tenant.as_str())
+    .bind(except)
+    .fetch_all(&mut *tx)
+    .await?;
+    drop_held(tx, &withdrawn, commit.now).await
 }
 
 /// Operations of a tenant that are held by a remap with another mapping than `digest` wait for nothing any more.

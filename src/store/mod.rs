@@ -18,6 +18,7 @@ mod history;
 mod holds;
 mod jobs;
 mod mappings;
+mod naming;
 mod outbox;
 mod passes;
 mod requests;
@@ -32,9 +33,11 @@ mod status;
 mod tally;
 mod tenants;
 mod troubles;
+mod unclear;
 mod webhooks;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -49,6 +52,7 @@ pub use file::Occupant;
 pub use history::{Sent, Work};
 pub use holds::{Hold, HoldDecision, NewHold, Released};
 pub use jobs::{Job, JobLimits};
+pub use naming::Held;
 pub use outbox::{Damaged, Leased, Note, Settlement, Step, Turn};
 pub use passes::{PassRow, PassTotals};
 pub use requests::Request;
@@ -60,6 +64,7 @@ pub use staging::{Decision, Staged};
 pub use status::{Backlog, OperationCounts, TenantStatus};
 pub use tenants::TenantState;
 pub use troubles::{Part, TroubleRow};
+pub use unclear::Unclear;
 pub use webhooks::{NewWebhook, NextWebhook, Webhook, WebhookCounts, WebhookSettlement, WebhookStep};
 
 use crate::model::Timestamp;
@@ -76,10 +81,12 @@ const RETENTION: Duration = Duration::from_hours(168);
 pub struct Store {
     writer: SqlitePool,
     reader: SqlitePool,
+    /// Where it is, to be named when it turns out to be damaged.
+    path: Arc<Path>,
     /// What is leased was decided by this pass.
     only: Option<i64>,
     /// Held for as long as any clone lives.
-    _owner: Option<std::sync::Arc<file::Owner>>,
+    _owner: Option<Arc<file::Owner>>,
 }
 
 impl Store {
@@ -141,7 +148,7 @@ impl Store {
             .connect_with(options.pragma("query_only", "on"))
             .await
             .map_err(error)?;
-        Ok(Self { writer, reader, only: None, _owner: owner.map(std::sync::Arc::new) })
+        Ok(Self { writer, reader, path: path.into(), only: None, _owner: owner.map(Arc::new) })
     }
 
     /// Writes what is still in the log into the database file and closes it.
@@ -185,6 +192,7 @@ impl Store {
         .await?;
         runs::clear(&mut tx).await?;
         jobs::clear(&mut tx, now).await?;
+        unclear::remember_in_flight(&mut tx).await?;
         sqlx::query(
             "UPDATE operations SET state = CASE superseded WHEN 1 THEN 'superseded' ELSE 'ready' END,
                  finished_at = CASE superseded WHEN 1 THEN $1 END,
@@ -216,7 +224,7 @@ impl Store {
             "DELETE FROM runs WHERE finished_at < $1",
             "DELETE FROM bulk_jobs WHERE finished_at < $1",
             // Nobody waits any more for what was never taken.
-            "DELETE FROM requests WHERE coalesce(finished_at, asked_at) < $1",
+            "DELETE FROM requests WHERE coalesce(finished_at, CASE bound WHEN 0 THEN asked_at END) < $1",
             "DELETE FROM webhooks WHERE finished_at < $1",
         ] {
             sqlx::query(delete).bind(before).execute(&mut *tx).await?;

@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 
 use super::commit::forget;
 use super::rows::{self, RowSettled, Settled};
-use super::{AuditHead, Store, StoreError, audit_head, grants};
+use super::{AuditHead, Store, StoreError, audit_head, grants, unclear};
 use crate::model::{Cause, Kind, Met, Operation, Payload, TenantId, Timestamp, UserId};
 
 /// Nothing is put off for longer: a due time further ahead was written before our clock was set back.
@@ -93,6 +93,8 @@ pub struct Settlement {
     pub step: Step,
     /// What the last answer said; `None` keeps what is known.
     pub note: Option<Note>,
+    /// It is not known to be done, and may be.
+    pub unclear: bool,
     /// Whom it has created.
     pub created: Option<UserId>,
     /// How long the tenant took.
@@ -260,7 +262,8 @@ async fn lease(
         match leased(row) {
             Ok(leased) => {
                 if let Payload::Teams(teams) = &leased.operation.payload {
-                    grants::grant(tx, tenant, &leased.operation.user, &teams.added, leased.id, now).await?;
+                    let by = (leased.id, leased.lease);
+                    grants::grant(tx, tenant, &leased.operation.user, &teams.added, by, now).await?;
                 }
                 turn.leased.push(leased);
             }
@@ -317,8 +320,11 @@ pub(super) async fn settle(
 ) -> Result<(), StoreError> {
     note(tx, settlement).await?;
     settle_rows(tx, tenant, settlement, now).await?;
+    if settlement.unclear {
+        unclear::remember(tx, settlement).await?;
+    }
     if refused(settlement) {
-        grants::withdraw(tx, settlement.id, settlement.lease).await?;
+        grants::withdraw(tx, tenant, settlement).await?;
     }
     let row = match &settlement.step {
         Step::Done => "done",
@@ -334,6 +340,7 @@ pub(super) async fn settle(
     };
     if settlement.step == Step::Done && ours(tx, settlement).await? {
         grants::settle(tx, settlement.id).await?;
+        unclear::forget(tx, settlement.id).await?;
     }
     // A dead letter that was decided otherwise while it was in flight is nobody's letter any more.
     sqlx::query(
@@ -396,12 +403,7 @@ async fn settle_rows(
 
 /// The tenant has certainly not done what was asked for: it said so, or was never asked.
 fn refused(settlement: &Settlement) -> bool {
-    let status = settlement.note.as_ref().and_then(|note| note.status);
-    match settlement.step {
-        Step::Stale { .. } | Step::Released => true,
-        Step::Dead => status.is_some_and(|status| (400..500).contains(&status) && status != 408),
-        Step::Done | Step::Later { .. } | Step::Gone | Step::LookUp { .. } => false,
-    }
+    settlement.step != Step::Done && !settlement.unclear
 }
 
 async fn ours(tx: &mut SqliteConnection, settlement: &Settlement) -> Result<bool, StoreError> {

@@ -103,6 +103,20 @@ impl Store {
         Ok(rows.into_iter().map(Request::from).collect())
     }
 
+    /// Whether somebody asks for something about `tenant` that nobody has taken.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_asked_about(&self, tenant: &TenantId) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM requests
+                 WHERE tenant = $1 AND finished_at IS NULL AND taken_at IS NULL)",
+        )
+        .bind(tenant.as_str())
+        .fetch_one(&self.reader)
+        .await?)
+    }
+
     /// Tenants about whom somebody asks for something that nobody has taken.
     ///
     /// # Errors
@@ -121,8 +135,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn take(&self, tenant: &TenantId, now: Timestamp) -> Result<Option<Request>, StoreError> {
-        let open = self.open_requests(tenant).await?;
-        if open.iter().all(|request| request.taken_at.is_some()) {
+        if !self.is_asked_about(tenant).await? {
             return Ok(None);
         }
         let row: Option<Row> = sqlx::query_as(
@@ -174,7 +187,7 @@ impl Store {
     /// When the database fails.
     pub async fn withdraw(&self, id: i64, now: Timestamp) -> Result<bool, StoreError> {
         let withdrawn = sqlx::query(
-            "UPDATE requests SET finished_at = $2 WHERE id = $1 AND taken_at IS NULL AND finished_at IS NULL",
+            "UPDATE requests SET finished_at = $2 WHERE id = $1 AND taken_at IS NULL AND bound = 0 AND finished_at IS NULL",
         )
         .bind(id)
         .bind(now.millis())
@@ -183,17 +196,30 @@ impl Store {
         Ok(withdrawn.rows_affected() > 0)
     }
 
-    /// Takes back a request whose owner is gone, whether he had begun with it or not.
+    /// What is asked for is about to be written into the audit: from now on it is carried out, by the next owner if this
+    /// one dies, and cannot be called off.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn call_off(&self, id: i64, now: Timestamp) -> Result<(), StoreError> {
-        sqlx::query("UPDATE requests SET finished_at = $2 WHERE id = $1 AND finished_at IS NULL")
-            .bind(id)
-            .bind(now.millis())
-            .execute(&self.writer)
-            .await?;
+    pub async fn bind(&self, id: i64) -> Result<(), StoreError> {
+        sqlx::query("UPDATE requests SET bound = 1 WHERE id = $1").bind(id).execute(&self.writer).await?;
         Ok(())
+    }
+
+    /// Takes back a request whose owner is gone, whether he had begun with it or not, unless it is bound; returns whether
+    /// that is so.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn call_off(&self, id: i64, now: Timestamp) -> Result<bool, StoreError> {
+        let called_off = sqlx::query(
+            "UPDATE requests SET finished_at = $2 WHERE id = $1 AND bound = 0 AND finished_at IS NULL",
+        )
+        .bind(id)
+        .bind(now.millis())
+        .execute(&self.writer)
+        .await?;
+        Ok(called_off.rows_affected() > 0)
     }
 }
 

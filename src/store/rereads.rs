@@ -51,7 +51,7 @@ pub(super) async fn forget_rereads(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "DELETE FROM rereads WHERE tenant = $2
-             AND EXISTS (SELECT 1 FROM staged_users s WHERE s.pass = $1 AND s.id = rereads.user_id)",
+             AND user_id IN (SELECT id FROM staged_users WHERE pass = $1)",
     )
     .bind(pass)
     .bind(tenant.as_str())
@@ -86,4 +86,28 @@ pub(super) async fn postpone(
         .execute(tx)
         .await?;
     Ok(u64::from(attempts == 1))
+}
+
+/// Lists do not show a user who is known: he is read by id, and does not count as listed any more. Returns 1 if he was not
+/// to be read again before.
+pub(super) async fn unlist(
+    tx: &mut SqliteConnection,
+    tenant: &TenantId,
+    user: &UserId,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let wanted = sqlx::query(
+        "INSERT INTO rereads (tenant, user_id, since) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+    )
+    .bind(tenant.as_str())
+    .bind(user.as_str())
+    .bind(now.millis())
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query("UPDATE users SET listed = 0 WHERE tenant = $1 AND id = $2")
+        .bind(tenant.as_str())
+        .bind(user.as_str())
+        .execute(tx)
+        .await?;
+    Ok(wanted.rows_affected())
 }

@@ -37,7 +37,7 @@ pub struct ResetDone {
     pub operations: u64,
     /// Passes that were held, and were discarded.
     pub holds: u64,
-    /// Operations in flight, which were left alone.
+    /// Operations in flight, whose attempt ends as it will and is not repeated.
     pub in_flight: u64,
 }
 
@@ -71,7 +71,8 @@ async fn watermark(tx: &mut SqliteConnection, tenant: &TenantId) -> Result<Reset
     Ok(ResetDone::default())
 }
 
-/// All users are decided anew, by a changed mapping too if its remap was held.
+/// All users are decided anew, by a changed mapping too if its remap was held. What is in flight cannot be taken back,
+/// but is not sent again unless it is decided again.
 async fn queue(
     tx: &mut SqliteConnection,
     tenant: &TenantId,
@@ -84,12 +85,12 @@ async fn queue(
         .bind(tenant.as_str())
         .execute(&mut *tx)
         .await?;
-    let in_flight: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM operations WHERE tenant = $1 AND state = 'leased'")
+    let in_flight =
+        sqlx::query("UPDATE operations SET superseded = 1 WHERE tenant = $1 AND state = 'leased'")
             .bind(tenant.as_str())
-            .fetch_one(tx)
+            .execute(tx)
             .await?;
-    Ok(ResetDone { operations, holds, in_flight: u64::try_from(in_flight).unwrap_or(0) })
+    Ok(ResetDone { operations, holds, in_flight: in_flight.rows_affected() })
 }
 
 async fn guard(

@@ -5,7 +5,7 @@
 
 use sqlx::{FromRow, SqliteConnection};
 
-use super::{Run, Store, StoreError, holds};
+use super::{Run, Store, StoreError};
 use crate::model::{
     Action, AttributesPayload, Cause, Finding, Met, Operation, Outcome, Payload, RejectedRow, TenantId,
     Timestamp, UserId,
@@ -446,7 +446,12 @@ impl Store {
             .bind(digest)
             .execute(&mut *tx)
             .await?;
-        holds::count(&mut tx, hold).await?;
+        sqlx::query(
+            "UPDATE holds SET operations = (SELECT count(*) FROM operations WHERE hold = $1 AND state = 'held') WHERE id = $1",
+        )
+        .bind(hold)
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
         Ok(hold)
     }

@@ -12,7 +12,7 @@ use crate::model::TenantId;
 
 /// What is copied, and of it which rows; the tables are alike, because the schemas are. What is in flight counts as
 /// waiting: nobody can say what becomes of it.
-const COPIES: [&str; 11] = [
+const COPIES: [&str; 12] = [
     "INSERT INTO main.tenants SELECT * FROM source.tenants WHERE name = $1",
     "INSERT INTO main.passes SELECT * FROM source.passes WHERE tenant = $1",
     "INSERT INTO main.users SELECT * FROM source.users WHERE tenant = $1",
@@ -23,6 +23,7 @@ const COPIES: [&str; 11] = [
     "INSERT INTO main.holds SELECT * FROM source.holds WHERE tenant = $1",
     "INSERT INTO main.hold_missing SELECT m.* FROM source.hold_missing m JOIN source.holds h ON h.id = m.hold
      WHERE h.tenant = $1",
+    "INSERT INTO main.unclear SELECT * FROM source.unclear WHERE tenant = $1",
     "INSERT INTO main.grants SELECT * FROM source.grants WHERE tenant = $1",
     "INSERT INTO main.provisioned SELECT * FROM source.provisioned WHERE tenant = $1",
     "UPDATE main.operations SET state = CASE superseded WHEN 1 THEN 'superseded' ELSE 'ready' END
@@ -51,7 +52,8 @@ impl Store {
             .connect_with(SqliteConnectOptions::new().filename(":memory:").create_if_missing(true))
             .await?;
         file::migrate(path, &memory).await?;
-        let scratch = Self { writer: memory.clone(), reader: memory, only: None, _owner: None };
+        let scratch =
+            Self { writer: memory.clone(), reader: memory, path: path.into(), only: None, _owner: None };
         if there {
             scratch.fill(path, tenant).await?;
         }

@@ -61,17 +61,17 @@ impl Store {
         rows.into_iter().map(Row::known).collect()
     }
 
-    /// The newest `lastModified` of all users as last read.
+    /// The newest `lastModified` that was read since the last sweep began.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn newest_change(&self, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError> {
-        let newest: Option<i64> =
-            sqlx::query_scalar("SELECT max(last_modified) FROM users WHERE tenant = $1")
+        let newest: Option<Option<i64>> =
+            sqlx::query_scalar("SELECT newest_change FROM tenants WHERE name = $1")
                 .bind(tenant.as_str())
-                .fetch_one(&self.reader)
+                .fetch_optional(&self.reader)
                 .await?;
-        Ok(newest.map(Timestamp::from_millis))
+        Ok(newest.flatten().map(Timestamp::from_millis))
     }
 
     /// One user as last read, if he is known.

@@ -42,6 +42,8 @@ pub struct TenantStatus {
     pub users: u64,
     /// Operations by state.
     pub operations: OperationCounts,
+    /// Operations that were discarded within the time that finished rows are kept, and whose users no pass has read since.
+    pub discarded: u64,
     /// When the oldest operation that waits was decided.
     pub oldest_waiting: Option<Timestamp>,
     /// Since when the oldest change has been known that is not in the tenant yet: an operation that waits or is held,
@@ -67,12 +69,22 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn status(&self, tenant: &TenantId, passes: u32) -> Result<TenantStatus, StoreError> {
-        let (users, rereads, oldest, held, reread): (i64, i64, Option<i64>, Option<i64>, Option<i64>) = sqlx::query_as(
-            "SELECT (SELECT count(*) FROM users WHERE tenant = $1),
+        self.numbers(tenant, passes).await.map_err(|error| error.of_file(&self.path))
+    }
+
+    async fn numbers(&self, tenant: &TenantId, passes: u32) -> Result<TenantStatus, StoreError> {
+        type Row = (i64, i64, Option<i64>, Option<i64>, Option<i64>, i64);
+        let (users, rereads, oldest, held, reread, discarded): Row = sqlx::query_as(
+            "SELECT coalesce((SELECT users FROM known_users WHERE tenant = $1), 0),
                     (SELECT count(*) FROM rereads WHERE tenant = $1),
                     (SELECT min(created_at) FROM operations WHERE tenant = $1 AND state IN ('ready', 'leased', 'stale')),
                     (SELECT min(created_at) FROM operations WHERE tenant = $1 AND state = 'held'),
-                    (SELECT min(since) FROM rereads WHERE tenant = $1)",
+                    (SELECT min(since) FROM rereads WHERE tenant = $1),
+                    (SELECT count(*) FROM operations AS old
+                     JOIN users ON users.tenant = old.tenant AND users.id = old.user_id
+                     WHERE old.tenant = $1 AND old.state = 'discarded' AND users.read_at <= old.finished_at
+                         AND NOT EXISTS (SELECT 1 FROM operations AS new WHERE new.tenant = old.tenant
+                             AND new.user_id = old.user_id AND new.kind = old.kind AND new.id > old.id))",
         )
         .bind(tenant.as_str())
         .fetch_one(&self.reader)
@@ -81,6 +93,7 @@ impl Store {
             state: self.tenant(tenant).await?,
             users: number(users),
             operations: self.operation_counts(tenant).await?,
+            discarded: number(discarded),
             oldest_waiting: oldest.map(Timestamp::from_millis),
             oldest_unapplied: [oldest, held, reread].into_iter().flatten().min().map(Timestamp::from_millis),
             last_sweep: self.last_sweep(tenant).await?,

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
 
+use super::holds::of_missing;
 use super::{Store, StoreError};
 use crate::model::{Payload, Tally, TeamId, TeamTally, TenantId, Timestamp, UserId};
 
-/// The decisions of pass `$1` of tenant `$2` that are not open operations already; what is held is not new either.
+/// The decisions of pass `$1` of tenant `$2` that are not open operations already; what is held is not new either, unless
+/// the pass decides anew (`$3`) what is held because too many users were missing.
 macro_rules! fresh {
     ($states:literal) => {
         concat!(
@@ -16,19 +18,21 @@ macro_rules! fresh {
                  SELECT 1 FROM operations o WHERE o.tenant = $2 AND o.user_id = s.user_id AND o.kind = s.kind
                      AND o.target = s.target AND o.state IN (",
             $states,
-            "))"
+            ") AND NOT ($3 AND o.state = 'held' AND o.hold IN (",
+            of_missing!(),
+            ")))"
         )
     };
 }
 
-/// Operations since `$3` that count, but for those that were never sent and never will be.
+/// Operations since `$4` that count, but for those that were never sent and never will be.
 macro_rules! counted {
     ($column:literal) => {
         concat!(
             "SELECT user_id, counts_removal AS loses, payload FROM operations
              WHERE tenant = $2 AND ",
             $column,
-            " = 1 AND created_at >= $3
+            " = 1 AND created_at >= $4
                  AND NOT (state IN ('superseded', 'gone', 'discarded') AND lease IS NULL)"
         )
     };
@@ -45,7 +49,8 @@ pub(super) use missing;
 
 impl Store {
     /// How much the pass would change, together with what passes have decided since `window`. Teams are
-    /// counted only if they are asked for.
+    /// counted only if they are asked for. `missing_anew` says that its commit withdraws what is held because too many
+    /// users were missing: that counts as if it were gone already.
     ///
     /// # Errors
     /// When the database fails.
@@ -55,6 +60,7 @@ impl Store {
         pass: i64,
         window: Timestamp,
         teams: bool,
+        missing_anew: bool,
     ) -> Result<Tally, StoreError> {
         let (fresh, loses): (i64, i64) = sqlx::query_as(concat!(
             "SELECT count(*), coalesce(sum(loses), 0) FROM (",
@@ -63,6 +69,7 @@ impl Store {
         ))
         .bind(pass)
         .bind(tenant.as_str())
+        .bind(missing_anew)
         .fetch_one(&self.reader)
         .await?;
         if fresh == 0 {
@@ -72,7 +79,7 @@ impl Store {
             "WITH fresh AS (",
             fresh!("'ready', 'leased', 'stale', 'held', 'dead'"),
             ") SELECT
-                 (SELECT count(*) FROM users WHERE tenant = $2),
+                 coalesce((SELECT users FROM known_users WHERE tenant = $2), 0),
                  (SELECT count(*) FROM staged_users WHERE pass = $1),
                  (SELECT count(*) FROM (SELECT user_id FROM fresh UNION SELECT user_id FROM (",
             counted!("counts_change"),
@@ -84,11 +91,16 @@ impl Store {
         ))
         .bind(pass)
         .bind(tenant.as_str())
+        .bind(missing_anew)
         .bind(window.millis())
         .fetch_one(&self.reader)
         .await?;
         let number = |count: i64| u64::try_from(count).unwrap_or(0);
-        let teams = if teams { self.team_tallies(tenant, pass, window).await? } else { BTreeMap::new() };
+        let teams = if teams {
+            self.team_tallies(tenant, pass, window, missing_anew).await?
+        } else {
+            BTreeMap::new()
+        };
         Ok(Tally {
             known: number(known),
             read: number(read),
@@ -105,6 +117,7 @@ impl Store {
         tenant: &TenantId,
         pass: i64,
         window: Timestamp,
+        missing_anew: bool,
     ) -> Result<BTreeMap<TeamId, TeamTally>, StoreError> {
         let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(concat!(
             "WITH every AS (",
@@ -116,12 +129,12 @@ impl Store {
                  UNION ALL
                  SELECT t.value, user_id, 1 FROM every, json_each(every.payload, '$.removed') t)
              SELECT team, count(DISTINCT user_id), count(DISTINCT CASE WHEN loses THEN user_id END),
-                 (SELECT count(*) FROM users u, json_each(u.teams) m
-                  WHERE u.tenant = $2 AND m.value = moves.team)
+                 coalesce((SELECT users FROM team_members m WHERE m.tenant = $2 AND m.team = moves.team), 0)
              FROM moves GROUP BY team"
         ))
         .bind(pass)
         .bind(tenant.as_str())
+        .bind(missing_anew)
         .bind(window.millis())
         .fetch_all(&self.reader)
         .await?;
@@ -150,6 +163,7 @@ impl Store {
         ))
         .bind(pass)
         .bind(tenant.as_str())
+        .bind(false)
         .fetch(&self.reader);
         while let Some((user, _, payload)) = rows.try_next().await? {
             let payload = serde_json::from_str(&payload)

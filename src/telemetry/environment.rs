@@ -37,6 +37,8 @@ pub(super) struct ExportSettings {
 
 /// The variables of one signal. Of two names the first is the signal's own, and wins.
 struct Signal {
+    /// In words.
+    word: &'static str,
     exporter: &'static str,
     endpoints: [&'static str; 2],
     protocols: [&'static str; 2],
@@ -48,6 +50,7 @@ struct Signal {
 }
 
 const TRACES: Signal = Signal {
+    word: "traces",
     exporter: "OTEL_TRACES_EXPORTER",
     endpoints: ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
     protocols: ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"],
@@ -71,6 +74,7 @@ const TRACES: Signal = Signal {
 };
 
 const METRICS: Signal = Signal {
+    word: "metrics",
     exporter: "OTEL_METRICS_EXPORTER",
     endpoints: ["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
     protocols: ["OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"],
@@ -129,8 +133,6 @@ fn protocol(
     name: &'static str,
     endpoint: &str,
 ) -> Result<Protocol, TelemetryError> {
-    const REASON: &str =
-        "has to be a URL, such as http://collector:4318; HOST:PORT is enough if all that uses it is grpc";
     let grpc = match first(lookup, &signal.protocols)? {
         None => false,
         Some((name, text)) => match text.as_str() {
@@ -149,8 +151,20 @@ fn protocol(
     };
     let url =
         Url::parse(&complete).ok().filter(|url| url.has_host() && matches!(url.scheme(), "http" | "https"));
-    let url = url.ok_or_else(|| fault(name, REASON))?;
+    let url = url.ok_or_else(|| fault(name, &no_url(signal, grpc)))?;
     Ok(if grpc { Protocol::Grpc { tls: url.scheme() == "https" } } else { Protocol::HttpProtobuf })
+}
+
+/// The specification asks for a URL; gRPC endpoints may also be what a gRPC client takes.
+fn no_url(signal: &Signal, grpc: bool) -> String {
+    let (word, [protocol, _], exporter) = (signal.word, signal.protocols, signal.exporter);
+    if grpc {
+        return format!("has to be a URL, such as http://collector:4317, or HOST:PORT, for {word}");
+    }
+    format!(
+        "has to be a URL, such as http://collector:4318, because {word} go there over http/protobuf; HOST:PORT is enough for \
+         grpc, which {protocol}=grpc asks for, and {exporter}=none leaves {word} out"
+    )
 }
 
 fn check_export(lookup: Lookup<'_>, signal: &Signal) -> Result<(), TelemetryError> {
@@ -342,6 +356,23 @@ mod tests {
             assert!(fault.to_string().contains("OTEL_TRACES_SAMPLER_ARG"), "{fault}");
         }
         assert!(read_with(&[ON, ratio, ("OTEL_TRACES_SAMPLER_ARG", "0.25")]).unwrap().is_some());
+    }
+
+    #[test]
+    fn an_endpoint_that_one_signal_cannot_use_names_the_ways_out() {
+        let bare = ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317");
+        let traces = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc");
+        let fault = read_with(&[bare, traces]).unwrap_err().to_string();
+        let ways = [
+            "metrics",
+            "http://collector:4318",
+            "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL=grpc",
+            "OTEL_METRICS_EXPORTER=none",
+        ];
+        assert!(ways.iter().all(|way| fault.contains(way)), "{fault}");
+        for way in [("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc"), ("OTEL_METRICS_EXPORTER", "none")] {
+            assert!(read_with(&[bare, traces, way]).is_ok(), "{way:?}");
+        }
     }
 
     #[test]

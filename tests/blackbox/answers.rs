@@ -14,7 +14,7 @@ fn status_tells_how_far_a_tenant_is() {
     let misplaced = rig.misplaced().len();
     rig.sync();
     let status = rig.status();
-    let operations = json!({ "ready": 0, "in_flight": 0, "stale": 0, "held": 0, "dead_letters": 0, "delivered": misplaced });
+    let operations = json!({ "ready": 0, "in_flight": 0, "stale": 0, "held": 0, "dead_letters": 0, "discarded": 0, "delivered": misplaced });
     assert_eq!(
         (&status["users"], &status["rereads"], &status["operations"]),
         (&json!(30), &json!(0), &operations)
@@ -81,6 +81,47 @@ fn wrong_usage_ends_with_64_and_help_with_0() {
     }
     rig.bare(&["--help"]).ended(0).says("dead-letters").says("Exit codes");
     rig.bare(&["--version"]).ended(0).says(env!("CARGO_PKG_VERSION"));
+}
+
+/// Whoever asks for JSON gets JSON, whatever was wrong.
+#[test]
+fn a_failure_is_told_in_json_as_well() {
+    let rig = Rig::still(users(1));
+    let error = |args: &[&str], code: i32| {
+        let ran = rig.run(args).ended(code);
+        assert!(!ran.stderr.is_empty(), "people are told, too");
+        let error = ran.json()["error"].take();
+        assert_eq!(error["exit_code"], json!(code), "{args:?}");
+        (error["message"].as_str().unwrap().to_owned(), error)
+    };
+    for (args, code, words) in [
+        (&["status", "--json"][..], 1, "there is no database yet"),
+        (&["status", "--json", "--fast"], 64, "--fast"),
+        (&["--log-level", "loud", "status", "--json"], 64, "loud"),
+        (&["state", "backup", "copy.db", "--json"], 1, "there is no database yet"),
+        (&["apply", "missing.json", "--json"], 64, "missing.json"),
+        (&["audit", "verify", "missing.jsonl", "--json"], 64, "missing.jsonl"),
+        (&["explain", "nobody", "--json"], 1, "no user \"nobody\""),
+        (&["dead-letters", "replay", "--json"], 64, "--all"),
+    ] {
+        let message = error(args, code).0;
+        assert!(message.contains(words), "{args:?}: {message}");
+    }
+    rig.sync();
+    for args in [
+        &["approve", "c0ffee", "--json"][..],
+        &["dead-letters", "show", "9", "--json"],
+        &["dead-letters", "replay", "9", "--json"],
+        &["status", "--pass", "9", "--json"],
+    ] {
+        error(args, 1);
+    }
+    rig.set("page_size = 0");
+    let (message, error) = error(&["status", "--json"], 78);
+    assert!(message.contains("page_size"), "{message}");
+    assert_eq!(error["faults"][0]["key"], "tenants.acme.page_size");
+    let check = rig.run(&["config", "check", "--json"]).ended(78).json();
+    assert_eq!((&check["ok"], &check["error"]), (&json!(false), &error));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use rosterd::model::{TeamId, UserId};
 use rosterd::practice::{Faults, Options};
@@ -53,8 +54,8 @@ fn a_reviewed_plan_is_sent_as_it_stands_in_the_file() {
     assert_eq!(
         answer,
         json!({
-            "tenant": TENANT, "exit_code": 0, "pass": 2, "result": "ok", "applied": changed, "refused": [],
-            "delivered": 6, "left": [], "trouble": null,
+            "tenant": TENANT, "exit_code": 0, "pass": 2, "result": "ok", "applied": changed, "already": [],
+            "refused": [], "delivered": 6, "left": [], "trouble": null,
         })
     );
     assert_eq!((rig.misplaced(), rig.patches() - patches), (vec![later], 6));
@@ -63,7 +64,7 @@ fn a_reviewed_plan_is_sent_as_it_stands_in_the_file() {
 
     rig.run(&["plan", "--out", FILE]).ended(64).complains("is there already; --force writes over it");
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
-    rig.run(&["plan", "--out", FILE, "--force"]).ended(2).says("1 users");
+    rig.run(&["plan", "--out", FILE, "--force"]).ended(2).says("changes 1 user as");
     rig.run(&["apply", FILE])
         .ended(0)
         .says("acme: apply pass 3 ok: 1 applied, 0 refused; 1 delivered, 0 left\n");
@@ -129,6 +130,48 @@ fn a_file_that_is_not_what_was_reviewed_is_refused() {
     assert_eq!(rig.patches(), patches);
 }
 
+#[test]
+fn who_is_as_the_plan_has_it_is_told_to_be_so_already() {
+    let (rig, changed) = reviewed(users(60));
+    rig.run(&["apply", FILE]).ended(0).says("6 applied, 0 refused; 6 delivered, 0 left");
+    let patches = rig.patches();
+    let answer = rig.run(&["apply", FILE, "--json"]).ended(0).json();
+    assert_eq!(
+        (&answer["applied"], &answer["already"], &answer["refused"]),
+        (&json!([]), &json!(changed), &json!([]))
+    );
+    let text = rig
+        .run(&["apply", FILE])
+        .ended(0)
+        .says("0 applied, 0 refused, 6 are so already; 0 delivered, 0 left");
+    assert!(text.stdout.contains(&format!("{}: is so already", changed[0])), "{}", text.stdout);
+    assert_eq!(rig.patches(), patches);
+    rig.run(&["status"]).ended(0).says("apply ok, began ").says(", 6 changes taken from the plan\n");
+
+    // Moved on since: he is not what the plan would make of him.
+    rig.set_roles(&changed[0], &["HR_SALES"]);
+    let answer = rig.run(&["apply", FILE, "--json"]).ended(3).json();
+    assert_eq!(
+        (refused(&answer), answer["already"].as_array().unwrap().len()),
+        (vec![&json!(changed[0])], 5)
+    );
+}
+
+#[test]
+fn what_can_be_no_plan_is_not_read_at_all() {
+    let rig = Rig::still(users(5));
+    rig.run(&["apply", "missing.json"])
+        .ended(64)
+        .complains("No such file")
+        .complains("`rosterd plan --out FILE` writes one");
+    let made = Command::new("mkfifo").arg(rig.path("pipe")).status().unwrap();
+    assert!(made.success());
+    rig.run(&["apply", "pipe"]).ended(64).complains("pipe: is no regular file");
+    rig.run(&["apply", "."]).ended(64).complains(".: is no regular file");
+    fs::File::create(rig.path("huge")).unwrap().set_len((1 << 30) + 1).unwrap();
+    rig.run(&["apply", "huge"]).ended(64).complains("huge: is larger than 1 GiB");
+}
+
 /// The guard asks whether somebody has looked at it; of a reviewed plan somebody has.
 #[test]
 fn a_reviewed_plan_is_not_held_and_takes_what_is_held_along() {
@@ -164,7 +207,7 @@ fn what_waits_from_elsewhere_is_not_sent() {
     rig.faults(Faults::default());
     rig.run(&["dead-letters", "replay", "--all"]).ended(0);
     let patches = rig.patches();
-    rig.run(&["apply", FILE]).ended(3).says("0 applied, 6 refused; 0 delivered");
+    rig.run(&["apply", FILE]).ended(0).says("0 applied, 0 refused, 6 are so already; 0 delivered");
     assert_eq!((rig.patches(), rig.misplaced()), (patches, vec![other]));
 }
 
@@ -174,7 +217,7 @@ fn a_plan_by_another_mapping_is_refused_and_one_by_the_new_mapping_brings_it_int
     rig.run(&["sync"]).ended(0);
     let toml = fs::read_to_string(rig.path("rosterd.toml")).unwrap();
     rig.write("rosterd.toml", &toml.replace("[\"team-sales\"]", "[\"team-sales\", \"team-bonus\"]"));
-    rig.run(&["apply", FILE]).ended(3).says("0 applied, 6 refused");
+    rig.run(&["apply", FILE]).ended(0).says("0 applied, 0 refused, 6 are so already");
     rig.run(&["plan", "--out", "new.json"]).ended(2).says("acme: remap since");
     // At the very moment of the watermark: no delta pass sees it.
     let odd = rig.some(|user| user.active && user.teams.contains(&TeamId::from("team-sales"))).id;

@@ -193,7 +193,7 @@ fn files_that_are_named_need_no_configuration() {
     edit(&home, |lines| lines[1] = lines[1].replace("team-a", "team-z"));
     home.bare(&["audit", "verify", "audit.jsonl"]).ended(1).says("audit.jsonl:2: was changed");
     home.bare(&["audit", "verify", "nowhere.jsonl"])
-        .ended(1)
+        .ended(64)
         .complains("nowhere.jsonl: the audit cannot be read");
 }
 

@@ -12,7 +12,7 @@ use rosterd::store::Store;
 use serde_json::{Value, json};
 use wiremock::ResponseTemplate;
 
-use crate::database::execute;
+use crate::database::{ask, execute};
 use crate::home::Home;
 use crate::process::{Daemon, until};
 use crate::rig::{Rig, runtime, users};
@@ -20,9 +20,14 @@ use crate::scripted::{Scripted, list, user};
 
 /// The lines that tell of changes.
 fn changes(home: &Home) -> Vec<Value> {
+    lines(home, "change_applied")
+}
+
+/// The lines of one event.
+fn lines(home: &Home, event: &str) -> Vec<Value> {
     let text = fs::read_to_string(home.path("audit.jsonl")).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    lines.filter(|line| line["event"] == "change_applied").collect()
+    lines.filter(|line| line["event"] == event).collect()
 }
 
 /// A tenant with this many salespeople in no team; `at_patch` is told of each write before it is answered.
@@ -187,6 +192,8 @@ fn each_decision_of_an_operator_has_its_line() {
         rig.run(&["dead-letters", "discard", "--all"]).ended(0);
         rig.run(&["state", "reset", "watermark", "--tenant", "acme"]).ended(0);
         drop(daemon.map(|daemon| daemon.stop().with(0)));
+        let bound = ask(&rig.database(), "SELECT count(*) FROM requests WHERE bound = 1");
+        assert_eq!(bound, if with_daemon { "3" } else { "0" }, "what was left with a daemon");
 
         let decisions = decisions(&rig);
         let operator = rosterd::daemon::operator();
@@ -219,4 +226,40 @@ fn a_decision_that_cannot_be_written_down_is_not_carried_out() {
     assert_ne!(rig.status()["operations"]["held"], 0);
     daemon.stop().with(0);
     assert_eq!(rig.patches(), 0);
+}
+
+/// HR changes the user again before anybody has seen what became of the write.
+#[test]
+fn what_was_sent_without_an_answer_and_then_decided_otherwise_has_its_line() {
+    let moved = Arc::new(AtomicBool::new(false));
+    let tenant = Scripted::new({
+        let moved = moved.clone();
+        move |name, _| {
+            let role = if moved.load(Ordering::SeqCst) { "HR_FINANCE" } else { "HR_SALES" };
+            match name {
+                "GET /Users" => Some(list(&[user("u-0", &[role], &[])])),
+                "GET /Users/u-0" => Some(ResponseTemplate::new(200).set_body_json(user("u-0", &[role], &[]))),
+                _ if name.starts_with("PATCH") && moved.load(Ordering::SeqCst) => {
+                    Some(ResponseTemplate::new(204))
+                }
+                _ if name.starts_with("PATCH") => Some(ResponseTemplate::new(500)),
+                _ => None,
+            }
+        }
+    });
+    tenant.run(&["sync", "--wait", "1s"]).ended(3).says("1 still waiting");
+    assert_eq!(lines(&tenant, "change_unclear").len(), 0, "it is still tried");
+    moved.store(true, Ordering::SeqCst);
+    tenant.run(&["sync", "--full"]).ended(0).says("1 delivered");
+    let (unclear, applied) = (lines(&tenant, "change_unclear"), changes(&tenant));
+    assert_eq!((unclear.len(), applied.len()), (1, 1));
+    assert_eq!(
+        (&unclear[0]["user"], &unclear[0]["teams_added"], &unclear[0]["pass"]),
+        (&json!("u-0"), &json!(["team-sales"]), &json!(1))
+    );
+    assert_eq!(applied[0]["teams_added"], json!(["team-finance"]));
+    assert_ne!(unclear[0]["operation"], applied[0]["operation"]);
+    tenant.run(&["sync"]).ended(0);
+    assert_eq!(lines(&tenant, "change_unclear").len(), 1, "once");
+    tenant.run(&["audit", "verify"]).ended(0);
 }

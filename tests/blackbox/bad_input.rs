@@ -32,9 +32,9 @@ fn a_record_that_cannot_be_read_is_named_and_holds_up_nobody_else() {
         let wanted = rig.wanted();
         // One more for the plan, which changes nothing.
         rig.faults(faults.clone());
-        rig.run(&["plan"]).ended(2).says("1 records could not be read");
+        rig.run(&["plan"]).ended(2).says("1 record could not be read");
         rig.faults(faults);
-        let ran = rig.run(&["sync"]).ended(3).says("degraded: 29 users read").says("1 records unreadable");
+        let ran = rig.run(&["sync"]).ended(3).says("degraded: 29 users read").says("1 record unreadable");
         let lines = ran.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let line = lines.into_iter().find(|line| line["message"] == "record cannot be read").unwrap();
         assert!(line["reason"].as_str().unwrap().starts_with(place), "{line}");

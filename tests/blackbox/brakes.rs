@@ -2,6 +2,7 @@
 //! operator says what becomes of it.
 
 use rosterd::model::{Role, TeamId, Timestamp, User, UserId};
+use rosterd::practice::Faults;
 use serde_json::{Value, json};
 
 use crate::home::RULES;
@@ -9,10 +10,10 @@ use crate::process::{Daemon, until};
 use crate::rig::{Rig, users, wanted};
 use crate::scripted::{Scripted, list, user};
 
-const LIMITS: &str = "guard.max_removals_percent = 20\nguard.max_changes_percent = 50";
+pub(crate) const LIMITS: &str = "guard.max_removals_percent = 20\nguard.max_changes_percent = 50";
 
 /// A tenant of a hundred users who are all where they should be, and a guard that has counted nothing yet.
-fn settled(keys: &str) -> Rig {
+pub(crate) fn settled(keys: &str) -> Rig {
     let rig = Rig::still(users(100));
     rig.sync();
     rig.advance(60);
@@ -24,7 +25,7 @@ fn settled(keys: &str) -> Rig {
 }
 
 /// The first users whose roles give them teams.
-fn members(rig: &Rig, count: usize) -> Vec<UserId> {
+pub(crate) fn members(rig: &Rig, count: usize) -> Vec<UserId> {
     let placed = rig.tenant().users().into_iter().filter(|user| user.active && !wanted_of(user).is_empty());
     let mut ids: Vec<UserId> = placed.map(|user| user.id).take(count).collect();
     ids.sort();
@@ -39,14 +40,14 @@ fn wanted_of(user: &User) -> Vec<&'static str> {
 }
 
 /// HR takes all roles from these users.
-fn dismiss(rig: &Rig, ids: &[UserId]) {
+pub(crate) fn dismiss(rig: &Rig, ids: &[UserId]) {
     for id in ids {
         rig.set_roles(id, &[]);
     }
 }
 
 /// What the log says about the pass that is held.
-fn held(ran: &str) -> Value {
+pub(crate) fn held(ran: &str) -> Value {
     let lines = ran.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let held =
         lines.into_iter().find(|line| line["message"] == "pass is held until it is approved or discarded");
@@ -55,7 +56,7 @@ fn held(ran: &str) -> Value {
 
 /// A sync whose pass is held; its digest.
 #[track_caller]
-fn sync_held(rig: &Rig, args: &[&str], reason: &str) -> String {
+pub(crate) fn sync_held(rig: &Rig, args: &[&str], reason: &str) -> String {
     let ran = rig.run(args).ended(3);
     let line = held(&ran.stderr);
     assert!(line["reason"].as_str().unwrap().contains(reason), "{line}");
@@ -68,7 +69,7 @@ fn a_mass_removal_is_held_and_what_is_left_of_it_is_sent_when_it_is_approved() {
     let (before, watermark) = (rig.patches(), rig.status()["watermark"].clone());
     let leavers = members(&rig, 30);
     dismiss(&rig, &leavers);
-    let limit = "30 of 100 users lose a managed team: more than 20 % (max_removals_percent)";
+    let limit = "30 of 100 users lose a managed team: more than 20 % in the last 1h (max_removals_percent)";
     let digest = sync_held(&rig, &["sync"], limit);
     assert_eq!(rig.patches(), before, "nothing is sent");
     assert_eq!(rig.misplaced(), leavers);
@@ -174,7 +175,11 @@ fn numbers_and_single_teams_have_limits_of_their_own() {
     let rig = settled("guard.max_removals = 3\nguard.min_users = 1000");
     let leavers = members(&rig, 4);
     dismiss(&rig, &leavers);
-    sync_held(&rig, &["sync"], "4 of 100 users lose a managed team: more than 3 (max_removals)");
+    sync_held(
+        &rig,
+        &["sync"],
+        "4 of 100 users lose a managed team: more than 3 in the last 1h (max_removals)",
+    );
     assert_eq!(rig.misplaced(), leavers);
 
     let rig = settled("guard.max_team_removals = 1");
@@ -183,7 +188,7 @@ fn numbers_and_single_teams_have_limits_of_their_own() {
         rig.tenant().users().into_iter().filter(sales).map(|user| user.id).take(2).collect();
     leavers.sort();
     dismiss(&rig, &leavers);
-    let limit = "users lose team team-sales: more than 1 (max_team_removals)";
+    let limit = "users lose team team-sales: more than 1 in the last 1h (max_team_removals)";
     sync_held(&rig, &["sync"], limit);
     assert_eq!(rig.misplaced(), leavers);
 }
@@ -287,7 +292,7 @@ fn an_approval_reads_first_what_has_changed() {
     let digest = sync_held(&rig, &["sync"], "30 of 100");
     rig.advance(60);
     rig.tenant().set_roles(&leavers[0], roles).unwrap();
-    rig.run(&["approve", &digest]).ended(0).says("29 operations are ready, 1 users have left the plan since");
+    rig.run(&["approve", &digest]).ended(0).says("29 operations are ready, 1 user has left the plan since");
     rig.sync();
     rig.assert_right();
 }
@@ -302,7 +307,10 @@ fn nothing_is_approved_while_nobody_can_be_read() {
             ("GET /Users", gone) => {
                 let roles: &[&str] = if gone == 0 { &["HR_SALES"] } else { &[] };
                 let of = |number| user(&format!("u-{number:03}"), roles, &["team-sales"]);
-                Some(list(&(0..60).map(of).collect::<Vec<_>>()))
+                let mut users: Vec<Value> = (0..60).map(of).collect();
+                // Whose record this is nobody knows.
+                users.extend((gone == 3).then(|| json!({ "userName": "user-0061@practice.example" })));
+                Some(list(&users))
             }
             _ => None,
         }
@@ -312,7 +320,38 @@ fn nothing_is_approved_while_nobody_can_be_read() {
     held_back.store(1, std::sync::atomic::Ordering::SeqCst);
     let ran = tenant.run(&["sync", "--full"]).ended(3);
     let digest = held(&ran.stderr)["digest"].as_str().unwrap().to_owned();
-    held_back.store(2, std::sync::atomic::Ordering::SeqCst);
-    tenant.run(&["approve", &digest]).ended(77).complains("missing permission");
-    assert_eq!((tenant.writes(), tenant.status()["operations"]["held"].clone()), (0, json!(60)));
+    for (state, code, why) in
+        [(2, 77, "missing permission"), (3, 1, "the list could not be read completely (")]
+    {
+        held_back.store(state, std::sync::atomic::Ordering::SeqCst);
+        tenant.run(&["approve", &digest]).ended(code).complains(why);
+        assert_eq!((tenant.writes(), tenant.status()["operations"]["held"].clone()), (0, json!(60)));
+    }
+    held_back.store(1, std::sync::atomic::Ordering::SeqCst);
+    tenant.run(&["approve", &digest]).ended(0).says("60 operations are ready");
+}
+
+/// A list that is broken does not say whose roles have changed; nor is a plan made from it.
+#[test]
+fn a_changed_mapping_waits_for_a_list_that_was_read_completely() {
+    let rig = settled("");
+    rig.set("mapping.HR_SALES = \"team-finance\"");
+    let broken = Faults { user_without_id: 1, ..Faults::default() };
+    rig.faults(broken.clone());
+    rig.run(&["plan", "--full"]).ended(3).says("0 to change").says("there may be more to change");
+    rig.faults(broken);
+    rig.run(&["sync", "--full"]).ended(3);
+    let kinds = |rig: &Rig| {
+        let passes = rig.status()["passes"].take();
+        passes
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|pass| pass["kind"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert!(!kinds(&rig).contains(&"remap".to_owned()), "{:?}", kinds(&rig));
+    rig.run(&["plan"]).ended(2).says("team-finance");
+    rig.run(&["sync"]).ended(0);
+    assert_eq!(kinds(&rig)[..2], ["remap", "sweep"]);
 }

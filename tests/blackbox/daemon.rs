@@ -225,7 +225,7 @@ fn a_letter_that_is_replayed_beside_the_daemon_is_delivered_by_it() {
     daemon.until_said("operation is a dead letter");
     until("the others are delivered", || rig.misplaced() == [id.clone()]);
     rig.faults(Faults::default());
-    rig.run(&["dead-letters", "replay", "--all"]).ended(0).says("1 dead letters");
+    rig.run(&["dead-letters", "replay", "--all"]).ended(0).says("1 dead letter");
     until_right(&rig);
     daemon.stop().with(0);
 }

@@ -23,7 +23,7 @@ fn list(rig: &Rig) -> Vec<Value> {
 fn a_refused_user_becomes_a_letter_and_no_other_user_suffers() {
     let (rig, id) = with_one_refused(400);
     let wanted = rig.wanted();
-    rig.run(&["sync"]).ended(3).says("0 still waiting, 1 dead letters");
+    rig.run(&["sync"]).ended(3).says("0 still waiting, 1 dead letter");
     assert_eq!(rig.misplaced(), std::slice::from_ref(&id));
 
     let letters = list(&rig);
@@ -64,23 +64,36 @@ fn a_replayed_letter_is_delivered_once_the_fault_is_gone() {
     rig.advance(60);
 
     rig.run(&["sync"]).ended(3).says("0 users read");
-    rig.run(&["dead-letters", "replay", &number]).ended(0).says("1 dead letters will be sent again");
-    rig.run(&["sync"]).ended(3).says("1 dead letters");
+    rig.run(&["dead-letters", "replay", &number]).ended(0).says("1 dead letter will be sent again");
+    rig.run(&["sync"]).ended(3).says("1 dead letter");
     assert_eq!(rig.misplaced(), [id]);
 
     rig.faults(Faults::default());
-    rig.run(&["dead-letters", "replay", "--all"]).ended(0).says("1 dead letters");
+    rig.run(&["dead-letters", "replay", "--all"]).ended(0).says("1 dead letter");
     rig.sync();
     rig.assert_right();
     rig.run(&["dead-letters", "list"]).ended(0).says("no dead letters");
-    rig.run(&["dead-letters", "replay", &number]).ended(1).complains("no dead letter");
+    let ran = rig.run(&["dead-letters", "replay", &number]).ended(1).complains("no dead letter");
+    assert_eq!(ran.stdout, "", "nothing was done, and nothing is said to be");
+}
+
+#[test]
+fn what_was_moved_is_told_in_json_beside_what_is_not_there() {
+    let (rig, _) = with_one_refused(400);
+    rig.run(&["sync"]).ended(3);
+    let id = list(&rig)[0]["id"].take();
+    let answer = rig.run(&["dead-letters", "replay", &id.to_string(), "9999", "--json"]).ended(1).json();
+    assert_eq!((&answer["replayed"], &answer["error"]["exit_code"]), (&json!([id]), &json!(1)));
+    rig.run(&["sync"]).ended(3);
+    let answer = rig.run(&["dead-letters", "discard", "--all", "--json"]).ended(0).json();
+    assert_eq!(answer, json!({ "discarded": [id] }));
 }
 
 #[test]
 fn a_discarded_letter_is_gone_until_something_is_decided_anew() {
     let (rig, id) = with_one_refused(400);
     rig.run(&["sync"]).ended(3);
-    rig.run(&["dead-letters", "discard", "--all"]).ended(0).says("1 dead letters given up for good");
+    rig.run(&["dead-letters", "discard", "--all"]).ended(0).says("1 dead letter given up for good");
     assert_eq!(list(&rig).len(), 0);
     rig.faults(Faults::default());
     rig.advance(60);
@@ -107,7 +120,7 @@ fn a_letter_is_not_written_twice() {
     let (rig, _) = with_one_refused(400);
     rig.run(&["sync"]).ended(3);
     let patches = rig.patches();
-    rig.run(&["sync", "--full"]).ended(3).says("0 planned; 0 delivered, 0 still waiting, 1 dead letters");
+    rig.run(&["sync", "--full"]).ended(3).says("0 planned; 0 delivered, 0 still waiting, 1 dead letter");
     assert_eq!((list(&rig).len(), rig.patches()), (1, patches));
 }
 

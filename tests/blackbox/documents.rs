@@ -63,7 +63,7 @@ fn fault_1_what_changes_while_a_pass_runs_is_found_by_the_next() {
     });
     tenant.set("page_size = 1");
     tenant.run(&["sync"]).ended(0).says("2 users read, 0 planned");
-    tenant.run(&["sync"]).ended(0).says("1 users read, 1 planned; 1 delivered");
+    tenant.run(&["sync"]).ended(0).says("1 user read, 1 planned; 1 delivered");
     let since = tenant.named("GET /Users").last().and_then(|request| parameter(request, "since"));
     assert_eq!(since, Some(began.to_string()), "the tenant's own clock at the start of the pass");
     assert_eq!(tenant.named("PATCH /Users/u-1").len(), 1);
@@ -86,7 +86,7 @@ fn fault_2_the_watermark_does_not_leave_a_failed_user_behind() {
 fn fault_2_the_watermark_does_not_leave_an_unreadable_user_behind() {
     let rig = Rig::still(users(30));
     rig.faults(Faults { user_without_id: 1, ..Faults::default() });
-    rig.run(&["sync"]).ended(3).says("sweep pass 1 degraded: 29 users read").says("1 records unreadable");
+    rig.run(&["sync"]).ended(3).says("sweep pass 1 degraded: 29 users read").says("1 record unreadable");
     assert_eq!(rig.status()["watermark"], Value::Null);
     rig.advance(60);
     rig.sync();
@@ -256,7 +256,7 @@ fn fault_9_the_text_of_an_answer_is_no_429() {
         "PATCH /Users/u-2" => Some(refusal(400, text)),
         _ => None,
     });
-    let ran = tenant.run(&["sync"]).ended(3).says("1 delivered, 0 still waiting, 1 dead letters");
+    let ran = tenant.run(&["sync"]).ended(3).says("1 delivered, 0 still waiting, 1 dead letter");
     assert!(!ran.stderr.contains("tenant paused"), "{}", ran.stderr);
     assert_eq!(tenant.writes(), 2, "neither is repeated");
 }

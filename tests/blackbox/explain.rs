@@ -56,7 +56,7 @@ fn a_known_user_is_explained_without_a_call() {
         .says("HR_SALES → team-sales")
         .says("rules not hit  HR_ENGINEER, HR_FINANCE, HR_SUPPORT")
         .says("roles unmapped HR_GUEST")
-        .says("pass 2 (mapped, HR_SALES) decided: gain team-sales and lose team-finance; operation ");
+        .says("pass 2 (mapped, HR_SALES) decided: gain team-sales and lose team-finance; was done at ");
 }
 
 #[test]
@@ -76,7 +76,12 @@ fn what_keeps_a_user_from_his_teams_is_the_first_line() {
     rig.run(&["sync"]).ended(3);
     let (word, text) = standing(&rig);
     assert_eq!(word, "dead letter");
-    assert!(text.starts_with("should gain team-finance and lose team-sales: operation "), "{text}");
+    assert!(
+        text.starts_with(
+            "should gain team-finance and lose team-sales: its operation is a dead letter since "
+        ),
+        "{text}"
+    );
     assert!(text.contains("400 this user fails on command; see `rosterd dead-letters show "), "{text}");
 
     rig.run(&["dead-letters", "replay", "--all"]).ended(0);

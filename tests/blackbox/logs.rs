@@ -136,5 +136,8 @@ fn one_shot_commands_keep_stdout_for_the_answer() {
     assert!(ran.stderr.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{}", ran.stderr);
     let text = rig.run(&["--log-format", "text", "sync", "--full"]).ended(0);
     assert!(text.stderr.lines().next().unwrap().contains("INFO rosterd::daemon"), "{}", text.stderr);
-    rig.run(&["--log-level", "loud", "sync"]).ended(78).complains("loud");
+    rig.run(&["--log-level", "loud", "sync"]).ended(64).complains("loud");
+    let mut command = rig.command(&["sync"]);
+    let ended = command.env("RUST_LOG", "louder").output().unwrap();
+    assert_eq!(ended.status.code(), Some(78), "the environment is configuration");
 }

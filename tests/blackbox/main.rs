@@ -23,6 +23,7 @@ mod kill;
 mod liar;
 mod logs;
 mod lying;
+mod missing;
 mod plan;
 mod process;
 mod quarantine;

@@ -128,7 +128,7 @@ fn what_waits_is_in_the_plan_and_a_dead_letter_does_not_count() {
     rig.run(&["sync"]).ended(3);
     rig.advance(60);
     let text =
-        rig.run(&["plan"]).ended(3).says("0 to change").says("1 more are held or dead letters, and stay so");
+        rig.run(&["plan"]).ended(3).says("0 to change").says("1 more is held or a dead letter, and stays so");
     assert!(
         text.stdout.lines().any(|line| line.starts_with(dead.as_str()) && line.ends_with(" [dead letter]"))
     );

@@ -102,7 +102,7 @@ fn a_sync_through_the_daemon_ends_with_the_same_code_as_alone() {
     rig.set("schedule = \"0 0 0 1 1 *\"");
     let daemon = Daemon::start(&rig);
     daemon.until_said("operation is a dead letter");
-    rig.run(&["sync"]).ended(3).says("0 still waiting, 1 dead letters");
+    rig.run(&["sync"]).ended(3).says("0 still waiting, 1 dead letter");
     rig.faults(Faults { outage: true, ..Faults::default() });
     let ran = rig.run(&["sync", "--json"]).ended(69).complains("acme: users could not be read");
     assert_eq!(ran.json()["tenants"][0]["exit_code"], 69);
@@ -258,9 +258,37 @@ fn letters_are_moved_by_the_daemon_if_there_is_one() {
     let said = "a daemon owns the database";
     rig.run(&["dead-letters", "replay", "--all"])
         .ended(0)
-        .says("1 dead letters will be sent again")
+        .says("1 dead letter will be sent again")
         .complains(said);
     until("it is delivered", || rig.misplaced().is_empty());
     rig.run(&["dead-letters", "replay", "--all"]).ended(0).says("0 dead letters");
     assert_eq!(daemon.stop().with(0).said("request carried out"), 1);
+}
+
+/// The audit says "approved", and the owner dies before he has done it.
+#[test]
+fn what_may_stand_in_the_audit_is_carried_out_at_the_next_start() {
+    let rig = Rig::still(users(60));
+    rig.set("guard.max_removals = 0\nschedule = \"0 0 0 1 1 *\"");
+    let ran = rig.run(&["sync"]).ended(3);
+    let mut said = ran.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let digest = said.find_map(|line| line["digest"].as_str().map(ToOwned::to_owned)).unwrap();
+    let owner = Occupied::new(&rig);
+    let approve = Daemon::spawn(rig.command(&["approve", &digest]));
+    let asked = owner.until_asked();
+    owner.take();
+    owner.runtime.block_on(owner.store.bind(asked.id)).unwrap();
+    drop(owner.end());
+    let ended = approve.wait().with(1);
+    let said = ended.err.concat();
+    assert!(said.contains("goes on with it at its next start"), "{said}");
+    assert!(!said.contains("withdrawn"), "{said}");
+    assert_eq!(rig.status()["requests"][0]["id"], json!(asked.id));
+    let daemon = Daemon::start(&rig);
+    daemon.until_said("request carried out");
+    until("it is answered", || rig.status()["requests"] == json!([]));
+    assert_eq!(rig.status()["operations"]["held"], 0);
+    daemon.stop().with(0);
+    let audit = std::fs::read_to_string(rig.path("audit.jsonl")).unwrap();
+    assert_eq!(audit.matches(r#""event":"approved""#).count(), 1);
 }

@@ -24,7 +24,7 @@ fn a_copy_is_made_beside_a_daemon_and_is_as_good_as_the_original() {
     let meta = fs::metadata(&copy).unwrap();
     assert_eq!((saved["bytes"].as_u64(), meta.permissions().mode() & 0o777), (Some(meta.len()), 0o600));
     let bytes = fs::read(&copy).unwrap();
-    rig.run(&["state", "backup", name]).ended(1).complains("File exists");
+    rig.run(&["state", "backup", name]).ended(64).complains("is there already; name a file");
     assert!(fs::read(&copy).unwrap() == bytes, "what is there is left alone");
     daemon.stop().with(0);
 
@@ -39,13 +39,41 @@ fn a_copy_is_made_beside_a_daemon_and_is_as_good_as_the_original() {
     assert_eq!(rig.patches(), patches);
 }
 
+/// Whoever restores a copy does not want what somebody asked for weeks ago.
+#[test]
+fn a_copy_asks_for_nothing_and_has_nothing_in_flight() {
+    let rig = Rig::still(users(20));
+    rig.run(&["sync", "--wait", "0s"]).ended(3);
+    execute(
+        &rig.database(),
+        "INSERT INTO requests (tenant, what, argument, asked_at, taken_at, finished_at) VALUES
+             ('acme', 'sync', '{\"ask\":\"sync\",\"full\":true}', 1, NULL, NULL),
+             ('acme', 'sync', '{\"ask\":\"sync\",\"full\":true}', 1, 2, NULL),
+             ('acme', 'sync', '{\"ask\":\"sync\",\"full\":true}', 1, 2, 3);
+         UPDATE operations SET state = 'leased', lease = 1 WHERE id < 3",
+    );
+    let waiting = rig.status()["operations"].take();
+    assert_eq!(waiting["in_flight"], 2);
+    rig.run(&["state", "backup", "copy.db"]).ended(0);
+    let copied = |question| number(&rig.path("copy.db"), question);
+    assert_eq!(copied("SELECT count(*) FROM requests WHERE finished_at IS NULL"), 0);
+    assert_eq!(copied("SELECT count(*) FROM requests"), 1, "what was answered is history");
+    assert_eq!(copied("SELECT count(*) FROM operations WHERE state = 'leased'"), 0);
+    let ready = waiting["ready"].as_u64().unwrap() + 2;
+    assert_eq!(copied("SELECT count(*) FROM operations WHERE state = 'ready'"), ready);
+    assert_eq!(rig.status()["operations"], waiting, "the original is left alone");
+    for beside in ["copy.db-journal", "copy.db-wal", "copy.db-shm"] {
+        assert!(!rig.path(beside).exists(), "{beside}");
+    }
+}
+
 #[test]
 fn a_copy_that_cannot_be_written_leaves_nothing_behind() {
     let rig = Rig::still(users(5));
     rig.run(&["state", "backup", "copy.db"]).ended(1).complains("there is no database yet");
     assert!(!rig.path("copy.db").exists());
     rig.sync();
-    rig.run(&["state", "backup", "missing/copy.db"]).ended(1).complains("missing/copy.db: cannot be written");
+    rig.run(&["state", "backup", "missing/copy.db"]).ended(1).complains("its folder has to be there");
     rig.run(&["state", "backup", "copy.db"]).ended(0).says("copy.db: ").says(" bytes, checked");
 }
 
@@ -68,7 +96,7 @@ fn a_forgotten_queue_is_decided_anew() {
     let rig = Rig::still(users(60));
     let id = rig.misplaced()[0].clone();
     rig.faults(Faults { fail_users: [(id.to_string(), 400)].into(), ..Faults::default() });
-    rig.run(&["sync"]).ended(3).says("1 dead letters");
+    rig.run(&["sync"]).ended(3).says("1 dead letter");
     rig.advance(60);
     let user = rig.some(|user| user.active && user.id != id);
     rig.set_roles(&user.id, &["HR_ENGINEER", "HR_FINANCE", "HR_SALES", "HR_SUPPORT"]);
@@ -83,10 +111,14 @@ fn a_forgotten_queue_is_decided_anew() {
 }
 
 #[test]
-fn a_tenant_has_to_be_named_and_known() {
+fn a_tenant_has_to_be_known_and_named_unless_it_is_the_only_one() {
     let rig = Rig::still(users(5));
     rig.sync();
-    rig.run(&["state", "reset", "queue"]).ended(64).complains("--tenant");
+    rig.run(&["state", "reset", "watermark"]).ended(0).says("acme: the watermark is forgotten");
+    rig.and_other(&rig.practice().base_url(), &rig.practice().token_url(), "mapping.A = \"a\"");
+    rig.run(&["state", "reset", "queue"])
+        .ended(64)
+        .complains("--tenant NAME which tenant; there is acme, other");
     rig.run(&["state", "reset", "queue", "--tenant", "nobody"]).ended(64).complains("no tenant \"nobody\"");
     rig.run(&["state", "reset", "everything", "--tenant", "acme"]).ended(64);
 }
@@ -134,8 +166,22 @@ fn garbage_in_one_page_is_found_before_anything_is_done() {
     file.write_all(&[0xa5; 64]).unwrap();
     drop(file);
     let asked = rig.stats().requests.len();
-    rig.run(&["sync"]).ended(1).complains(DAMAGED).complains(REMEDY);
+    let named = format!("{DAMAGED}{}: ", rig.database().display());
+    rig.run(&["sync"]).ended(1).complains(&named).complains(REMEDY);
     assert_eq!(rig.stats().requests.len(), asked);
+}
+
+/// Nobody has looked through the whole file before: it is a statement that meets the page.
+#[test]
+fn a_status_that_meets_a_damaged_page_names_the_file() {
+    let rig = with_database();
+    let page = number(&rig.database(), "SELECT rootpage FROM sqlite_master WHERE name = 'operations_state'");
+    let mut file = fs::OpenOptions::new().write(true).open(rig.database()).unwrap();
+    file.seek(SeekFrom::Start((page - 1) * 4096)).unwrap();
+    file.write_all(&[0xa5; 64]).unwrap();
+    drop(file);
+    let named = format!("{DAMAGED}{}: ", rig.database().display());
+    rig.run(&["status"]).ended(1).complains(&named).complains(REMEDY);
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn what_is_held_is_loud_and_can_be_looked_at() {
     assert_eq!((&before["holds"], &before["mapping"]["not_in_force"]), (&json!([]), &Value::Null));
     rig.advance(60);
     let leavers = too_many_leave(&rig);
-    rig.run(&["sync"]).ended(3);
+    let text = rig.run(&["sync"]).ended(3).stdout;
 
     let hold = rig.status()["holds"][0].take();
     assert_eq!(
@@ -75,6 +75,11 @@ fn what_is_held_is_loud_and_can_be_looked_at() {
     assert!(finding.contains("users lose a managed team: more than 5 %"), "{finding}");
     let digest = hold["digest"].as_str().unwrap();
     let short = &digest[..12];
+    assert!(text.contains(finding), "{text}");
+    assert!(
+        text.contains(&format!("; `rosterd approve {short}` or `rosterd discard {short}` ends it\n")),
+        "{text}"
+    );
     let ways = format!("`rosterd approve {short}` or `rosterd discard {short}` ends it");
     rig.run(&["status"])
         .ended(0)
@@ -112,6 +117,18 @@ fn freshness_is_a_number() {
     rig.run(&["sync"]).ended(3);
     assert!(ages(&rig)[0].is_some(), "what is held is not applied");
     rig.run(&["status"]).ended(0).says("the oldest change is ");
+    let digest = rig.status()["holds"][0]["digest"].as_str().unwrap().to_owned();
+    rig.run(&["discard", &digest]).ended(0);
+    let discarded = rig.status()["operations"]["discarded"].as_u64().unwrap();
+    assert!(discarded > 0);
+    rig.run(&["status"]).ended(0).says(&format!(
+        "not applied    {discarded} discarded operations whose users no pass has read since\n"
+    ));
+    rig.set("guard.max_removals_percent = 100");
+    rig.advance(60);
+    rig.run(&["sync", "--full"]).ended(0);
+    assert_eq!(rig.status()["operations"]["discarded"], json!(0));
+    rig.run(&["status"]).ended(0).says("nothing: all that is known is in the tenant");
 
     let unread = Rig::still(users(20));
     unread.sync();
@@ -122,6 +139,37 @@ fn freshness_is_a_number() {
     unread.faults(Faults { role_not_a_string: 99, ..Faults::default() });
     unread.run(&["sync", "--wait", "0s"]).ended(3);
     assert!(ages(&unread)[0].is_some(), "a record that cannot be read may hide a change");
+}
+
+#[test]
+fn a_dead_letter_is_not_in_the_tenant() {
+    let rig = Rig::still(users(40));
+    let id = rig.misplaced()[0].clone();
+    rig.faults(Faults { fail_users: [(id.to_string(), 400)].into(), ..Faults::default() });
+    rig.run(&["sync"]).ended(3);
+    rig.run(&["status"]).ended(0).says("not applied    1 dead letter\n");
+    rig.run(&["dead-letters", "discard", "--all"]).ended(0);
+    rig.run(&["status"])
+        .ended(0)
+        .says("not applied    1 discarded operation whose user no pass has read since\n");
+}
+
+#[test]
+fn a_reason_is_said_once() {
+    let rig = Rig::still(users(60));
+    rig.sync();
+    rig.advance(60);
+    too_many_leave(&rig);
+    rig.run(&["sync"]).ended(3);
+    let status = rig.run(&["status"]).ended(0).says("(held as ");
+    assert_eq!(status.stdout.matches("users lose a managed team").count(), 1, "{}", status.stdout);
+    rig.faults(Faults { reject_token_credentials: true, ..Faults::default() });
+    for _ in 0..2 {
+        let ran = rig.run(&["sync"]).ended(77);
+        assert!(!ran.stderr.contains("retry_at"), "nobody tries again: {}", ran.stderr);
+    }
+    let status = rig.run(&["status"]).ended(0).says("(for the same reason)");
+    assert_eq!(status.stdout.matches("credentials are wrong").count(), 1, "{}", status.stdout);
 }
 
 #[test]
@@ -136,8 +184,17 @@ fn a_configured_mapping_that_is_not_in_force_says_why() {
     assert_ne!(due["in_force"], due["configured"]);
     rig.set("guard.max_removals_percent = 0");
     rig.advance(60);
-    rig.run(&["sync"]).ended(3);
+    let mut synced = rig.run(&["sync", "--json"]).ended(3).json()["tenants"][0].take();
     assert_eq!(mapping()["not_in_force"], "held");
+    let (remap, hold) = (synced["remap"].take(), rig.status()["holds"][0].take());
+    assert_eq!(
+        (&synced["digest"], &remap["kind"], &remap["result"], &remap["digest"], &remap["pass"]),
+        (&Value::Null, &json!("remap"), &json!("degraded"), &hold["digest"], &hold["pass"])
+    );
+    assert!(
+        remap["reason"].as_str().unwrap().contains("0 % in the last 1h (max_removals_percent)"),
+        "{remap}"
+    );
     rig.run(&["status"]).ended(0).says("the configured mapping comes into force with its approval");
 }
 

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rosterd::model::{
-    Cause, Operation, PassKind, PassResult, Payload, TeamId, TeamPatch, TeamsPayload, TenantId, Timestamp,
-    User, UserId,
+    Cause, Operation, PassKind, PassResult, Payload, PlanDigest, TeamId, TeamPatch, TeamsPayload, TenantId,
+    Timestamp, User, UserId,
 };
 use rosterd::store::{
-    Commit, Committed, Decision, Leased, Note, OperationCounts, PassTotals, Selection, Settlement, Staged,
-    Step, Store, StoreError,
+    Commit, Committed, Decision, Held, Leased, NewHold, Note, OperationCounts, PassTotals, Reset, Selection,
+    Settlement, Staged, Step, Store, StoreError,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -100,6 +100,16 @@ impl Bench {
         watermark: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Committed, StoreError> {
+        self.end(pass, watermark, None, now)
+    }
+
+    fn end(
+        &self,
+        pass: i64,
+        watermark: Option<Timestamp>,
+        hold: Option<NewHold<'_>>,
+        now: Timestamp,
+    ) -> Result<Committed, StoreError> {
         self.runtime.block_on(self.store().commit(&Commit {
             pass,
             tenant: &self.tenant,
@@ -116,8 +126,9 @@ impl Bench {
             sweep_wanted: false,
             since: None,
             unreadable: &BTreeSet::new(),
+            later: &[],
             gone: &[],
-            hold: None,
+            hold,
             counts: (true, true),
             now,
         }))
@@ -128,6 +139,13 @@ impl Bench {
         let pass = self.begin(read_at);
         self.stage(pass, decisions, read_at);
         self.commit(pass, Some(read_at), now).unwrap()
+    }
+
+    /// The same, and all of it is held.
+    fn held_pass(&self, decisions: &[Decision], read_at: Timestamp, now: Timestamp) -> Committed {
+        let pass = self.begin(read_at);
+        self.stage(pass, decisions, read_at);
+        self.end(pass, Some(read_at), Some(NewHold { findings: &[], missing: false }), now).unwrap()
     }
 
     fn lease(&self, now: Timestamp) -> Vec<Leased> {
@@ -148,9 +166,20 @@ impl Bench {
             id: leased.id,
             lease: leased.lease,
             user: leased.operation.user.clone(),
+            unclear: matches!(step, Step::Later { .. }),
             step,
             note: Some(Note { status: Some(503), ..Note::default() }),
         };
+        self.acknowledge(settlement, now);
+    }
+
+    /// The tenant has answered, and certainly done nothing.
+    fn refuse(&self, leased: &Leased, step: Step, now: Timestamp) {
+        let (id, lease, user) = (leased.id, leased.lease, leased.operation.user.clone());
+        self.acknowledge(Settlement { id, lease, user, step, note: None, unclear: false }, now);
+    }
+
+    fn acknowledge(&self, settlement: Settlement, now: Timestamp) {
         self.runtime.block_on(self.store().turn(&self.tenant, &[settlement], None, 0, now)).unwrap();
     }
 
@@ -295,6 +324,27 @@ fn a_superseded_attempt_is_not_tried_again() {
         assert_eq!(bench.counts(), only(0, 0, 0, 0), "{step:?}");
         assert_eq!(bench.rereads(), [UserId::from("u")]);
         assert!(bench.lease(at(1000)).is_empty());
+    }
+}
+
+#[test]
+fn what_was_in_flight_when_the_queue_was_forgotten_is_not_tried_again() {
+    for step in [later(50), Step::Dead, Step::Released] {
+        let bench = Bench::new();
+        bench.pass(&[decision("u", &["a"]), decision("v", &["a"])], at(1), at(2));
+        let leased = bench.lease(at(3));
+        let reset = bench.store().reset(&bench.tenant, Reset::Queue, at(4));
+        assert_eq!(bench.runtime.block_on(reset).unwrap().in_flight, 2);
+        bench.settle(&leased[0], step.clone(), at(5));
+        assert_eq!(bench.counts(), only(0, 1, 0, 0), "{step:?}");
+        bench.settle(&leased[1], Step::Done, at(5));
+        assert_eq!(bench.counts(), only(0, 0, 0, 1), "what arrived is done");
+        assert!(bench.lease(at(1000)).is_empty());
+        assert_eq!(
+            bench.pass(&[decision("u", &["a"])], at(10), at(11)).planned,
+            1,
+            "it can be decided again"
+        );
     }
 }
 
@@ -521,4 +571,145 @@ fn a_write_whose_answer_was_lost_is_done_when_it_is_read_to_be_there() {
     assert!(found.found && found.id == sent.id, "it is not sent again, but its end is noted");
     bench.settle(&found, Step::Done, at(8));
     assert_eq!(bench.counts(), only(0, 0, 0, 1));
+}
+
+/// What is held of these users, each of whom gains these teams.
+fn held(changes: &[(&str, &[&str])], again: bool) -> Held {
+    let mut digest = PlanDigest::default();
+    for (user, added) in changes {
+        digest.change(&UserId::from(*user), &teams(added), []);
+    }
+    Held { digest: digest.finish(), operations: u64::try_from(changes.len()).unwrap(), again }
+}
+
+#[test]
+fn a_hold_is_named_by_what_it_holds_and_not_by_what_its_pass_decided() {
+    let bench = Bench::new();
+    bench.pass(&[decision("in-flight", &["a"])], at(1), at(2));
+    bench.lease_one(at(3));
+    let decisions = [decision("in-flight", &["b"]), decision("u", &["b"]), decision("v", &["b"])];
+    let committed = bench.held_pass(&decisions, at(4), at(5));
+    assert_eq!(committed.held, Some(held(&[("u", &["b"]), ("v", &["b"])], false)));
+    let holds = bench.runtime.block_on(bench.store().holds(None)).unwrap();
+    assert_eq!((holds.len(), holds[0].operations, holds[0].held), (1, 2, 2));
+    assert_eq!(holds[0].digest, committed.held.unwrap().digest);
+    let status = bench.runtime.block_on(bench.store().status(&bench.tenant, 1)).unwrap();
+    assert_eq!(status.passes[0].digest.as_ref(), Some(&holds[0].digest));
+
+    // The same again goes on with it; what has grown takes it over.
+    let again = bench.held_pass(&decisions, at(6), at(7));
+    assert_eq!(again.held, Some(held(&[("u", &["b"]), ("v", &["b"])], true)));
+    assert_eq!(bench.runtime.block_on(bench.store().holds(None)).unwrap(), holds);
+    let all = [decision("u", &["b"]), decision("v", &["b"]), decision("w", &["b"])];
+    let more = bench.held_pass(&all, at(8), at(9));
+    assert_eq!(more.held, Some(held(&[("u", &["b"]), ("v", &["b"]), ("w", &["b"])], false)));
+    assert_eq!(bench.runtime.block_on(bench.store().holds(None)).unwrap().len(), 1);
+
+    let nothing = bench.held_pass(&[decision("in-flight", &["c"])], at(10), at(11));
+    assert_eq!(nothing.held, None, "he is read again instead");
+    assert_eq!(bench.runtime.block_on(bench.store().holds(None)).unwrap().len(), 1);
+}
+
+/// Counted where users are written, and not where they are asked for.
+#[test]
+fn who_is_known_and_who_is_in_a_team_is_counted_right() {
+    let bench = Bench::new();
+    let member = |id: &str, current: &[&str], target: &[&str]| {
+        let mut decision = decision(id, target);
+        decision.user.teams = teams(current);
+        decision
+    };
+    // Of those in a, b and c, when somebody is to join all of them.
+    let counted = |seconds| {
+        let pass = bench.begin(at(seconds));
+        bench.stage(pass, &[decision("joins", &["a", "b", "c"])], at(seconds));
+        let tally = bench.store().tally(&bench.tenant, pass, at(seconds), true, false);
+        let tally = bench.runtime.block_on(tally).unwrap();
+        let failed = bench.store().fail_pass(pass, "only asked", PassTotals::default(), at(seconds));
+        bench.runtime.block_on(failed).unwrap();
+        (tally.known, ["a", "b", "c"].map(|team| tally.teams[&TeamId::from(team)].members))
+    };
+    assert_eq!(counted(1), (0, [0, 0, 0]));
+    bench.pass(&[member("u", &["a"], &[]), member("v", &["a", "b"], &["c"])], at(2), at(3));
+    assert_eq!(counted(4), (2, [2, 1, 0]));
+    bench.pass(&[member("u", &["a"], &[])], at(5), at(6));
+    assert_eq!(counted(7), (2, [2, 1, 0]), "he was read again as he was");
+    bench.settle(&bench.lease_one(at(8)), Step::Done, at(9));
+    assert_eq!(counted(10), (2, [1, 0, 1]), "delivery has moved one");
+    bench.pass(&[member("u", &["b"], &["a"])], at(11), at(12));
+    assert_eq!(counted(13), (2, [0, 1, 1]));
+    bench.settle(&bench.lease_one(at(14)), Step::Gone, at(15));
+    assert_eq!(counted(16), (1, [0, 0, 1]), "and one is gone");
+}
+
+/// A throttled attempt, say, before the one that was told that somebody else had changed the user.
+#[test]
+fn what_was_certainly_not_done_has_granted_nothing() {
+    let granted = |bench: &Bench| {
+        bench.runtime.block_on(bench.store().grants_of(&bench.tenant, &UserId::from("u"))).unwrap()
+    };
+    for answered in [true, false] {
+        let bench = Bench::new();
+        bench.pass(&[decision("u", &["a"])], at(1), at(2));
+        let first = bench.lease_one(at(3));
+        assert_eq!(granted(&bench), teams(&["a"]), "while it is in flight");
+        if answered {
+            bench.refuse(&first, later(5), at(4));
+        } else {
+            bench.settle(&first, later(5), at(4));
+        }
+        let kept = if answered { teams(&[]) } else { teams(&["a"]) };
+        assert_eq!(granted(&bench), kept, "answered: {answered}");
+        let second = bench.lease_one(at(6));
+        assert_eq!(granted(&bench), teams(&["a"]));
+        bench.refuse(&second, Step::Stale { due: at(7) }, at(7));
+        assert_eq!(granted(&bench), kept, "answered: {answered}, then refused");
+    }
+}
+
+/// An attempt that was killed is one without an answer, too.
+#[test]
+fn what_may_have_been_done_is_remembered_until_it_is_done_or_ends_otherwise() {
+    let unclear = |bench: &Bench| -> Vec<(i64, u32)> {
+        let rows = bench.runtime.block_on(bench.store().unclear(&bench.tenant, 9)).unwrap();
+        rows.iter().map(|row| (row.operation, row.attempt)).collect()
+    };
+    for killed in [false, true] {
+        let mut bench = Bench::new();
+        bench.pass(&[decision("u", &["a"]), decision("v", &["a"])], at(1), at(2));
+        let sent = bench.lease(at(3));
+        if killed {
+            bench.restart(at(4));
+        } else {
+            for sent in &sent {
+                bench.settle(sent, later(4), at(4));
+            }
+        }
+        assert_eq!(unclear(&bench), [], "both are tried again");
+        bench.pass(&[decision("v", &["b"])], at(5), at(6));
+        let ended = (sent[1].id, 1);
+        assert_eq!(unclear(&bench), [ended], "killed: {killed}");
+        let again = bench.lease(at(7));
+        for sent in &again {
+            bench.settle(sent, Step::Done, at(8));
+        }
+        assert_eq!((bench.counts().done, unclear(&bench)), (2, vec![ended]), "killed: {killed}");
+        let head = rosterd::store::AuditHead { seq: 1, hash: "0".repeat(64) };
+        let row = bench.runtime.block_on(bench.store().unclear(&bench.tenant, 9)).unwrap()[0].id;
+        bench.runtime.block_on(bench.store().told(&[row], &head)).unwrap();
+        assert_eq!(unclear(&bench), []);
+    }
+}
+
+/// Somebody else did what the daemon was refused.
+#[test]
+fn what_was_refused_and_is_there_all_the_same_is_not_found() {
+    let bench = Bench::new();
+    bench.pass(&[decision("u", &["a"])], at(1), at(2));
+    bench.refuse(&bench.lease_one(at(3)), later(4), at(4));
+    let mut there = decision("u", &[]);
+    there.user.teams = teams(&["a"]);
+    bench.pass(&[there], at(5), at(6));
+    assert_eq!(bench.lease(at(7)), []);
+    assert_eq!(bench.counts(), only(0, 0, 0, 0));
 }

@@ -70,7 +70,7 @@ fn a_user_whose_writes_are_ignored_is_a_dead_letter_and_all_others_are_done() {
     tenant
         .run(&["sync"])
         .ended(3)
-        .says("4 delivered, 0 still waiting, 1 dead letters")
+        .says("4 delivered, 0 still waiting, 1 dead letter")
         .complains("write was ignored");
     let letters = tenant.run(&["dead-letters", "list", "--json"]).ended(0).json();
     let letter = &letters["dead_letters"][0];

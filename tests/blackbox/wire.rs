@@ -104,7 +104,7 @@ fn a_redirect_is_not_followed() {
         }
         _ => None,
     });
-    tenant.run(&["sync"]).ended(3).says("1 dead letters");
+    tenant.run(&["sync"]).ended(3).says("1 dead letter");
     let there = elsewhere.uri();
     let lists = Scripted::new(move |name, _| {
         let location = format!("{there}/scim/v2/Users");

@@ -199,6 +199,7 @@ fn every_key_reaches_its_setting() {
 
 #[rstest]
 #[case::unknown("shedule = '0 0 * * * *'", "shedule", "did you mean schedule?")]
+#[case::unknown_near_bearer("bearer_tokn = 'x'", "bearer_tokn", "known here: profile")]
 #[case::unknown_far("zzz = 1", "zzz", "known here: profile")]
 #[case::unknown_table("delivary = { burst = 1 }", "delivary", "did you mean delivery?")]
 #[case::unknown_nested("delivery = { bursts = 1 }", "delivery.bursts", "did you mean burst?")]

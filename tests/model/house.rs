@@ -383,6 +383,7 @@ impl House {
     async fn pass_ended(&mut self, kind: PassKind, began: u64, report: Result<Report, PassError>) {
         self.moved = true;
         let done = report.is_ok();
+        let complete = report.as_ref().is_ok_and(|report| report.complete);
         let failed = report.as_ref().err().filter(|error| !error.stopped());
         let failure = failed.map(|error| error.failure().cloned());
         if let Ok(report) = report {
@@ -410,7 +411,7 @@ impl House {
             };
             Box::pin(self.beside(observe)).await;
         }
-        self.process().follows = if listed && self.process().passes.remap_due().await.unwrap() {
+        self.process().follows = if listed && complete && self.process().passes.remap_due().await.unwrap() {
             Some(PassKind::Remap)
         } else if kind != PassKind::Reread && self.anybody_stale().await {
             Some(PassKind::Reread)

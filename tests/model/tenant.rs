@@ -401,10 +401,9 @@ impl Tenant {
                 None | Some(Fault::Lost) => self.apply(&mut state, &write),
                 Some(fault) => Err(verdict(fault)),
             };
-            let clear = match result {
+            let clear = match &result {
                 Ok(()) => fault.is_none() && state.nature.etag,
-                Err(Verdict::Conflict | Verdict::Rejected | Verdict::Forbidden | Verdict::Gone) => true,
-                Err(_) => false,
+                Err(verdict) => !failure(verdict.clone()).unclear,
             };
             if !clear {
                 state.unclear(&write);
@@ -561,5 +560,6 @@ fn failure(verdict: Verdict) -> Failure {
         Verdict::Ignored => 200,
     };
     let reason = verdict.as_str().to_owned();
-    Failure { verdict, status: Some(status), reason, correlation_id: None, answer: None }
+    let unclear = matches!(verdict, Verdict::Unavailable { .. });
+    Failure { verdict, status: Some(status), reason, correlation_id: None, answer: None, unclear }
 }

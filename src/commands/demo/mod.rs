@@ -20,7 +20,7 @@ use super::Exit;
 use super::{answer, complain};
 use crate::config::{self, Settings, Sources};
 use crate::daemon::{self, Ended, Parts, Signals, Watch};
-use crate::model::TenantId;
+use crate::model::{TenantId, counted};
 use crate::practice::{self, Options, Practice};
 use crate::store::Store;
 
@@ -62,7 +62,8 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<Exit> {
     let settings = settings(&practice, folder.path(), rate)?;
     let database = settings.store.clone();
     answer(&format!(
-        "{users} users at {}, {rate} calls a second allowed; Ctrl-C ends the demo\n",
+        "{} at {}, {rate} calls a second allowed; Ctrl-C ends the demo\n",
+        counted(users, "user", "users"),
         practice.base_url()
     ))?;
     let before = check::unmanaged(practice.tenant());
@@ -86,10 +87,11 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<Exit> {
     let (mut summary, changes) = shown?;
     let _ = writeln!(
         summary,
-        "{changes} role changes in HR; the tenant saw {} calls, {} of them one too many (429), and {} PATCHes that changed nothing",
-        stats.requests.values().sum::<u64>(),
+        "{} in HR; the tenant saw {}, {} of them one too many (429), and {} that changed nothing",
+        counted(changes, "role change", "role changes"),
+        counted(stats.requests.values().sum::<u64>(), "call", "calls"),
         stats.rate_limited,
-        stats.patches_without_effect,
+        counted(stats.patches_without_effect, "PATCH", "PATCHes"),
     );
     answer(&(summary + &verified.to_text()))?;
     if ended != Ended::Stopped {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::daemon::Watched;
-use crate::model::Timestamp;
+use crate::model::{Timestamp, counted};
 
 /// Between two plain lines.
 const PLAIN_EVERY: Duration = Duration::from_secs(2);
@@ -46,14 +46,14 @@ impl Snapshot {
     /// What was done in all, as a line.
     pub(super) fn summary(&self, took: Duration) -> String {
         format!(
-            "\n{} s: {} passes read {} users and planned {} operations; {} were delivered, {} wait, {} are dead letters\n",
+            "\n{} s: {} read {} and planned {}; {}, {}, {}\n",
             took.as_secs(),
-            self.passes,
-            self.users_read,
-            self.planned,
-            self.delivered,
-            self.waiting,
-            self.dead
+            counted(self.passes, "pass", "passes"),
+            counted(self.users_read, "user", "users"),
+            counted(self.planned, "operation", "operations"),
+            counted(self.delivered, "was delivered", "were delivered"),
+            counted(self.waiting, "waits", "wait"),
+            counted(self.dead, "is a dead letter", "are dead letters")
         )
     }
 }
@@ -125,8 +125,8 @@ impl Progress {
             |watermark| format!("{:.1} s old", self.clock.now().since(watermark).as_secs_f64()),
         );
         format!(
-            "{} users read, {} planned, {} delivered, {} waiting, {:.0} of {:.0} calls/s, watermark {age}",
-            snapshot.users_read,
+            "{} read, {} planned, {} delivered, {} waiting, {:.0} of {:.0} calls/s, watermark {age}",
+            counted(snapshot.users_read, "user", "users"),
             snapshot.planned,
             snapshot.delivered,
             snapshot.waiting,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::runner::{RunEnd, RunFailure};
 use super::worker::RunSettings;
@@ -97,7 +97,9 @@ pub async fn carry_out(
     };
     let (ended, (), ()) = tokio::join!(carrying, delivering, telling);
     if let Some(webhook) = webhook {
-        webhook.drain(clock.instant() + TELLING, stop).await;
+        if let Err(error) = webhook.drain(clock.instant() + TELLING, stop).await {
+            error!(tenant = %name, reason = %error, "database cannot be used");
+        }
     }
     condition.end().await;
     ended

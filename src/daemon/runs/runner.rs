@@ -13,10 +13,10 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::daemon::report::{Blame, blame};
 use crate::model::{
-    Action, Cause, Change, Met, Operation, Outcome, Payload, ProfilePayload, RunKind, RunState, TeamId,
-    TenantId,
+    Action, Cause, Change, Met, Operation, Outcome, Payload, PlanDigest, ProfilePayload, RunKind, RunState,
+    TeamId, TenantId,
 };
-use crate::plan::{Limits, OnConflict, PlanDigest, UpdateWith, examine_deactivations};
+use crate::plan::{Limits, OnConflict, UpdateWith, examine_deactivations};
 use crate::scim::Client;
 use crate::source::{ListSettings, ReadError};
 use crate::store::{ROWS_AT_ONCE, RowNext, RowStep, Run, Store, StoreError, UNNAMED, WaitingRow};

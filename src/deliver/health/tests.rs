@@ -7,7 +7,7 @@ const DONE: Seen<'_> = Seen::Done { verified: true };
 
 fn failed(verdict: &Verdict, reason: &str) -> Failure {
     let (verdict, reason) = (verdict.clone(), reason.to_owned());
-    Failure { verdict, status: None, reason, correlation_id: None, answer: None }
+    Failure { verdict, status: None, reason, correlation_id: None, answer: None, unclear: false }
 }
 
 fn at(seconds: u64) -> Timestamp {
