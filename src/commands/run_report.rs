@@ -47,7 +47,7 @@ pub(super) async fn tell(
         return Err(failed(path, error));
     }
     if let Ok(Some((path, writer))) = &mut writer {
-        let header = ["line", "external_id", "user", "outcome", "action", "reason", "operation"];
+        let header = ["line", "external_id", "user_id", "outcome", "action", "reason", "operation"];
         writer.write_record(header).map_err(|error| failed(path, error))?;
     }
     let mut skip = 0;

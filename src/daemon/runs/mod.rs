@@ -10,6 +10,7 @@ mod once;
 mod people;
 mod preview;
 mod runner;
+mod tell;
 mod worker;
 
 pub use import::{ImportError, Imported, Input, MOST_REFUSALS, Wish, import};

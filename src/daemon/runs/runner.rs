@@ -52,6 +52,8 @@ pub struct RunPolicy {
     pub workers: usize,
     /// When deactivations are held.
     pub limits: Limits,
+    /// Somebody wants to be told what runs come to.
+    pub tell: bool,
 }
 
 /// How a run ended.
@@ -133,7 +135,10 @@ impl Runner<'_> {
             self.decide_waiting(run, options, by_name, &mut capacity).await?;
             let now = self.store.run(run.id).await?;
             match now.state {
-                RunState::Stopped => return Ok(RunEnd::Stopped),
+                RunState::Stopped => {
+                    self.tell(run, "stopped, because all that it sends is refused").await?;
+                    return Ok(RunEnd::Stopped);
+                }
                 RunState::Superseded => return Ok(RunEnd::Superseded),
                 RunState::Finished => return Ok(RunEnd::Finished),
                 RunState::Reading | RunState::Open => {}
@@ -141,6 +146,7 @@ impl Runner<'_> {
             if self.store.rows_open(run.id).await? {
                 self.clock.sleep(LOOK).await;
             } else if !(options.deactivate_missing && self.deactivate_missing(run).await?) {
+                self.tell(run, "finished").await?;
                 self.store.finish_run(run, self.clock.now()).await?;
                 info!(tenant = %self.tenant, run = run.id, kind = run.kind.as_str(), "run finished");
                 return Ok(RunEnd::Finished);

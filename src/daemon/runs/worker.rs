@@ -67,6 +67,7 @@ impl RunSettings {
             max_attempts: settings.delivery.max_attempts,
             workers: settings.delivery.workers,
             limits: settings.guard.limits,
+            tell: settings.webhook.is_some(),
         };
         let (clock, chance) = (parts.clock.clone(), parts.chance);
         // A file is about all users, whatever passes look at.

@@ -1,0 +1,80 @@
+//! What the HRIS is told of a run, when somebody wants to know: conflicts, rows that failed, and what it came to.
+//!
+//! It is written down before the run counts as finished, and told once: a restart tells nothing again.
+
+use std::collections::BTreeMap;
+
+use super::runner::{RunFailure, Runner};
+use crate::model::{Outcome, RunKind};
+use crate::store::{ROWS_AT_ONCE, RowEnd, Run, RunCounts};
+use crate::webhook::{Event, News, RowNews};
+
+impl Runner<'_> {
+    /// Writes down what is to be told of `run`, which has ended in the way that `end` says.
+    pub(super) async fn tell(&self, run: &Run, end: &str) -> Result<(), RunFailure> {
+        if !self.policy.tell || run.kind != RunKind::Provision {
+            return Ok(());
+        }
+        let at = self.clock.now();
+        let event = |news| Event { tenant: self.tenant.clone(), run: run.id, at, news }.message();
+        let mut skip = 0;
+        loop {
+            let rows = self.store.row_ends(run.id, skip, ROWS_AT_ONCE).await?;
+            if rows.is_empty() {
+                break;
+            }
+            skip += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+            let messages: Vec<_> = rows.iter().flat_map(news).map(event).collect();
+            if !messages.is_empty() {
+                self.store.enqueue_webhooks(self.tenant, &messages, at).await?;
+            }
+        }
+        let counts = self.store.run_counts(run.id).await?;
+        let details = format!("{} of {}: {end}", run.kind, run.file);
+        let finished = event(News::Finished { details, counts: numbers(&counts) });
+        self.store.enqueue_webhooks(self.tenant, &[finished], at).await?;
+        Ok(())
+    }
+}
+
+/// What is to be told of a row, if anything is.
+fn news(row: &RowEnd) -> Vec<News> {
+    let Some(line) = row.line else { return Vec::new() };
+    let told = |details: String| RowNews {
+        line,
+        external_id: row.external_id.clone(),
+        user: row.user.clone(),
+        details,
+    };
+    let mut news = Vec::new();
+    if row.conflicted {
+        let became = row.outcome.map_or("open", Outcome::as_str);
+        news.push(News::Conflict(told(format!("the tenant has this user already; the row is {became}"))));
+    }
+    if matches!(row.outcome, Some(Outcome::Failed | Outcome::Rejected | Outcome::Unresolved)) {
+        let faults = row.rejected.iter().flat_map(|rejected| &rejected.faults);
+        let faults: Vec<String> = faults.map(|fault| format!("{}: {}", fault.field, fault.reason)).collect();
+        let details = row.reason.clone().unwrap_or_else(|| faults.join("; "));
+        news.push(News::RowFailed(told(details)));
+    }
+    news
+}
+
+fn numbers(counts: &RunCounts) -> BTreeMap<&'static str, u64> {
+    [
+        ("rows", counts.rows),
+        ("created", counts.created),
+        ("updated", counts.updated),
+        ("reactivated", counts.reactivated),
+        ("deactivated", counts.deactivated),
+        ("unchanged", counts.unchanged),
+        ("skipped", counts.skipped),
+        ("conflicts", counts.conflicts),
+        ("rejected", counts.rejected),
+        ("unresolved", counts.unresolved),
+        ("failed", counts.failed),
+        ("held", counts.held),
+        ("superseded", counts.superseded),
+    ]
+    .into()
+}
