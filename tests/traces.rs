@@ -43,6 +43,8 @@ fn configuration(folder: &Path, practice: &Practice) {
         r#"
         [store]
         url = "sqlite://{folder}/rosterd.db"
+        [audit]
+        path = "{folder}/audit.jsonl"
         [tenants.acme]
         base_url = "{}"
         token_url = "{}"

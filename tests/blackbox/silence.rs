@@ -26,11 +26,12 @@ fn silent_for_long() -> Scripted {
     let unanswered = AtomicUsize::new(0);
     Scripted::new(move |name, request| {
         let by_hand = unanswered.load(Ordering::SeqCst) > 0;
+        let person = |id: &str| {
+            let teams: &[&str] = if by_hand && id == "u-2" { &["team-by-hand"] } else { &[] };
+            user(id, &["HR_SALES"], teams)
+        };
         let people = |changed: bool| -> Vec<Value> {
-            let all = ["u-1", "u-2", "u-3"].map(|id| {
-                let teams: &[&str] = if by_hand && id == "u-2" { &["team-by-hand"] } else { &[] };
-                user(id, &["HR_SALES"], teams)
-            });
+            let all = ["u-1", "u-2", "u-3"].map(person);
             all.into_iter().filter(|it| !changed || it["id"] == "u-2" && by_hand).collect()
         };
         let silent = unanswered.load(Ordering::SeqCst) < UNANSWERED;
@@ -45,7 +46,7 @@ fn silent_for_long() -> Scripted {
             _ if name.starts_with("PATCH /Users/") => Some(ResponseTemplate::new(204)),
             _ if name.starts_with("GET /Users/") => {
                 let id = name.rsplit('/').next().unwrap_or_default();
-                Some(ResponseTemplate::new(200).set_body_json(user(id, &["HR_SALES"], &[])))
+                Some(ResponseTemplate::new(200).set_body_json(person(id)))
             }
             _ => None,
         }

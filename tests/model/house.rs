@@ -393,6 +393,7 @@ impl House {
                 state.lists.push((began, moment));
             }
             if kind == PassKind::Sweep && report.result == PassResult::Ok {
+                state.vanished = state.vanished.filter(|at| *at >= began);
                 for person in state.people.values_mut() {
                     person.backdated = person.backdated.filter(|changed| *changed >= began);
                 }

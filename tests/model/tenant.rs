@@ -117,6 +117,8 @@ pub(crate) struct State {
     pub(crate) moment: u64,
     /// Complete lists that were read and committed: when each began and ended.
     pub(crate) lists: Vec<(u64, u64)>,
+    /// When somebody last vanished from the list while it was read.
+    pub(crate) vanished: Option<u64>,
     /// Teams that the daemon may manage now.
     pub(crate) managed: BTreeSet<String>,
     /// Teams that any mapping has ever named.
@@ -150,6 +152,7 @@ impl Tenant {
             faults: Vec::new(),
             moment: 0,
             lists: Vec::new(),
+            vanished: None,
             managed: BTreeSet::new(),
             ever_managed: BTreeSet::new(),
             next_write: 0,
@@ -241,6 +244,12 @@ impl Tenant {
         let mut state = self.state();
         state.order.retain(|other| other != id);
         state.people.remove(id);
+    }
+
+    /// The list, of which a part has been read, has lost somebody.
+    pub(crate) fn vanishes(&self) {
+        let mut state = self.state();
+        state.vanished = Some(state.moment);
     }
 
     pub(crate) fn edit(&self, id: &UserId, edit: impl FnOnce(&mut Person)) {

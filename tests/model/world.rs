@@ -140,6 +140,10 @@ impl World {
 
     async fn change(&mut self, user: &UserId, step: &Step) {
         let team = |team: u8| TEAMS[usize::from(team)];
+        let leaves = matches!(step, Step::Delete { .. } | Step::Active { active: false, .. });
+        if leaves && self.house.passing() {
+            self.tenant.vanishes();
+        }
         match *step {
             Step::Roles { roles, .. } => self.tenant.edit(user, |it| it.roles = bits(&ROLES, roles)),
             Step::Active { active, .. } => self.tenant.edit(user, |it| it.active = active),
@@ -192,7 +196,8 @@ impl World {
 
     /// Users changed before the watermark whose change is not known, and who are not about to be read by id.
     ///
-    /// A clock that was set back makes dates that nobody can go by, until the next sweep. Lists that do not show
+    /// When a list loses somebody who was read and gains somebody else, the number of users is right though a third was moved
+    /// to a page that had been read: the next sweep finds him. A clock that was set back makes dates that nobody can go by, until the next sweep. Lists that do not show
     /// leavers hide that somebody has left, until the next sweep.
     async fn unread(&mut self) -> Vec<UserId> {
         let known: Vec<(String, Option<i64>, bool, String, String)> =
@@ -209,6 +214,9 @@ impl World {
         let Some(watermark) = self.watermark().await else { return Vec::new() };
         let known: BTreeMap<&str, _> = known.iter().map(|row| (row.0.as_str(), row)).collect();
         let state = self.tenant.state();
+        if state.vanished.is_some() {
+            return Vec::new();
+        }
         let hides_leavers = !state.nature.lists_inactive;
         let unread = state.people.iter().filter(|(id, person)| {
             let excused = person.backdated.is_some()
