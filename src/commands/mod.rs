@@ -16,6 +16,7 @@ mod passes;
 pub mod plan;
 pub mod practice_tenant;
 pub mod provision;
+mod row_report;
 pub mod run;
 mod run_progress;
 mod run_report;

@@ -3,10 +3,10 @@
 //! Rows are named by line and ids; what the tenant said passes the redaction.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::row_report::RowReport;
 use super::{CommandError, Exit, answer, complain, error};
 use crate::daemon::{Carried, PlannedRun, RunEnd, RunFailure};
 use crate::deliver::Trouble;
@@ -32,25 +32,13 @@ impl Told {
 pub(super) async fn tell(
     store: &Store,
     told: &Told,
-    report: Option<&Path>,
+    report: Option<RowReport>,
     as_json: bool,
 ) -> Result<Exit, CommandError> {
     let run = store.run(told.run.id).await?;
     let counts = store.run_summary(run.id).await?;
     let mut left = Vec::new();
-    let mut writer = report.map(|path| csv::Writer::from_path(path).map(|writer| (path, writer))).transpose();
-    let failed = |path: &Path, error: csv::Error| {
-        CommandError::Other(anyhow::anyhow!("{}: the report cannot be written: {error}", path.display()))
-    };
-    if let (Err(_), Some(path)) = (&writer, report) {
-        let Err(error) = writer else { return Ok(Exit::Failed) };
-        return Err(failed(path, error));
-    }
-    if let Ok(Some((path, writer))) = &mut writer {
-        let header = ["line", "external_id", "user_id", "outcome", "action", "reason", "operation"];
-        writer.write_record(header).map_err(|error| failed(path, error))?;
-    }
-    let mut skip = 0;
+    let (mut report, mut skip) = (report, 0);
     loop {
         let rows = store.row_ends(run.id, skip, ROWS_AT_ONCE).await?;
         if rows.is_empty() {
@@ -58,16 +46,16 @@ pub(super) async fn tell(
         }
         skip += u64::try_from(rows.len()).unwrap_or(0);
         for row in rows {
-            if let Ok(Some((path, writer))) = &mut writer {
-                writer.write_record(record(&row)).map_err(|error| failed(path, error))?;
+            if let Some(report) = &mut report {
+                report.row(&row)?;
             }
             if row.outcome.is_none_or(Outcome::left) {
                 left.push(row);
             }
         }
     }
-    if let Ok(Some((path, writer))) = &mut writer {
-        writer.flush().map_err(|error| failed(path, error.into()))?;
+    if let Some(report) = report {
+        report.finish()?;
     }
     let (exit, end) = exit_of(told, &counts);
     if as_json {
@@ -115,12 +103,12 @@ fn error_rate(counts: &RunCounts) -> f64 {
     rate
 }
 
-fn record(row: &RowEnd) -> [String; 7] {
+pub(super) fn record(row: &RowEnd) -> [String; 7] {
     [
         row.line.map(|line| line.to_string()).unwrap_or_default(),
         row.external_id.clone().unwrap_or_default(),
         row.user.as_ref().map(ToString::to_string).unwrap_or_default(),
-        row.outcome.map_or("open", Outcome::as_str).to_owned(),
+        row.outcome.map_or(if row.action.is_some() { "planned" } else { "open" }, Outcome::as_str).to_owned(),
         row.action.map(|action| action.as_str().to_owned()).unwrap_or_default(),
         reason(row),
         row.operation.map(|operation| operation.to_string()).unwrap_or_default(),
@@ -284,7 +272,15 @@ fn table(header: &[&str]) -> comfy_table::Table {
 }
 
 /// Tells what would be done.
-pub(super) fn tell_plan(planned: &PlannedRun, as_json: bool) -> Result<Exit, CommandError> {
+pub(super) fn tell_plan(
+    planned: &PlannedRun,
+    report: Option<RowReport>,
+    as_json: bool,
+) -> Result<Exit, CommandError> {
+    if let Some(mut report) = report {
+        planned.ends.iter().try_for_each(|row| report.row(row))?;
+        report.finish()?;
+    }
     let faults = || planned.ends.iter().filter_map(|row| row.rejected.as_ref());
     let refused = || {
         planned

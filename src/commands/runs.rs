@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::row_report::RowReport;
 use super::run_progress::Progress;
 use super::run_report::{self, Told};
 use super::select::Selected;
@@ -32,7 +33,7 @@ pub(super) struct RunArgs {
     #[arg(long)]
     plan: bool,
     /// Write a CSV file with one line for each row and what became of it
-    #[arg(long, value_name = "FILE", conflicts_with = "plan")]
+    #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Give up after this long in which nothing moves, because the tenant cannot be reached; what is left is kept
     #[arg(long, default_value = "10m", value_parser = humantime::parse_duration)]
@@ -69,10 +70,11 @@ pub(super) async fn run(
     let input = input(&settings)?;
     let wish = Wish { operator: Some(daemon::operator()), ..wish };
     let parts = Parts::default();
+    let report = RowReport::open(args.report.as_deref())?;
     if args.plan {
         let planned = daemon::plan_run(&database, &settings, input, wish, &parts).await;
         return match planned {
-            Ok(planned) => run_report::tell_plan(&planned, args.json),
+            Ok(planned) => run_report::tell_plan(&planned, report, args.json),
             Err(PlanFailure::Import(failure)) => refuse(failure, args.json),
             Err(PlanFailure::Pass(failure)) => {
                 complain(&format!("{}: {failure}", settings.name));
@@ -128,7 +130,7 @@ pub(super) async fn run(
         Err(failure) => return Err(failure.into()),
     };
     progress.clear();
-    let exit = run_report::tell(&store, &told, args.report.as_deref(), args.json).await?;
+    let exit = run_report::tell(&store, &told, report, args.json).await?;
     store.close().await;
     Ok(exit)
 }

@@ -318,10 +318,12 @@ impl BulkPump {
             let result = ended.results.iter().find(|result| result.id == id).map(|result| &result.result);
             let step = match result {
                 Some(Ok(user)) if user.is_some() || !leased.operation.payload.creates() => Step::Done,
-                Some(Ok(_)) => Step::LookUp { met: Met::Unclear, counted: false },
+                Some(Ok(_)) => Step::LookUp { met: Met::Unclear, due: now, counted: false },
                 Some(Err(failure)) => self.step_of(leased, failure, now),
                 None if ended.unclear.is_some() && leased.operation.payload.creates() => {
-                    Step::LookUp { met: Met::Unclear, counted: ended.broken.is_some() }
+                    // It may still be at work.
+                    let due = now.plus(self.settings.poll_interval);
+                    Step::LookUp { met: Met::Unclear, due, counted: ended.broken.is_some() }
                 }
                 None => continue,
             };

@@ -417,7 +417,7 @@ impl<P: ServiceProvider> Pump<P> {
         let nameless =
             matches!(&outcome.result, Ok(Sent::Written { receipt, .. }) if receipt.created.is_none());
         if nameless && step == Step::Done && outcome.leased.operation.payload.creates() {
-            step = Step::LookUp { met: Met::Unclear, counted: false };
+            step = Step::LookUp { met: Met::Unclear, due: now, counted: false };
         }
         let unproven = after == Some(Trouble::Ignored) && step == Step::Done;
         if unproven || (before.is_some() && after.is_some() && matches!(step, Step::Dead | Step::Gone)) {

@@ -48,15 +48,15 @@ pub(super) fn next_step_of(
     now: Timestamp,
     draw: f64,
 ) -> Step {
-    let look_up = |met, counted| Step::LookUp { met, counted };
+    let look_up = |met, due, counted| Step::LookUp { met, due, counted };
     match (nature, verdict) {
         (Nature::Creation, Some(Verdict::Unavailable { .. } | Verdict::Ignored)) => {
-            look_up(Met::Unclear, counted)
+            look_up(Met::Unclear, now.plus(backoff(failures + 1, draw)), counted)
         }
-        (Nature::Creation, Some(Verdict::Exists | Verdict::Conflict)) => look_up(Met::Conflict, true),
+        (Nature::Creation, Some(Verdict::Exists | Verdict::Conflict)) => look_up(Met::Conflict, now, true),
         (Nature::Creation, Some(Verdict::Gone)) => Step::Dead,
         (Nature::Change, Some(Verdict::Conflict)) if failures + 1 < policy.max_attempts => {
-            look_up(Met::Changed, true)
+            look_up(Met::Changed, now, true)
         }
         _ => next_step(failures, verdict, counted, policy, now, draw),
     }
@@ -143,9 +143,18 @@ mod tests {
         let creation = |failures, verdict: &Verdict| {
             next_step_of(Nature::Creation, failures, Some(verdict), true, POLICY, NOW, 1.0)
         };
-        let look_up = |met| Step::LookUp { met, counted: true };
-        assert_eq!(creation(0, &unavailable(None)), look_up(Met::Unclear));
-        assert_eq!(creation(9, &unavailable(None)), look_up(Met::Unclear), "it may be there");
+        let look_up = |met| Step::LookUp { met, due: NOW, counted: true };
+        let unclear = |millis| Step::LookUp {
+            met: Met::Unclear,
+            due: NOW.plus(Duration::from_millis(millis)),
+            counted: true,
+        };
+        assert_eq!(creation(0, &unavailable(None)), unclear(500));
+        assert_eq!(
+            creation(1, &unavailable(None)),
+            unclear(1000),
+            "it may be there, however often it failed"
+        );
         assert_eq!(creation(0, &Verdict::Exists), look_up(Met::Conflict));
         assert_eq!(creation(0, &Verdict::Conflict), look_up(Met::Conflict));
         assert_eq!(creation(0, &Verdict::Rejected), Step::Dead);
@@ -160,7 +169,10 @@ mod tests {
         let change = |failures, verdict: &Verdict| {
             next_step_of(Nature::Change, failures, Some(verdict), true, POLICY, NOW, 1.0)
         };
-        assert_eq!(change(0, &Verdict::Conflict), Step::LookUp { met: Met::Changed, counted: true });
+        assert_eq!(
+            change(0, &Verdict::Conflict),
+            Step::LookUp { met: Met::Changed, due: NOW, counted: true }
+        );
         assert_eq!(change(2, &Verdict::Conflict), Step::Dead);
         assert_eq!(change(0, &unavailable(None)), later(500, true));
         assert_eq!(change(0, &Verdict::Gone), Step::Gone);

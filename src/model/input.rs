@@ -49,6 +49,9 @@ pub struct RejectedRow {
     pub line: u64,
     /// By which HR knows the user, if the row says.
     pub external_id: Option<String>,
+    /// His user name, if the row says; it goes nowhere but into a comparison.
+    #[serde(skip)]
+    pub user_name: Option<String>,
     /// All that is wrong with it, never empty.
     pub faults: Vec<RowFault>,
 }

@@ -240,7 +240,7 @@ pub(super) async fn clear(tx: &mut SqliteConnection, now: Timestamp) -> Result<(
             continue;
         }
         let settled = Settled {
-            end: RowSettled::LookUp(Met::Unclear),
+            end: RowSettled::LookUp(Met::Unclear, now),
             reason: Some("interrupted"),
             latency_ms: None,
             attempts,

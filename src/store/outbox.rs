@@ -56,6 +56,8 @@ pub enum Step {
     LookUp {
         /// Why.
         met: Met,
+        /// Not before: what nobody answered may still be under way.
+        due: Timestamp,
         /// Whether this attempt counts towards the most that there may be.
         counted: bool,
     },
@@ -383,7 +385,7 @@ async fn settle_rows(
         Step::Done => (RowSettled::Done, false, None),
         Step::Dead => (RowSettled::Failed, true, said),
         Step::Gone => (RowSettled::Failed, true, Some("the tenant does not know him any more")),
-        Step::LookUp { met, counted } => (RowSettled::LookUp(*met), *counted, said),
+        Step::LookUp { met, due, counted } => (RowSettled::LookUp(*met, *due), *counted, said),
         Step::Later { .. } | Step::Released | Step::Stale { .. } => return Ok(()),
     };
     let user = match (&end, &settlement.created) {

@@ -536,6 +536,40 @@ impl Store {
         Ok(rows.into_iter().map(row).collect())
     }
 
+    /// Rows of a run that are wrong and do not even say whom they are about.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn nameless_rows(&self, run: i64) -> Result<u64, StoreError> {
+        let rows: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM run_rows WHERE run = $1 AND outcome = 'rejected' AND faults IS NOT NULL
+                 AND external_id IS NULL AND user_name IS NULL",
+        )
+        .bind(run)
+        .fetch_one(&self.reader)
+        .await?;
+        Ok(number(rows))
+    }
+
+    /// The user as whom an earlier run knows the one with this `externalId`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn provisioned_as(
+        &self,
+        tenant: &TenantId,
+        external_id: &str,
+    ) -> Result<Option<UserId>, StoreError> {
+        let user: Option<String> = sqlx::query_scalar(
+            "SELECT user_id FROM provisioned WHERE tenant = $1 AND external_id = $2 LIMIT 1",
+        )
+        .bind(tenant.as_str())
+        .bind(external_id)
+        .fetch_optional(&self.reader)
+        .await?;
+        Ok(user.map(UserId::from))
+    }
+
     /// Users whom earlier runs have created, or found to be meant, and whom this one names in no row, not even in a bad
     /// one; those whom we have made inactive already left out. And how many of them there are in all.
     ///
@@ -551,6 +585,8 @@ impl Store {
              WHERE tenant = $1 AND run <> $2 AND deactivated = 0
                  AND NOT EXISTS (SELECT 1 FROM run_rows r WHERE r.run = $2 AND r.external_id = p.external_id)
                  AND NOT EXISTS (SELECT 1 FROM run_rows r WHERE r.run = $2 AND r.user_id = p.user_id)
+                 AND NOT EXISTS (SELECT 1 FROM run_found f JOIN run_rows r ON r.run = f.run AND r.user_name = f.user_name
+                     WHERE f.run = $2 AND f.user_id = p.user_id)
              ORDER BY user_id",
         )
         .bind(tenant.as_str())
@@ -763,15 +799,15 @@ pub(super) async fn settle(
         let (state, outcome) = match settled.end {
             RowSettled::Done => ("finished", action.map(Action::outcome)),
             RowSettled::Failed => ("finished", Some(Outcome::Failed)),
-            RowSettled::LookUp(_) => ("waiting", None),
+            RowSettled::LookUp(..) => ("waiting", None),
         };
-        let met = match settled.end {
-            RowSettled::LookUp(met) => met,
-            _ => Met::Nothing,
+        let (met, due) = match settled.end {
+            RowSettled::LookUp(met, due) => (met, due),
+            _ => (Met::Nothing, now),
         };
         sqlx::query(
             "UPDATE run_rows SET state = $3, outcome = $4, reason = $5, met = $6, latency_ms = $7, attempts = $8,
-                 user_id = coalesce($9, user_id), conflicted = conflicted OR $6 = 'conflict', due_at = $10,
+                 user_id = coalesce($9, user_id), conflicted = conflicted OR $6 = 'conflict', due_at = $11,
                  finished_at = CASE WHEN $3 = 'finished' THEN $10 END,
                  wanted = CASE WHEN $3 = 'finished' THEN NULL ELSE wanted END
              WHERE run = $1 AND line = $2",
@@ -786,6 +822,7 @@ pub(super) async fn settle(
         .bind(settled.attempts)
         .bind(settled.user.map(UserId::as_str))
         .bind(now.millis())
+        .bind(due.millis())
         .execute(&mut *tx)
         .await?;
         if let (RowSettled::Done, Some(user)) = (&settled.end, settled.user) {
@@ -822,7 +859,7 @@ pub(super) enum RowSettled {
     /// It was given up.
     Failed,
     /// Whether it is done has to be looked up.
-    LookUp(Met),
+    LookUp(Met, Timestamp),
 }
 
 /// The end of an operation, for the rows that it carries.

@@ -36,6 +36,7 @@ impl Runner<'_> {
         let mut steps = Vec::with_capacity(rows.len());
         for row in rows {
             let found = if asked(&row) { looked_up.next().flatten() } else { self.listed(run, row).await? };
+            let found = if found.is_none() && !asked(&row) { self.known(row).await? } else { found };
             steps.push(self.decide_user(run, row, found, capacity).await?);
         }
         Ok(steps)
@@ -44,6 +45,15 @@ impl Runner<'_> {
     async fn listed(&self, run: &Run, row: &WaitingRow) -> Result<Option<Record>, RunFailure> {
         let found = self.store.found(run.id, row.external_id.as_deref(), row.user_name.as_deref()).await?;
         Ok(found.and_then(|found| read_record(found.record.as_bytes()).ok()))
+    }
+
+    /// Lists may hide who is inactive: whoever was there before is looked up before he is created again.
+    async fn known(&self, row: &WaitingRow) -> Result<Option<Record>, RunFailure> {
+        let Some(external_id) = row.external_id.as_deref() else { return Ok(None) };
+        match self.store.provisioned_as(self.tenant, external_id).await? {
+            Some(_) => self.look_up_one(row).await,
+            None => Ok(None),
+        }
     }
 
     async fn decide_user(

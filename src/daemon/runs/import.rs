@@ -14,7 +14,7 @@ use crate::model::{
     WantedUser,
 };
 use crate::plan::{Checker, Rules};
-use crate::source::{Assignments, AttributeFile, Export, InputError, UserFile, digest};
+use crate::source::{Assignments, AttributeFile, Export, InputError, Trouble, UserFile, digest};
 use crate::store::{NewRow, NewRun, ROWS_AT_ONCE, Run, Store, StoreError};
 
 /// So many refusals for one reason, before any success, stop a run of custom attributes.
@@ -130,6 +130,9 @@ impl Input {
     /// When the file cannot be read.
     pub fn digest(&self, options: RunOptions) -> Result<String, InputError> {
         let file = digest(self.path())?;
+        if file.size == 0 {
+            return Err(InputError { path: self.path().to_owned(), trouble: Trouble::Empty });
+        }
         let words = match self {
             Self::Users { words, .. } => words.as_slice(),
             Self::Export { .. } | Self::Attributes { .. } => &[],
@@ -195,7 +198,7 @@ fn wrong(rejected: RejectedRow) -> NewRow {
     NewRow {
         line: rejected.line,
         external_id: rejected.external_id.clone(),
-        user_name: None,
+        user_name: rejected.user_name.as_deref().map(str::to_lowercase),
         user: None,
         wanted: Err(rejected),
     }

@@ -12,19 +12,19 @@ use crate::store::{Found, Run, WaitingRow};
 
 impl Runner<'_> {
     /// Reads the tenant's users for a run, unless it is less work to look up its rows one by one; returns whether they are
-    /// read.
-    pub(super) async fn people(&self, run: &Run) -> Result<bool, RunFailure> {
+    /// read. To know who is no longer named, all have to be read (`all`).
+    pub(super) async fn people(&self, run: &Run, all: bool) -> Result<bool, RunFailure> {
         if run.read {
             return Ok(true);
         }
         let rows = self.store.rows_waiting(run.id).await?;
-        if rows == 0 {
+        if rows == 0 && !all {
             return Ok(true);
         }
         let total = how_many(self.client, self.clock, self.chance).await?;
         let pages = total.div_ceil(u64::from(self.list.page_size));
         // A row is looked up by two names.
-        if pages > 2 * rows {
+        if !all && pages > 2 * rows {
             return Ok(false);
         }
         let mut list = RecordList::new(self.client, self.list, self.clock, self.chance);
@@ -50,7 +50,7 @@ impl Runner<'_> {
     }
 
     /// By `externalId`, then by `userName`.
-    async fn look_up_one(&self, row: &WaitingRow) -> Result<Option<Record>, RunFailure> {
+    pub(super) async fn look_up_one(&self, row: &WaitingRow) -> Result<Option<Record>, RunFailure> {
         let keys =
             [row.external_id.clone().map(UserKey::ExternalId), row.user_name.clone().map(UserKey::UserName)];
         for key in keys.into_iter().flatten() {

@@ -17,7 +17,7 @@ pub struct PlannedRun {
     pub run: Run,
     /// Rows for which something would be sent.
     pub rows: Vec<PlannedRow>,
-    /// Those that have an outcome already.
+    /// All rows, as far as it is known what becomes of them.
     pub ends: Vec<RowEnd>,
     /// How many of each.
     pub counts: RunCounts,
@@ -68,6 +68,5 @@ pub async fn plan_run(
         ends.extend(rows);
     }
     let (rows, counts) = (store.planned_rows(run.id).await?, store.run_counts(run.id).await?);
-    ends.retain(|row| row.outcome.is_some());
     Ok(PlannedRun { run, rows, ends, counts })
 }

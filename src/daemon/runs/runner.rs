@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::decide::Capacity;
 use crate::chance::Chance;
@@ -129,7 +129,7 @@ impl Runner<'_> {
     /// When the tenant cannot be read, or the database fails.
     pub async fn carry_out(&self, run: &Run) -> Result<RunEnd, RunFailure> {
         let options = options(run)?;
-        let by_name = run.kind == RunKind::Provision && !self.people(run).await?;
+        let by_name = run.kind == RunKind::Provision && !self.people(run, options.deactivate_missing).await?;
         let mut capacity = Capacity::new(self.policy.max_users);
         loop {
             self.decide_waiting(run, options, by_name, &mut capacity).await?;
@@ -160,7 +160,7 @@ impl Runner<'_> {
     /// As above.
     pub(super) async fn plan(&self, run: &Run) -> Result<(), RunFailure> {
         let options = options(run)?;
-        let by_name = run.kind == RunKind::Provision && !self.people(run).await?;
+        let by_name = run.kind == RunKind::Provision && !self.people(run, options.deactivate_missing).await?;
         self.decide_waiting(run, options, by_name, &mut Capacity::new(self.policy.max_users)).await?;
         if options.deactivate_missing {
             self.deactivate_missing(run).await?;
@@ -199,6 +199,18 @@ impl Runner<'_> {
         let now = self.clock.now();
         let (missing, known) = self.store.no_longer_named(self.tenant, run.id).await?;
         if missing.is_empty() {
+            return Ok(false);
+        }
+        let nameless = self.store.nameless_rows(run.id).await?;
+        if nameless > 0 {
+            let (users, rows) = (missing.len(), nameless);
+            warn!(
+                tenant = %self.tenant,
+                run = run.id,
+                users = i64::try_from(users).unwrap_or(i64::MAX),
+                rows = i64::try_from(rows).unwrap_or(i64::MAX),
+                "nobody is deactivated: rows do not say whom they are about"
+            );
             return Ok(false);
         }
         let many = u64::try_from(missing.len()).unwrap_or(u64::MAX);

@@ -169,10 +169,10 @@ impl Draft {
     /// The user, if nothing is wrong with him.
     pub(super) fn finish(mut self, line: u64) -> Result<WantedUser, RejectedRow> {
         let external_id = self.external_id().map(str::to_owned);
-        let (Some(id), Some(user_name), true) =
-            (external_id.clone(), self.user_name().map(str::to_owned), self.faults.is_empty())
+        let user_name = self.user_name().map(str::to_owned);
+        let (Some(id), Some(name), true) = (external_id.clone(), user_name.clone(), self.faults.is_empty())
         else {
-            return Err(RejectedRow { line, external_id, faults: self.faults });
+            return Err(RejectedRow { line, external_id, user_name, faults: self.faults });
         };
         let emails = self.all_emails();
         let mut user = self.core;
@@ -185,7 +185,7 @@ impl Draft {
         let schemas = std::iter::once(CORE_USER).chain(self.extensions.keys().map(String::as_str));
         user.insert("schemas".to_owned(), schemas.collect::<Vec<_>>().into());
         user.extend(self.extensions.into_iter().map(|(schema, extension)| (schema, extension.into())));
-        Ok(WantedUser { line, external_id: id, user_name, user })
+        Ok(WantedUser { line, external_id: id, user_name: name, user })
     }
 
     /// Each address once, whatever its case, the primary one first: that of `email`, or the one that says so, or the

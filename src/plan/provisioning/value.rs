@@ -10,14 +10,14 @@ const LONGEST: usize = 1024;
 /// Why a value will not do, as the end of a sentence.
 pub(super) type Judged<T> = Result<T, String>;
 
-/// Trimmed text. A whole number in JSON is one: ids often are.
+/// Trimmed text, of several lines perhaps. A whole number in JSON is one: ids often are.
 pub(super) fn text(value: &RawValue) -> Judged<String> {
     let text = match value {
         RawValue::Text(text) | RawValue::Json(Value::String(text)) => text.trim().to_owned(),
         RawValue::Json(Value::Number(number)) if number.is_i64() || number.is_u64() => number.to_string(),
         RawValue::Json(_) => return Err("is no text".to_owned()),
     };
-    sound(&text)?;
+    sound(&text.replace(['\n', '\r', '\t'], " "))?;
     Ok(text)
 }
 

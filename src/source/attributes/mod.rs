@@ -159,7 +159,7 @@ impl Draft {
                     Some(UserKey::ExternalId(id)) => Some(id),
                     _ => None,
                 };
-                Err(RejectedRow { line: self.line, external_id, faults: self.faults })
+                Err(RejectedRow { line: self.line, external_id, user_name: None, faults: self.faults })
             }
         }
     }

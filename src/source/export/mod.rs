@@ -83,7 +83,8 @@ impl Export {
                         Ok(cells) if cells.len() == targets.len() => cells,
                         Ok(cells) => {
                             let reason = miscounted(cells.len(), targets.len(), record.line, record.last);
-                            return Ok(Some(Err(broken(record.line, reason))));
+                            let row = broken(record.line, reason);
+                            return Ok(Some(Err(named(row, cells, targets))));
                         }
                         Err(reason) => return Ok(Some(Err(broken(record.line, reason)))),
                     };
@@ -119,7 +120,11 @@ impl Iterator for Export {
             }
             Err(trouble) => {
                 self.rows = Rows::Ended;
-                Some(Err(trouble.of(&self.path)))
+                match trouble {
+                    // Nothing behind it can be told into rows; what stands before it can.
+                    Trouble::OpenQuote(line) => Some(Ok(Err(broken(line, trouble.reason())))),
+                    trouble => Some(Err(trouble.of(&self.path))),
+                }
             }
         }
     }
@@ -145,6 +150,20 @@ fn fields(cells: Vec<String>, targets: &[Vec<String>]) -> Vec<(String, RawValue)
     fields.collect()
 }
 
+/// Whom a row of another length seems to be about: nothing is done for him, and nothing because he is not there.
+fn named(row: RejectedRow, cells: Vec<String>, targets: &[Vec<String>]) -> RejectedRow {
+    let (mut external_id, mut user_name) = (None, None);
+    for (path, value) in fields(cells, targets) {
+        let RawValue::Text(text) = value else { continue };
+        match path.as_str() {
+            "externalId" => external_id = Some(text.trim().to_owned()),
+            "userName" => user_name = Some(text.trim().to_owned()),
+            _ => {}
+        }
+    }
+    RejectedRow { external_id, user_name, ..row }
+}
+
 /// A record that spans lines may have swallowed them.
 pub(in crate::source) fn miscounted(found: usize, expected: usize, first: u64, last: u64) -> String {
     let spans = if last > first {
@@ -158,7 +177,7 @@ pub(in crate::source) fn miscounted(found: usize, expected: usize, first: u64, l
 /// A row of which nothing can be said but where it stands.
 pub(super) fn broken(line: u64, reason: String) -> RejectedRow {
     let fault = RowFault { field: "row".to_owned(), value: None, reason };
-    RejectedRow { line, external_id: None, faults: vec![fault] }
+    RejectedRow { line, external_id: None, user_name: None, faults: vec![fault] }
 }
 
 #[cfg(test)]

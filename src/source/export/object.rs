@@ -23,11 +23,14 @@ pub(super) fn row(line: u64, text: &str, columns: &Columns) -> Result<RawRow, Re
     if faults.is_empty() {
         return Ok(RawRow { line, fields });
     }
-    let external_id = fields.into_iter().find_map(|(path, value)| match value {
-        RawValue::Json(Value::String(id)) if path == "externalId" => Some(id),
-        _ => None,
-    });
-    Err(RejectedRow { line, external_id, faults })
+    let text = |name: &str| {
+        let value = fields.iter().find(|(path, _)| path == name).map(|(_, value)| value);
+        match value {
+            Some(RawValue::Json(Value::String(text))) => Some(text.clone()),
+            _ => None,
+        }
+    };
+    Err(RejectedRow { line, external_id: text("externalId"), user_name: text("userName"), faults })
 }
 
 struct Draft {

@@ -37,6 +37,9 @@ pub enum Trouble {
     /// It is in a wide encoding.
     #[error("is UTF-16: save it as CSV in UTF-8")]
     Utf16,
+    /// There is nothing in it.
+    #[error("is empty: there is not even a header")]
+    Empty,
     /// Its header does not say what its columns are; never empty.
     #[error("{}", .0.join("; "))]
     Header(Vec<String>),
@@ -49,6 +52,15 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// Without the place.
+    pub(in crate::source) fn reason(&self) -> String {
+        let text = self.to_string();
+        match self {
+            Self::OpenQuote(line) => text.replacen(&format!("line {line}: "), "", 1),
+            _ => text,
+        }
+    }
+
     pub(in crate::source) fn of(self, path: &Path) -> InputError {
         InputError { path: path.to_owned(), trouble: self }
     }
