@@ -10,7 +10,7 @@ use super::row_report::RowReport;
 use super::{CommandError, Exit, answer, complain, error};
 use crate::daemon::{Carried, PlannedRun, RunEnd, RunFailure};
 use crate::deliver::Trouble;
-use crate::model::{Outcome, RejectedRow};
+use crate::model::{Action, Outcome, RejectedRow};
 use crate::store::{ROWS_AT_ONCE, RowEnd, Run, RunCounts, Store};
 use crate::telemetry;
 
@@ -294,6 +294,7 @@ pub(super) fn tell_plan(
         () if planned.rows.is_empty() => Exit::Done,
         () => Exit::Changes,
     };
+    let count = |action| planned.rows.iter().filter(|row| row.action == Some(action)).count();
     if as_json {
         let rows: Vec<Value> = planned
             .rows
@@ -314,6 +315,8 @@ pub(super) fn tell_plan(
             .collect();
         let value = json!({
             "tenant": planned.run.tenant, "file": planned.run.file, "kind": planned.run.kind, "exit_code": exit.code(),
+            "create": count(Action::Create), "update": count(Action::Update), "reactivate": count(Action::Reactivate),
+            "deactivate": count(Action::Deactivate), "attributes": count(Action::Attributes),
             "rows": planned.counts.rows, "unchanged": planned.counts.unchanged, "held": planned.counts.held,
             "planned": rows, "faults": faults().flat_map(fault_values).collect::<Vec<_>>(), "left": left,
         });
@@ -344,10 +347,14 @@ pub(super) fn tell_plan(
     }
     let _ = writeln!(
         out,
-        "{}: {} of {} rows would change something, {} are as they should be, {} are rejected; nothing was changed",
+        "{}: {} rows: {} to create, {} to change, {} to reactivate, {} to deactivate, {} as they should be, {} rejected; \
+         nothing was changed",
         planned.run.tenant,
-        planned.rows.len(),
         planned.counts.rows,
+        count(Action::Create),
+        count(Action::Update) + count(Action::Attributes),
+        count(Action::Reactivate),
+        count(Action::Deactivate),
         planned.counts.unchanged,
         planned.counts.rejected
     );
