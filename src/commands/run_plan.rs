@@ -1,0 +1,104 @@
+//! What a file would do, in a table or in JSON.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::run_rows::{self, fault_table, fault_values, table};
+use super::{CommandError, Exit, answer};
+use crate::daemon::PlannedRun;
+use crate::model::{Outcome, RejectedRow};
+use crate::store::{PlannedRow, RowEnd};
+
+/// Tells it on standard output.
+pub(super) fn tell(planned: &PlannedRun, as_json: bool) -> Result<Exit, CommandError> {
+    let exit = exit(planned);
+    if as_json {
+        answer(&format!("{:#}\n", value(planned, exit)))?;
+    } else {
+        answer(&text(planned))?;
+    }
+    Ok(exit)
+}
+
+fn exit(planned: &PlannedRun) -> Exit {
+    if rejected(planned).next().is_some() || refused(planned).next().is_some() {
+        Exit::Left
+    } else if planned.rows.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Changes
+    }
+}
+
+fn rejected(planned: &PlannedRun) -> impl Iterator<Item = &RejectedRow> {
+    planned.ends.iter().filter_map(|row| row.rejected.as_ref())
+}
+
+/// Rows for which nothing could be planned.
+fn refused(planned: &PlannedRun) -> impl Iterator<Item = &RowEnd> {
+    let refused = |outcome: Outcome| outcome.left() && outcome != Outcome::Held;
+    planned.ends.iter().filter(move |row| row.rejected.is_none() && row.outcome.is_some_and(refused))
+}
+
+fn value(planned: &PlannedRun, exit: Exit) -> Value {
+    let rows = planned.rows.iter().map(|row| {
+        json!({
+            "line": row.line,
+            "external_id": row.external_id,
+            "user": row.user,
+            "action": row.action,
+            "attributes": row.names,
+        })
+    });
+    json!({
+        "tenant": planned.run.tenant,
+        "kind": planned.run.kind,
+        "file": planned.run.file,
+        "exit_code": exit.code(),
+        "rows": planned.counts.rows,
+        "unchanged": planned.counts.unchanged,
+        "held": planned.counts.held,
+        "planned": rows.collect::<Vec<_>>(),
+        "faults": fault_values(rejected(planned)),
+        "left": refused(planned).map(run_rows::value).collect::<Vec<_>>(),
+    })
+}
+
+fn text(planned: &PlannedRun) -> String {
+    let mut out = fault_table(rejected(planned));
+    let mut rows = table(&["line", "externalId", "user", "action", "attributes"]);
+    for row in &planned.rows {
+        rows.add_row(line(row));
+    }
+    for row in refused(planned) {
+        rows.add_row(run_rows::line(row));
+    }
+    if !rows.is_empty() {
+        let _ = writeln!(out, "{rows}\n");
+    }
+    let counts = &planned.counts;
+    let _ = writeln!(
+        out,
+        "{}: {} of {} rows would change something, {} are as they should be, {} are rejected; nothing was changed",
+        planned.run.tenant,
+        planned.rows.len(),
+        counts.rows,
+        counts.unchanged,
+        counts.rejected
+    );
+    if counts.held > 0 {
+        let _ = writeln!(out, "  {} deactivations would be held until they are approved", counts.held);
+    }
+    out
+}
+
+fn line(row: &PlannedRow) -> [String; 5] {
+    [
+        row.line.map(|line| line.to_string()).unwrap_or_default(),
+        row.external_id.clone().unwrap_or_default(),
+        row.user.as_ref().map(ToString::to_string).unwrap_or_default(),
+        row.action.map(|action| action.to_string()).unwrap_or_default(),
+        row.names.join(", "),
+    ]
+}
