@@ -3,6 +3,7 @@
 //! A row waits until it is decided, is planned while an operation carries it, and is finished with an outcome. It moves in
 //! one transaction with its operation.
 
+use futures_util::TryStreamExt as _;
 use sqlx::{FromRow, SqliteConnection};
 
 use super::{Run, Store, StoreError};
@@ -14,7 +15,7 @@ use crate::model::{
 /// So many rows are written or read in one transaction.
 pub const ROWS_AT_ONCE: usize = 500;
 /// From here on a line stands for a user whom no row names; no file has so many.
-pub const UNNAMED: u64 = 1 << 40;
+const UNNAMED: u64 = 1 << 40;
 
 /// A row as it was read from its file.
 #[derive(Clone, Debug)]
@@ -99,13 +100,6 @@ pub enum RowNext {
         /// Why, if it is not as the row wants it.
         reason: Option<String>,
     },
-    /// It is decided later.
-    Later {
-        /// Not before.
-        due: Timestamp,
-        /// Whom it means has to be looked up.
-        met: Met,
-    },
 }
 
 /// A row and what has become of it.
@@ -129,6 +123,17 @@ pub struct RowEnd {
     pub operation: Option<i64>,
     /// The tenant has said that he is there already.
     pub conflicted: bool,
+}
+
+/// Users whom no row of a run names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unnamed {
+    /// By id, each with what HR knows him by.
+    pub users: Vec<(UserId, String)>,
+    /// How many users earlier runs have created or found to be meant, and we have not made inactive.
+    pub known: u64,
+    /// The first line that stands for none of them yet.
+    pub line: u64,
 }
 
 /// What is to be done for a row.
@@ -168,6 +173,15 @@ struct End {
     faults: Option<String>,
     operation: Option<i64>,
     conflicted: bool,
+}
+
+#[derive(FromRow)]
+struct Planned {
+    line: i64,
+    external_id: Option<String>,
+    user_id: Option<String>,
+    action: Option<String>,
+    payload: String,
 }
 
 fn number(count: i64) -> u64 {
@@ -245,20 +259,6 @@ impl Store {
             user: row.user_id.map(UserId::from),
         };
         Ok(rows.into_iter().map(row).collect())
-    }
-
-    /// When the next row is due that waits to be decided.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn next_row_due(&self, run: i64) -> Result<Option<Timestamp>, StoreError> {
-        let due: Option<i64> = sqlx::query_scalar(
-            "SELECT min(due_at) FROM run_rows WHERE run = $1 AND state = 'waiting' AND outcome IS NULL",
-        )
-        .bind(run)
-        .fetch_one(&self.reader)
-        .await?;
-        Ok(due.map(Timestamp::from_millis))
     }
 
     /// Keeps those of `found` whom a row of the run may mean.
@@ -400,18 +400,22 @@ impl Store {
         Ok(number(rows))
     }
 
-    /// Holds what is to be done for the rows `lines` until it is approved under `digest`; returns the hold's row.
+    /// Carries out what was decided about rows of a run, but holds it until it is approved under `digest`: nothing of it
+    /// can be sent before.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When the database fails; then nothing has moved.
     pub async fn hold_rows(
         &self,
         run: &Run,
-        lines: &[u64],
+        steps: &[RowStep],
         (digest, findings): (&str, &[Finding]),
         now: Timestamp,
-    ) -> Result<i64, StoreError> {
+    ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
+        for step in steps {
+            take(&mut tx, (&run.tenant, run.id, run.pass), step, now).await?;
+        }
         let hold: i64 = sqlx::query_scalar(
             "INSERT INTO holds (tenant, digest, pass, created_at, operations, findings)
              VALUES ($1, $2, $3, $4, 0, $5)
@@ -425,7 +429,7 @@ impl Store {
         .bind(json(&findings)?)
         .fetch_one(&mut *tx)
         .await?;
-        let lines = serde_json::json!(lines).to_string();
+        let lines = serde_json::json!(steps.iter().map(|step| step.line).collect::<Vec<_>>()).to_string();
         for statement in [
             "UPDATE operations SET state = 'held', hold = $3 WHERE state = 'ready' AND $4 > 0 AND id IN (
                  SELECT operation FROM run_rows WHERE run = $1 AND line IN (SELECT value FROM json_each($2)))",
@@ -453,7 +457,7 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
-        Ok(hold)
+        Ok(())
     }
 
     /// Carries out what was decided about rows of a run, as far as it can be now: a user who has an operation of this kind
@@ -461,30 +465,10 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails; then nothing has moved.
-    pub async fn decide_rows(
-        &self,
-        (tenant, run, pass): (&TenantId, i64, i64),
-        steps: &[RowStep],
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    pub async fn decide_rows(&self, run: &Run, steps: &[RowStep], now: Timestamp) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         for step in steps {
-            match &step.next {
-                RowNext::Send { .. } => plan(&mut tx, (tenant, run, pass), step, now).await?,
-                RowNext::End { outcome, reason } => {
-                    let ended = (step.line, step.user.as_ref());
-                    end(&mut tx, (tenant, run), ended, *outcome, reason.as_deref(), now).await?;
-                }
-                RowNext::Later { due, met } => {
-                    sqlx::query("UPDATE run_rows SET due_at = $3, met = $4 WHERE run = $1 AND line = $2")
-                        .bind(run)
-                        .bind(stored(step.line))
-                        .bind(due.millis())
-                        .bind(met.as_str())
-                        .execute(&mut *tx)
-                        .await?;
-                }
-            }
+            take(&mut tx, (&run.tenant, run.id, run.pass), step, now).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -507,45 +491,31 @@ impl Store {
         rows.into_iter().map(End::row).collect()
     }
 
-    /// What is to be done for the rows of a run, in their order: the line, or `None` for a user whom no row names, whom it is
-    /// about, what it comes to, and the names of what is written.
+    /// What is to be done for the rows of a run, in their order.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When the database fails, or a row is damaged.
     pub async fn planned_rows(&self, run: i64) -> Result<Vec<PlannedRow>, StoreError> {
-        let rows: Vec<(i64, Option<String>, Option<String>, Option<String>, String)> = sqlx::query_as(
+        let mut rows = sqlx::query_as::<_, Planned>(
             "SELECT r.line, r.external_id, r.user_id, r.action, o.payload
              FROM run_rows r JOIN operations o ON o.id = r.operation WHERE r.run = $1 ORDER BY r.line",
         )
         .bind(run)
-        .fetch_all(&self.reader)
-        .await?;
-        let row =
-            |(line, external_id, user, action, payload): (i64, _, Option<String>, Option<String>, String)| {
-                let payload: Option<Payload> = serde_json::from_str(&payload).ok();
-                PlannedRow {
-                    line: Some(number(line)).filter(|line| *line < UNNAMED),
-                    external_id,
-                    user: user.map(UserId::from),
-                    action: action.as_deref().and_then(Action::parse),
-                    names: payload
-                        .map(|payload| payload.names().into_iter().map(str::to_owned).collect())
-                        .unwrap_or_default(),
-                }
-            };
-        Ok(rows.into_iter().map(row).collect())
+        .fetch(&self.reader);
+        // What is written is dropped row by row: only its names are kept.
+        let mut planned = Vec::new();
+        while let Some(row) = rows.try_next().await? {
+            planned.push(row.row()?);
+        }
+        Ok(planned)
     }
 
-    /// Users whom earlier runs have created, or found to be meant, and whom this one names in no row, not even in a bad
-    /// one; those whom we have made inactive already left out. And how many of them there are in all.
+    /// Whom a run names in no row, not even in a bad one, of those whom earlier runs have created or found to be meant;
+    /// whom we have made inactive already is left out.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn no_longer_named(
-        &self,
-        tenant: &TenantId,
-        run: i64,
-    ) -> Result<(Vec<(UserId, String)>, u64), StoreError> {
+    pub async fn no_longer_named(&self, tenant: &TenantId, run: i64) -> Result<Unnamed, StoreError> {
         let rows: Vec<(String, String)> = sqlx::query_as(
             "SELECT user_id, external_id FROM provisioned p
              WHERE tenant = $1 AND run <> $2 AND deactivated = 0
@@ -562,8 +532,30 @@ impl Store {
                 .bind(tenant.as_str())
                 .fetch_one(&self.reader)
                 .await?;
-        let rows = rows.into_iter().map(|(user, external_id)| (UserId::from(user), external_id)).collect();
-        Ok((rows, number(known)))
+        let line: i64 = sqlx::query_scalar(
+            "SELECT coalesce(max(line) + 1, $2) FROM run_rows WHERE run = $1 AND line >= $2",
+        )
+        .bind(run)
+        .bind(stored(UNNAMED))
+        .fetch_one(&self.reader)
+        .await?;
+        let users = rows.into_iter().map(|(user, external_id)| (UserId::from(user), external_id)).collect();
+        Ok(Unnamed { users, known: number(known), line: number(line) })
+    }
+}
+
+impl Planned {
+    fn row(self) -> Result<PlannedRow, StoreError> {
+        let damaged =
+            |_| StoreError::damaged(format!("what is planned for row {} cannot be read", self.line));
+        let payload: Payload = serde_json::from_str(&self.payload).map_err(damaged)?;
+        Ok(PlannedRow {
+            line: Some(number(self.line)).filter(|line| *line < UNNAMED),
+            external_id: self.external_id,
+            user: self.user_id.map(UserId::from),
+            action: self.action.as_deref().and_then(Action::parse),
+            names: payload.names().into_iter().map(str::to_owned).collect(),
+        })
     }
 }
 
@@ -584,16 +576,34 @@ impl End {
     }
 }
 
-/// An operation that waits is replaced by a newer one; custom attributes are merged with it.
-async fn plan(
+async fn take(
     tx: &mut SqliteConnection,
     (tenant, run, pass): (&TenantId, i64, i64),
     step: &RowStep,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    match &step.next {
+        RowNext::Send { action, operation, packed, attempts, due } => {
+            let sent = (*action, operation, *packed, *attempts, *due);
+            plan(tx, (tenant, run, pass), step, sent, now).await
+        }
+        RowNext::End { outcome, reason } => {
+            let ended = (step.line, step.user.as_ref());
+            end(tx, (tenant, run), ended, *outcome, reason.as_deref(), now).await
+        }
+    }
+}
+
+/// An operation that waits is replaced by a newer one; custom attributes are merged with it.
+async fn plan(
+    tx: &mut SqliteConnection,
+    (tenant, run, pass): (&TenantId, i64, i64),
+    step: &RowStep,
+    (action, operation, packed, attempts, due): (Action, &Operation, bool, u32, Timestamp),
+    now: Timestamp,
+) -> Result<(), StoreError> {
     /// Somebody's operation is in flight: it will have ended by then, most of the time.
     const IN_FLIGHT: std::time::Duration = std::time::Duration::from_secs(1);
-    let RowNext::Send { action, operation, packed, attempts, due } = &step.next else { return Ok(()) };
     let kind = operation.payload.kind();
     let open: Option<(i64, String, String)> = sqlx::query_as(
         "SELECT id, state, payload FROM operations WHERE tenant = $1 AND user_id = $2 AND kind = $3
@@ -760,14 +770,19 @@ pub(super) async fn settle(
             .await?;
     for (run, line, action) in rows {
         let action = action.as_deref().and_then(Action::parse);
-        let (state, outcome) = match settled.end {
+        let ended = match settled.end {
+            // No row says how he is to be: the next run finds that he is not named, and decides anew.
+            RowSettled::LookUp(_) if number(line) >= UNNAMED => RowSettled::Failed,
+            end => end,
+        };
+        let (state, outcome) = match ended {
             RowSettled::Done => ("finished", action.map(Action::outcome)),
             RowSettled::Failed => ("finished", Some(Outcome::Failed)),
             RowSettled::LookUp(_) => ("waiting", None),
         };
-        let met = match settled.end {
+        let met = match ended {
             RowSettled::LookUp(met) => met,
-            _ => Met::Nothing,
+            RowSettled::Done | RowSettled::Failed => Met::Nothing,
         };
         sqlx::query(
             "UPDATE run_rows SET state = $3, outcome = $4, reason = $5, met = $6, latency_ms = $7, attempts = $8,
@@ -788,7 +803,7 @@ pub(super) async fn settle(
         .bind(now.millis())
         .execute(&mut *tx)
         .await?;
-        if let (RowSettled::Done, Some(user)) = (&settled.end, settled.user) {
+        if let (RowSettled::Done, Some(user)) = (ended, settled.user) {
             if action == Some(Action::Deactivate) {
                 sqlx::query("UPDATE provisioned SET deactivated = 1 WHERE tenant = $1 AND user_id = $2")
                     .bind(tenant.as_str())
@@ -807,7 +822,7 @@ pub(super) async fn settle(
                 .await?;
             }
         }
-        if settled.end == RowSettled::Failed {
+        if ended == RowSettled::Failed {
             stop_refused(tx, run, settled.reason, now).await?;
         }
     }
