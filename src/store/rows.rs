@@ -3,6 +3,8 @@
 //! A row waits until it is decided, is planned while an operation carries it, and is finished with an outcome. It moves in
 //! one transaction with its operation.
 
+use std::collections::BTreeSet;
+
 use futures_util::TryStreamExt as _;
 use sqlx::{FromRow, SqliteConnection};
 
@@ -121,6 +123,8 @@ pub struct RowEnd {
     pub rejected: Option<RejectedRow>,
     /// The operation that carried it.
     pub operation: Option<i64>,
+    /// The names of what it was to write, if it has failed; never the values.
+    pub names: BTreeSet<String>,
     /// The tenant has said that he is there already.
     pub conflicted: bool,
 }
@@ -148,7 +152,7 @@ pub struct PlannedRow {
     /// What it comes to.
     pub action: Option<Action>,
     /// The names of what is written, never the values.
-    pub names: Vec<String>,
+    pub names: BTreeSet<String>,
 }
 
 #[derive(FromRow)]
@@ -173,6 +177,7 @@ struct End {
     faults: Option<String>,
     operation: Option<i64>,
     conflicted: bool,
+    payload: Option<String>,
 }
 
 #[derive(FromRow)]
@@ -480,7 +485,9 @@ impl Store {
     /// When the database fails, or a row is damaged.
     pub async fn row_ends(&self, run: i64, skip: u64, most: usize) -> Result<Vec<RowEnd>, StoreError> {
         let rows: Vec<End> = sqlx::query_as(
-            "SELECT line, external_id, user_id, action, outcome, reason, faults, operation, conflicted <> 0 AS conflicted
+            "SELECT line, external_id, user_id, action, outcome, reason, faults, operation, conflicted <> 0 AS conflicted,
+                 CASE outcome WHEN 'failed' THEN
+                     (SELECT payload FROM operations o WHERE o.id = operation AND o.state = 'dead') END AS payload
              FROM run_rows WHERE run = $1 ORDER BY line LIMIT $3 OFFSET $2",
         )
         .bind(run)
@@ -544,17 +551,21 @@ impl Store {
     }
 }
 
+fn names(payload: &str) -> Result<BTreeSet<String>, serde_json::Error> {
+    let payload: Payload = serde_json::from_str(payload)?;
+    Ok(payload.names().into_iter().map(str::to_owned).collect())
+}
+
 impl Planned {
     fn row(self) -> Result<PlannedRow, StoreError> {
         let damaged =
             |_| StoreError::damaged(format!("what is planned for row {} cannot be read", self.line));
-        let payload: Payload = serde_json::from_str(&self.payload).map_err(damaged)?;
         Ok(PlannedRow {
             line: Some(number(self.line)).filter(|line| *line < UNNAMED),
             external_id: self.external_id,
             user: self.user_id.map(UserId::from),
             action: self.action.as_deref().and_then(Action::parse),
-            names: payload.names().into_iter().map(str::to_owned).collect(),
+            names: names(&self.payload).map_err(damaged)?,
         })
     }
 }
@@ -571,6 +582,8 @@ impl End {
             reason: self.reason,
             rejected: self.faults.as_deref().map(serde_json::from_str).transpose().map_err(damaged)?,
             operation: self.operation,
+            // A dead letter that is damaged says so in its reason.
+            names: self.payload.and_then(|payload| names(&payload).ok()).unwrap_or_default(),
             conflicted: self.conflicted,
         })
     }
@@ -722,12 +735,46 @@ async fn end(
     .bind(now.millis())
     .execute(&mut *tx)
     .await?;
-    match (outcome, user) {
-        (Outcome::Unchanged | Outcome::Created | Outcome::Skipped, Some(user)) => {
-            remember(tx, tenant, run, line, user).await
+    if let (Outcome::Unchanged | Outcome::Created | Outcome::Skipped, Some(user)) = (outcome, user) {
+        remember(tx, tenant, run, line, user).await?;
+        if outcome != Outcome::Skipped {
+            take_away(tx, tenant, run, user, now).await?;
         }
-        _ => Ok(()),
     }
+    Ok(())
+}
+
+/// An export finds a user as he is to be: what an earlier one decided otherwise, and has not sent, is not sent any more.
+async fn take_away(
+    tx: &mut SqliteConnection,
+    tenant: &TenantId,
+    run: i64,
+    user: &UserId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let taken: Vec<i64> = sqlx::query_scalar(
+        "UPDATE operations SET state = 'superseded', finished_at = $4
+         WHERE tenant = $1 AND user_id = $2 AND kind = 'profile' AND state IN ('ready', 'held', 'dead')
+             AND (SELECT kind FROM runs WHERE id = $3) = 'provision'
+         RETURNING id",
+    )
+    .bind(tenant.as_str())
+    .bind(user.as_str())
+    .bind(run)
+    .bind(now.millis())
+    .fetch_all(&mut *tx)
+    .await?;
+    for operation in taken {
+        sqlx::query(
+            "UPDATE run_rows SET state = 'finished', outcome = 'superseded', finished_at = $2, wanted = NULL
+             WHERE operation = $1 AND (outcome IS NULL OR outcome = 'held')",
+        )
+        .bind(operation)
+        .bind(now.millis())
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
 }
 
 /// A row means this user. Of an attributes file nothing is remembered: it does not say who is to be there.

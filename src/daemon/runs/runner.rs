@@ -218,7 +218,8 @@ impl Runner<'_> {
             let next = RowNext::Send {
                 action: Action::Deactivate,
                 operation,
-                packed: self.packed(),
+                // Once it is approved, a command may send it that makes no bulk requests.
+                packed: self.packed() && findings.is_empty(),
                 attempts: 0,
                 due: now,
             };
