@@ -95,7 +95,7 @@ pub enum Entry {
         tenant: TenantId,
         /// The tenant's name for it; `None` when it was answered at once.
         job_id: Option<String>,
-        /// Operations that were carried out.
+        /// Operations that were in it.
         user_count: u64,
         /// From its submission on, milliseconds.
         latency_ms: u64,
@@ -109,7 +109,7 @@ pub enum Entry {
         tenant: TenantId,
         /// The tenant's name for it; `None` when it has none.
         job_id: Option<String>,
-        /// Operations that were not carried out.
+        /// Operations that were in it.
         user_count: u64,
         /// From its submission on, milliseconds.
         latency_ms: u64,

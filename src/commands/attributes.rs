@@ -16,6 +16,7 @@ use crate::source::Assignments;
 /// same attributes for all users of a list. An empty cell leaves an attribute alone, `<remove>` removes it.
 /// The same command on the same file goes on with what was not finished, and repeats nothing.
 #[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each switch is given or not, independently of the others")]
 pub struct AttributesArgs {
     /// The file: .csv with a header, or .jsonl
     #[arg(required_unless_present = "users", conflicts_with_all = ["users", "set"])]
@@ -50,7 +51,7 @@ pub async fn run(args: AttributesArgs, sources: &Sources) -> Result<Exit, Comman
     let options = RunOptions { deactivate_missing: false, diff: args.diff };
     let wish = Wish { options, strict: args.strict, force: args.force, ..Wish::default() };
     let AttributesArgs { file, set, users, .. } = args;
-    runs::run(args.run, sources, wish, args.drop_unfinished, |tenant| {
+    Box::pin(runs::run(args.run, sources, wish, args.drop_unfinished, |tenant| {
         let remove_marker = tenant.attributes.remove_marker.clone();
         match (file, users) {
             (Some(path), _) => Ok(Input::Attributes { path, remove_marker }),
@@ -61,6 +62,6 @@ pub async fn run(args: AttributesArgs, sources: &Sources) -> Result<Exit, Comman
             }
             (None, None) => Err(CommandError::Usage("name a file, or --users with --set".to_owned())),
         }
-    })
+    }))
     .await
 }

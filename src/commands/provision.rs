@@ -34,5 +34,5 @@ pub async fn run(args: ProvisionArgs, sources: &Sources) -> Result<Exit, Command
     let options = RunOptions { deactivate_missing: args.deactivate_missing, diff: false };
     let wish = Wish { options, strict: args.strict, ..Wish::default() };
     let file = args.file;
-    runs::run(args.run, sources, wish, false, |tenant| Ok(export(file, &tenant.provision))).await
+    Box::pin(runs::run(args.run, sources, wish, false, |tenant| Ok(export(file, &tenant.provision)))).await
 }

@@ -1,16 +1,14 @@
-//! What has become of a run: a summary with a table of what is wrong, JSON, and a file with a line for each row.
-//!
-//! Rows are named by line and ids; what the tenant said passes the redaction.
+//! What has become of a run: a summary with a table of what is wrong, or JSON, and a file with a line for each row.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::row_report::RowReport;
+use super::run_rows::{self, RowFile, fault_table, fault_values, table};
 use super::{CommandError, Exit, answer, complain, error};
-use crate::daemon::{Carried, PlannedRun, RunEnd, RunFailure};
+use crate::daemon::{Carried, RunEnd, RunFailure};
 use crate::deliver::Trouble;
-use crate::model::{Action, Outcome, RejectedRow};
+use crate::model::Outcome;
 use crate::store::{ROWS_AT_ONCE, RowEnd, Run, RunCounts, Store};
 use crate::telemetry;
 
@@ -32,13 +30,14 @@ impl Told {
 pub(super) async fn tell(
     store: &Store,
     told: &Told,
-    report: Option<RowReport>,
+    mut file: Option<RowFile>,
     as_json: bool,
 ) -> Result<Exit, CommandError> {
     let run = store.run(told.run.id).await?;
     let counts = store.run_summary(run.id).await?;
+    // Only what somebody has to look at is kept; all else is written and forgotten, and what is open is counted.
     let mut left = Vec::new();
-    let (mut report, mut skip) = (report, 0);
+    let mut skip = 0;
     loop {
         let rows = store.row_ends(run.id, skip, ROWS_AT_ONCE).await?;
         if rows.is_empty() {
@@ -46,20 +45,24 @@ pub(super) async fn tell(
         }
         skip += u64::try_from(rows.len()).unwrap_or(0);
         for row in rows {
-            if let Some(report) = &mut report {
-                report.row(&row)?;
+            if let Some(file) = &mut file {
+                file.add(&row)?;
             }
-            if row.outcome.is_none_or(Outcome::left) {
+            if row.outcome.is_some_and(Outcome::left) {
                 left.push(row);
             }
         }
     }
-    if let Some(report) = report {
-        report.finish()?;
+    if let Some(file) = file {
+        file.finish()?;
     }
     let (exit, end) = exit_of(told, &counts);
     if as_json {
-        answer(&format!("{:#}\n", value(&run, &counts, &left, exit, &end)))?;
+        let mut value = value(&run, &counts, &left, exit, &end);
+        if let Some(Err(failure)) = &told.carried {
+            value["error"] = json!(failure.to_string());
+        }
+        answer(&format!("{value:#}\n"))?;
     } else {
         answer(&text(&run, &counts, &left, &end))?;
     }
@@ -95,7 +98,14 @@ fn exit_of(told: &Told, counts: &RunCounts) -> (Exit, String) {
     }
 }
 
-/// Failed rows of those for which something was to be done, 0 to 1.
+/// Why it was stopped, in the words of a row that was refused for it: that one knows which names may be shown.
+fn stopped(run: &Run, left: &[RowEnd]) -> Option<String> {
+    let reason = run.reason.as_ref()?;
+    let row = left.iter().find(|row| row.reason.as_ref() == Some(reason));
+    row.and_then(run_rows::reason).or_else(|| Some(telemetry::redact::text(reason).into_owned()))
+}
+
+/// Rows that came to nothing, of all, 0 to 1.
 fn error_rate(counts: &RunCounts) -> f64 {
     let wrong = counts.rejected + counts.unresolved + counts.failed;
     #[expect(clippy::cast_precision_loss, reason = "rows are far below 2^52")]
@@ -103,61 +113,22 @@ fn error_rate(counts: &RunCounts) -> f64 {
     rate
 }
 
-pub(super) fn record(row: &RowEnd) -> [String; 7] {
-    [
-        row.line.map(|line| line.to_string()).unwrap_or_default(),
-        row.external_id.clone().unwrap_or_default(),
-        row.user.as_ref().map(ToString::to_string).unwrap_or_default(),
-        row.outcome.map_or(if row.action.is_some() { "planned" } else { "open" }, Outcome::as_str).to_owned(),
-        row.action.map(|action| action.as_str().to_owned()).unwrap_or_default(),
-        reason(row),
-        row.operation.map(|operation| operation.to_string()).unwrap_or_default(),
-    ]
-}
-
-/// Why a row is as it is; of a rejected one all that is wrong with it.
-fn reason(row: &RowEnd) -> String {
-    if let Some(rejected) = &row.rejected {
-        let faults = rejected.faults.iter().map(|fault| match &fault.value {
-            Some(value) => format!("{} {value}: {}", fault.field, fault.reason),
-            None => format!("{}: {}", fault.field, fault.reason),
-        });
-        return faults.collect::<Vec<_>>().join("; ");
-    }
-    let ids: Vec<&str> =
-        row.user.iter().map(crate::model::UserId::as_str).chain(row.external_id.as_deref()).collect();
-    row.reason
-        .as_deref()
-        .map(|reason| telemetry::redact::text_about(reason, &ids).into_owned())
-        .unwrap_or_default()
-}
-
 fn text(run: &Run, counts: &RunCounts, left: &[RowEnd], end: &str) -> String {
-    let mut out = String::new();
-    let rejected: Vec<&RejectedRow> = left.iter().filter_map(|row| row.rejected.as_ref()).collect();
-    if !rejected.is_empty() {
-        out.push_str(&fault_table(rejected));
-        out.push('\n');
+    let mut out = fault_table(left.iter().filter_map(|row| row.rejected.as_ref()));
+    let mut table = table(&["line", "externalId", "user", "outcome", "reason"]);
+    for row in left.iter().filter(|row| row.rejected.is_none() && row.outcome != Some(Outcome::Held)) {
+        table.add_row(run_rows::line(row));
     }
-    let others: Vec<&RowEnd> = left
-        .iter()
-        .filter(|row| row.rejected.is_none() && row.outcome.is_some_and(|outcome| outcome != Outcome::Held))
-        .collect();
-    if !others.is_empty() {
-        let mut table = table(&["line", "externalId", "user", "outcome", "reason"]);
-        for row in others {
-            let [line, external_id, user, outcome, _, reason, _] = record(row);
-            table.add_row([line, external_id, user, outcome, reason]);
-        }
+    if !table.is_empty() {
         let _ = writeln!(out, "{table}\n");
     }
     let _ = writeln!(out, "{}: run {} of {} ({}): {end}", run.tenant, run.id, run.file, run.kind);
-    if let Some(reason) = &run.reason {
+    if let Some(reason) = stopped(run, left) {
         let _ = writeln!(
             out,
-            "  stopped: {}\n  nothing else was accepted before; {} rows are held. Mend the file, or run the same command with --force",
-            telemetry::redact::text(reason),
-            counts.held
+            "  stopped: {}\n  nothing was accepted before; {} rows are held. Mend the tenant and run the same command again, or with \
+             --force; or mend the file, and give this run up with --drop-unfinished",
+            reason, counts.held
         );
     }
     let processed = counts.rows - counts.open;
@@ -169,7 +140,7 @@ fn text(run: &Run, counts: &RunCounts, left: &[RowEnd], end: &str) -> String {
     }
     let _ = write!(out, "\n  error rate {:.2} %", error_rate(counts) * 100.0);
     if let (Some(mean), Some(p95)) = (counts.mean_latency_ms, counts.p95_latency_ms) {
-        let _ = write!(out, ", latency {mean} ms on average, {p95} ms for the slowest twentieth");
+        let _ = write!(out, "; a call took {mean} ms on average, nineteen of twenty {p95} ms at most");
     }
     out.push('\n');
     if counts.held > 0 && run.reason.is_none() {
@@ -196,18 +167,8 @@ const fn numbers(counts: &RunCounts) -> [(u64, &'static str); 12] {
 }
 
 fn value(run: &Run, counts: &RunCounts, left: &[RowEnd], exit: Exit, end: &str) -> Value {
-    let rows = left.iter().filter(|row| row.rejected.is_none()).map(|row| {
-        json!({
-            "line": row.line,
-            "external_id": row.external_id,
-            "user": row.user,
-            "outcome": row.outcome.map_or("open", Outcome::as_str),
-            "action": row.action,
-            "reason": Some(reason(row)).filter(|reason| !reason.is_empty()),
-            "operation": row.operation,
-        })
-    });
-    let faults = left.iter().filter_map(|row| row.rejected.as_ref()).flat_map(fault_values);
+    let rows = left.iter().filter(|row| row.rejected.is_none()).map(run_rows::value);
+    let faults = fault_values(left.iter().filter_map(|row| row.rejected.as_ref()));
     json!({
         "tenant": run.tenant,
         "run": run.id,
@@ -216,7 +177,7 @@ fn value(run: &Run, counts: &RunCounts, left: &[RowEnd], exit: Exit, end: &str) 
         "state": run.state,
         "end": end,
         "exit_code": exit.code(),
-        "reason": run.reason.as_deref().map(telemetry::redact::text),
+        "reason": stopped(run, left),
         "rows": counts.rows,
         "processed": counts.rows - counts.open,
         "open": counts.open,
@@ -235,133 +196,83 @@ fn value(run: &Run, counts: &RunCounts, left: &[RowEnd], exit: Exit, end: &str) 
         "error_rate": error_rate(counts),
         "mean_latency_ms": counts.mean_latency_ms,
         "p95_latency_ms": counts.p95_latency_ms,
-        "faults": faults.collect::<Vec<_>>(),
+        "faults": faults,
         "left": rows.collect::<Vec<_>>(),
     })
 }
 
-/// Each fault of a rejected row by itself.
-pub(super) fn fault_values(rejected: &RejectedRow) -> impl Iterator<Item = Value> + '_ {
-    rejected.faults.iter().map(|fault| {
-        json!({
-            "line": rejected.line,
-            "external_id": rejected.external_id,
-            "field": fault.field,
-            "value": fault.value,
-            "reason": fault.reason,
-        })
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{RunKind, RunState, TenantId, Timestamp};
 
-/// All faults of rejected rows, a line each.
-pub(super) fn fault_table<'a>(rejected: impl IntoIterator<Item = &'a RejectedRow>) -> String {
-    let mut table = table(&["line", "field", "value", "reason"]);
-    for row in rejected {
-        for fault in &row.faults {
-            let value = fault.value.clone().unwrap_or_default();
-            table.add_row([row.line.to_string(), fault.field.clone(), value, fault.reason.clone()]);
+    fn run() -> Run {
+        Run {
+            id: 3,
+            tenant: TenantId::from("acme"),
+            kind: RunKind::Provision,
+            digest: String::new(),
+            file: "hr.csv".to_owned(),
+            options: String::new(),
+            pass: 4,
+            state: RunState::Finished,
+            reason: None,
+            read: true,
+            operator: None,
+            started_at: Timestamp::EPOCH,
+            finished_at: None,
         }
     }
-    format!("{table}\n")
-}
 
-fn table(header: &[&str]) -> comfy_table::Table {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_header(header);
-    table
-}
+    fn ended(carried: Carried, counts: &RunCounts) -> Exit {
+        exit_of(&Told::of(run(), Some(Ok(carried))), counts).0
+    }
 
-/// Tells what would be done.
-pub(super) fn tell_plan(
-    planned: &PlannedRun,
-    report: Option<RowReport>,
-    as_json: bool,
-) -> Result<Exit, CommandError> {
-    if let Some(mut report) = report {
-        planned.ends.iter().try_for_each(|row| report.row(row))?;
-        report.finish()?;
-    }
-    let faults = || planned.ends.iter().filter_map(|row| row.rejected.as_ref());
-    let refused = || {
-        planned
-            .ends
-            .iter()
-            .filter(|row| row.rejected.is_none() && row.outcome.is_some_and(Outcome::left))
-            .filter(|row| row.outcome != Some(Outcome::Held))
-    };
-    let exit = match () {
-        () if faults().next().is_some() || refused().next().is_some() => Exit::Left,
-        () if planned.rows.is_empty() => Exit::Done,
-        () => Exit::Changes,
-    };
-    let count = |action| planned.rows.iter().filter(|row| row.action == Some(action)).count();
-    if as_json {
-        let rows: Vec<Value> = planned
-            .rows
-            .iter()
-            .map(|row| {
-                json!({
-                    "line": row.line, "external_id": row.external_id, "user": row.user, "action": row.action,
-                    "attributes": row.names,
-                })
-            })
-            .collect();
-        let left: Vec<Value> = refused()
-            .map(|row| {
-                json!({
-                    "line": row.line, "external_id": row.external_id, "outcome": row.outcome, "reason": reason(row),
-                })
-            })
-            .collect();
-        let value = json!({
-            "tenant": planned.run.tenant, "file": planned.run.file, "kind": planned.run.kind, "exit_code": exit.code(),
-            "create": count(Action::Create), "update": count(Action::Update), "reactivate": count(Action::Reactivate),
-            "deactivate": count(Action::Deactivate), "attributes": count(Action::Attributes),
-            "rows": planned.counts.rows, "unchanged": planned.counts.unchanged, "held": planned.counts.held,
-            "planned": rows, "faults": faults().flat_map(fault_values).collect::<Vec<_>>(), "left": left,
-        });
-        answer(&format!("{value:#}\n"))?;
-        return Ok(exit);
-    }
-    let mut out = String::new();
-    if faults().next().is_some() {
-        out.push_str(&fault_table(faults()));
-        out.push('\n');
-    }
-    if !planned.rows.is_empty() || refused().next().is_some() {
-        let mut table = table(&["line", "externalId", "user", "action", "attributes"]);
-        for row in &planned.rows {
-            table.add_row([
-                row.line.map(|line| line.to_string()).unwrap_or_default(),
-                row.external_id.clone().unwrap_or_default(),
-                row.user.as_ref().map(ToString::to_string).unwrap_or_default(),
-                row.action.map(|action| action.to_string()).unwrap_or_default(),
-                row.names.join(", "),
-            ]);
+    #[test]
+    fn the_exit_code_says_whether_anything_is_left() {
+        let clean = RunCounts { rows: 2, created: 2, ..RunCounts::default() };
+        let finished = Carried::Ended(RunEnd::Finished);
+        assert_eq!(ended(finished, &clean), Exit::Done);
+        for left in [
+            RunCounts { rejected: 1, ..clean.clone() },
+            RunCounts { unresolved: 1, ..clean.clone() },
+            RunCounts { failed: 1, ..clean.clone() },
+            RunCounts { held: 1, ..clean.clone() },
+        ] {
+            assert_eq!(ended(finished, &left), Exit::Left, "{left:?}");
         }
-        for row in refused() {
-            let [line, external_id, user, outcome, _, reason, _] = record(row);
-            table.add_row([line, external_id, user, outcome, reason]);
+        let skipped = RunCounts { skipped: 1, superseded: 1, conflicts: 1, ..clean.clone() };
+        assert_eq!(ended(finished, &skipped), Exit::Done);
+        for (carried, exit) in [
+            (Carried::Ended(RunEnd::Stopped), Exit::Left),
+            (Carried::Ended(RunEnd::Superseded), Exit::Left),
+            (Carried::Stopped, Exit::Left),
+            (Carried::Trouble(Trouble::Outage), Exit::Unavailable),
+            (Carried::Trouble(Trouble::Unauthorized), Exit::Refused),
+        ] {
+            assert_eq!(ended(carried, &clean), exit, "{carried:?}");
         }
-        let _ = writeln!(out, "{table}\n");
+        assert_eq!(exit_of(&Told::of(run(), None), &clean).0, Exit::Failed);
     }
-    let _ = writeln!(
-        out,
-        "{}: {} rows: {} to create, {} to change, {} to reactivate, {} to deactivate, {} as they should be, {} rejected; \
-         nothing was changed",
-        planned.run.tenant,
-        planned.counts.rows,
-        count(Action::Create),
-        count(Action::Update) + count(Action::Attributes),
-        count(Action::Reactivate),
-        count(Action::Deactivate),
-        planned.counts.unchanged,
-        planned.counts.rejected
-    );
-    if planned.counts.held > 0 {
-        let _ =
-            writeln!(out, "  {} deactivations would be held until they are approved", planned.counts.held);
+
+    #[test]
+    fn what_nothing_became_of_is_told_by_number_and_rate() {
+        let counts =
+            RunCounts { rows: 8, open: 2, created: 4, rejected: 1, failed: 1, ..RunCounts::default() };
+        let told = text(&run(), &counts, &[], "finished");
+        let expected = "acme: run 3 of hr.csv (provision): finished\n  6 of 8 rows processed, 4 created, 1 rejected, \
+                        1 failed\n  error rate 25.00 %\n";
+        assert_eq!(told, expected);
     }
-    answer(&out)?;
-    Ok(exit)
+
+    #[test]
+    fn a_run_that_was_stopped_says_why_and_how_to_go_on() {
+        let stopped = Run { reason: Some("no attribute \"a\"".to_owned()), ..run() };
+        let counts = RunCounts { rows: 30, failed: 20, held: 10, ..RunCounts::default() };
+        let told = text(&stopped, &counts, &[], "stopped");
+        for says in ["stopped: no attribute \"a\"", "10 rows are held", "--force", "--drop-unfinished"] {
+            assert!(told.contains(says), "{told}");
+        }
+        assert!(!told.contains("approval"), "{told}");
+    }
 }

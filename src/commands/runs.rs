@@ -5,20 +5,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::row_report::RowReport;
 use super::run_progress::Progress;
 use super::run_report::{self, Told};
+use super::run_rows::RowFile;
+use super::run_rows::{fault_table, fault_values};
 use super::select::Selected;
-use super::{CommandError, Exit, answer, complain, error, through_the_daemon};
+use super::{CommandError, Exit, answer, complain, error, run_plan, through_the_daemon};
 use crate::config::{self, Sources, TenantSettings};
 use crate::daemon::{
     self, Carried, ImportError, Imported, Input, Parts, PlanFailure, RunEnd, RunSettings, StopOnSignal,
     Tenant, Wish,
 };
-use crate::model::{RunState, TenantId};
+use crate::model::{RejectedRow, RunState, TenantId};
 use crate::store::{Run, Store, StoreError};
 
 /// Between two looks at a run.
@@ -70,15 +71,15 @@ pub(super) async fn run(
     let input = input(&settings)?;
     let wish = Wish { operator: Some(daemon::operator()), ..wish };
     let parts = Parts::default();
-    let report = RowReport::open(args.report.as_deref())?;
+    let report = args.report.as_deref().map(RowFile::create).transpose()?;
     if args.plan {
         let planned = daemon::plan_run(&database, &settings, input, wish, &parts).await;
         return match planned {
-            Ok(planned) => run_report::tell_plan(&planned, report, args.json),
-            Err(PlanFailure::Import(failure)) => refuse(failure, args.json),
+            Ok(planned) => run_plan::tell(&planned, report, args.json),
+            Err(PlanFailure::Import(failure)) => refuse(&settings.name, &failure, args.json),
             Err(PlanFailure::Pass(failure)) => {
-                complain(&format!("{}: {failure}", settings.name));
-                Ok(error::of_blame(failure.blame()))
+                let exit = error::of_blame(failure.blame());
+                fail(&settings.name, exit, (&failure.to_string(), &[]), args.json)
             }
             Err(PlanFailure::Client(failure)) => Err(failure.into()),
             Err(PlanFailure::Store(failure)) => Err(failure.into()),
@@ -93,7 +94,7 @@ pub(super) async fn run(
             }
             let imported = match import(&store, &settings.name, input, wish, &parts, &progress).await? {
                 Ok(imported) => imported,
-                Err(failure) => return refuse(failure, args.json),
+                Err(failure) => return refuse(&settings.name, &failure, args.json),
             };
             let audit = daemon::open_audit(&written, &store, parts.clock.now()).await?;
             let mut tenant = Tenant::new(settings.clone(), &store, &audit, &parts)?;
@@ -108,7 +109,7 @@ pub(super) async fn run(
                 &stop.stop,
             );
             let watched = progress.beside(&store, &imported.run, &parts.clock, carrying);
-            let carried = stop.run(watched).await?;
+            let carried = stop.run(Box::pin(watched)).await?;
             let told = Told::of(imported.run, carried);
             (store, told)
         }
@@ -119,7 +120,7 @@ pub(super) async fn run(
             }
             let imported = match import(&store, &settings.name, input, wish, &parts, &progress).await? {
                 Ok(imported) => imported,
-                Err(failure) => return refuse(failure, args.json),
+                Err(failure) => return refuse(&settings.name, &failure, args.json),
             };
             through_the_daemon(pid);
             let following = follow(&store, &database, &imported.run, args.wait, &parts, &stop.stop);
@@ -184,28 +185,29 @@ async fn drop_runs(
 }
 
 /// Says why nothing was done.
-fn refuse(failure: ImportError, as_json: bool) -> Result<Exit, CommandError> {
-    let exit = match &failure {
-        ImportError::Strict(_) => Exit::Left,
-        ImportError::Unfinished { .. } | ImportError::Store(_) | ImportError::Died(_) => Exit::Failed,
-        ImportError::Input(_) => Exit::Usage,
+fn refuse(tenant: &TenantId, failure: &ImportError, as_json: bool) -> Result<Exit, CommandError> {
+    let (exit, rejected): (_, &[RejectedRow]) = match failure {
+        ImportError::Strict(rejected) => (Exit::Left, rejected),
+        ImportError::Unfinished { .. } | ImportError::Store(_) | ImportError::Died(_) => (Exit::Failed, &[]),
+        ImportError::Input(_) => (Exit::Usage, &[]),
     };
-    let reason = failure.to_string();
-    if let ImportError::Strict(rejected) = &failure {
-        let faults: Vec<Value> = rejected.iter().flat_map(run_report::fault_values).collect();
-        if as_json {
-            let value = json!({ "error": reason, "exit_code": exit.code(), "faults": faults });
-            answer(&format!("{value:#}\n"))?;
-        } else {
-            answer(&run_report::fault_table(rejected))?;
-        }
-        complain(&reason);
-        return Ok(exit);
-    }
+    fail(tenant, exit, (&failure.to_string(), rejected), as_json)
+}
+
+fn fail(
+    tenant: &TenantId,
+    exit: Exit,
+    (reason, rejected): (&str, &[RejectedRow]),
+    as_json: bool,
+) -> Result<Exit, CommandError> {
     if as_json {
-        answer(&format!("{:#}\n", json!({ "error": reason, "exit_code": exit.code() })))?;
+        let faults = fault_values(rejected);
+        let value = json!({ "tenant": tenant, "error": reason, "exit_code": exit.code(), "faults": faults });
+        answer(&format!("{value:#}\n"))?;
+    } else {
+        answer(&fault_table(rejected))?;
     }
-    complain(&reason);
+    complain(&format!("{tenant}: {reason}"));
     Ok(exit)
 }
 

@@ -19,7 +19,7 @@ use super::vitals::Vitals;
 use crate::audit::{Audit, Entry};
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::model::{Met, TenantId, Timestamp};
+use crate::model::{Met, TenantId, Timestamp, UserId};
 use crate::scim::{
     BulkAnswer, BulkOperation, BulkResult, BulkState, Client, Failure, Receipt, ServiceProvider, Verdict,
     backoff, bulk_body, write_of,
@@ -202,11 +202,10 @@ impl BulkPump {
             return self.too_large(&job).await;
         }
         let sent = self.client.bulk(&body).await;
-        info!(
-            tenant = %self.tenant,
-            operations = i64::try_from(job.operations.len()).unwrap_or(i64::MAX),
-            "bulk request submitted"
-        );
+        if sent.is_ok() {
+            let operations = i64::try_from(job.operations.len()).unwrap_or(i64::MAX);
+            info!(tenant = %self.tenant, operations, "bulk request submitted");
+        }
         match sent {
             Ok(BulkAnswer { state: BulkState::Running(Some(name)), .. }) => {
                 self.store.job_submitted(job.id, &name).await.map_err(|error| error.to_string())?;
@@ -341,7 +340,7 @@ impl BulkPump {
                 _ => {}
             }
             let created = created.filter(|_| leased.operation.payload.creates());
-            let note = note(result, &ended);
+            let note = Some(note(result, &ended));
             let (lease, user) = (leased.lease, leased.operation.user.clone());
             let unclear = false;
             settlements.push(Settlement { id: leased.id, lease, user, step, note, unclear, created, took });
@@ -397,7 +396,7 @@ impl BulkPump {
     /// It does not, or does not know us.
     fn observe(&self, failure: &Failure) {
         if matches!(failure.verdict, Verdict::Unavailable { .. } | Verdict::Unauthorized) {
-            let nobody = crate::model::UserId::from("bulk");
+            let nobody = UserId::from("bulk");
             self.condition.observe(&nobody, Seen::Failed { failure, alone: true });
         }
     }
@@ -430,17 +429,17 @@ fn one_by_one(reason: String) -> Ended {
     Ended { results: Vec::new(), unclear: None, single: true, broken: Some(reason), correlation_id: None }
 }
 
-fn note(result: Option<&Result<Option<crate::model::UserId>, Failure>>, ended: &Ended) -> Option<Note> {
+fn note(result: Option<&Result<Option<UserId>, Failure>>, ended: &Ended) -> Note {
     let correlation_id = ended.correlation_id.clone();
     match result {
-        Some(Ok(_)) => Some(Note { correlation_id, ..Note::default() }),
-        Some(Err(failure)) => Some(Note {
+        Some(Ok(_)) => Note { correlation_id, ..Note::default() },
+        Some(Err(failure)) => Note {
             status: failure.status,
             reason: Some(failure.reason.clone()),
             correlation_id: failure.correlation_id.clone().or(correlation_id),
             answer: failure.answer.clone(),
-        }),
-        None => Some(Note { reason: ended.unclear.clone(), correlation_id, ..Note::default() }),
+        },
+        None => Note { reason: ended.unclear.clone(), correlation_id, ..Note::default() },
     }
 }
 

@@ -57,7 +57,7 @@ pub use outbox::{Damaged, Leased, Note, Settlement, Step, Turn};
 pub use passes::{PassRow, PassTotals};
 pub use requests::Request;
 pub use resets::{Reset, ResetDone};
-pub use rows::{Found, NewRow, PlannedRow, ROWS_AT_ONCE, RowEnd, RowNext, RowStep, UNNAMED, WaitingRow};
+pub use rows::{Found, NewRow, PlannedRow, ROWS_AT_ONCE, RowEnd, RowNext, RowStep, Unnamed, WaitingRow};
 pub use runs::{NewRun, Run, RunCounts};
 pub use snapshot::Known;
 pub use staging::{Decision, Staged};

@@ -3,6 +3,9 @@
 //! A row waits until it is decided, is planned while an operation carries it, and is finished with an outcome. It moves in
 //! one transaction with its operation.
 
+use std::collections::BTreeSet;
+
+use futures_util::TryStreamExt as _;
 use sqlx::{FromRow, SqliteConnection};
 
 use super::{Run, Store, StoreError};
@@ -14,7 +17,7 @@ use crate::model::{
 /// So many rows are written or read in one transaction.
 pub const ROWS_AT_ONCE: usize = 500;
 /// From here on a line stands for a user whom no row names; no file has so many.
-pub const UNNAMED: u64 = 1 << 40;
+const UNNAMED: u64 = 1 << 40;
 
 /// A row as it was read from its file.
 #[derive(Clone, Debug)]
@@ -99,13 +102,6 @@ pub enum RowNext {
         /// Why, if it is not as the row wants it.
         reason: Option<String>,
     },
-    /// It is decided later.
-    Later {
-        /// Not before.
-        due: Timestamp,
-        /// Whom it means has to be looked up.
-        met: Met,
-    },
 }
 
 /// A row and what has become of it.
@@ -127,8 +123,21 @@ pub struct RowEnd {
     pub rejected: Option<RejectedRow>,
     /// The operation that carried it.
     pub operation: Option<i64>,
+    /// The names of what it was to write, if it has failed; never the values.
+    pub names: BTreeSet<String>,
     /// The tenant has said that he is there already.
     pub conflicted: bool,
+}
+
+/// Users whom no row of a run names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unnamed {
+    /// By id, each with what HR knows him by.
+    pub users: Vec<(UserId, String)>,
+    /// How many users earlier runs have created or found to be meant, and we have not made inactive.
+    pub known: u64,
+    /// The first line that stands for none of them yet.
+    pub line: u64,
 }
 
 /// What is to be done for a row.
@@ -143,7 +152,7 @@ pub struct PlannedRow {
     /// What it comes to.
     pub action: Option<Action>,
     /// The names of what is written, never the values.
-    pub names: Vec<String>,
+    pub names: BTreeSet<String>,
 }
 
 #[derive(FromRow)]
@@ -168,6 +177,16 @@ struct End {
     faults: Option<String>,
     operation: Option<i64>,
     conflicted: bool,
+    payload: Option<String>,
+}
+
+#[derive(FromRow)]
+struct Planned {
+    line: i64,
+    external_id: Option<String>,
+    user_id: Option<String>,
+    action: Option<String>,
+    payload: String,
 }
 
 fn number(count: i64) -> u64 {
@@ -245,20 +264,6 @@ impl Store {
             user: row.user_id.map(UserId::from),
         };
         Ok(rows.into_iter().map(row).collect())
-    }
-
-    /// When the next row is due that waits to be decided.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn next_row_due(&self, run: i64) -> Result<Option<Timestamp>, StoreError> {
-        let due: Option<i64> = sqlx::query_scalar(
-            "SELECT min(due_at) FROM run_rows WHERE run = $1 AND state = 'waiting' AND outcome IS NULL",
-        )
-        .bind(run)
-        .fetch_one(&self.reader)
-        .await?;
-        Ok(due.map(Timestamp::from_millis))
     }
 
     /// Keeps those of `found` whom a row of the run may mean.
@@ -400,18 +405,22 @@ impl Store {
         Ok(number(rows))
     }
 
-    /// Holds what is to be done for the rows `lines` until it is approved under `digest`; returns the hold's row.
+    /// Carries out what was decided about rows of a run, but holds it until it is approved under `digest`: nothing of it
+    /// can be sent before.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When the database fails; then nothing has moved.
     pub async fn hold_rows(
         &self,
         run: &Run,
-        lines: &[u64],
+        steps: &[RowStep],
         (digest, findings): (&str, &[Finding]),
         now: Timestamp,
-    ) -> Result<i64, StoreError> {
+    ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
+        for step in steps {
+            take(&mut tx, (&run.tenant, run.id, run.pass), step, now).await?;
+        }
         let hold: i64 = sqlx::query_scalar(
             "INSERT INTO holds (tenant, digest, pass, created_at, operations, findings)
              VALUES ($1, $2, $3, $4, 0, $5)
@@ -425,7 +434,7 @@ impl Store {
         .bind(json(&findings)?)
         .fetch_one(&mut *tx)
         .await?;
-        let lines = serde_json::json!(lines).to_string();
+        let lines = serde_json::json!(steps.iter().map(|step| step.line).collect::<Vec<_>>()).to_string();
         for statement in [
             "UPDATE operations SET state = 'held', hold = $3 WHERE state = 'ready' AND $4 > 0 AND id IN (
                  SELECT operation FROM run_rows WHERE run = $1 AND line IN (SELECT value FROM json_each($2)))",
@@ -453,7 +462,7 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
-        Ok(hold)
+        Ok(())
     }
 
     /// Carries out what was decided about rows of a run, as far as it can be now: a user who has an operation of this kind
@@ -461,30 +470,10 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails; then nothing has moved.
-    pub async fn decide_rows(
-        &self,
-        (tenant, run, pass): (&TenantId, i64, i64),
-        steps: &[RowStep],
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    pub async fn decide_rows(&self, run: &Run, steps: &[RowStep], now: Timestamp) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         for step in steps {
-            match &step.next {
-                RowNext::Send { .. } => plan(&mut tx, (tenant, run, pass), step, now).await?,
-                RowNext::End { outcome, reason } => {
-                    let ended = (step.line, step.user.as_ref());
-                    end(&mut tx, (tenant, run), ended, *outcome, reason.as_deref(), now).await?;
-                }
-                RowNext::Later { due, met } => {
-                    sqlx::query("UPDATE run_rows SET due_at = $3, met = $4 WHERE run = $1 AND line = $2")
-                        .bind(run)
-                        .bind(stored(step.line))
-                        .bind(due.millis())
-                        .bind(met.as_str())
-                        .execute(&mut *tx)
-                        .await?;
-                }
-            }
+            take(&mut tx, (&run.tenant, run.id, run.pass), step, now).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -496,7 +485,9 @@ impl Store {
     /// When the database fails, or a row is damaged.
     pub async fn row_ends(&self, run: i64, skip: u64, most: usize) -> Result<Vec<RowEnd>, StoreError> {
         let rows: Vec<End> = sqlx::query_as(
-            "SELECT line, external_id, user_id, action, outcome, reason, faults, operation, conflicted <> 0 AS conflicted
+            "SELECT line, external_id, user_id, action, outcome, reason, faults, operation, conflicted <> 0 AS conflicted,
+                 CASE outcome WHEN 'failed' THEN
+                     (SELECT payload FROM operations o WHERE o.id = operation AND o.state = 'dead') END AS payload
              FROM run_rows WHERE run = $1 ORDER BY line LIMIT $3 OFFSET $2",
         )
         .bind(run)
@@ -507,33 +498,23 @@ impl Store {
         rows.into_iter().map(End::row).collect()
     }
 
-    /// What is to be done for the rows of a run, in their order: the line, or `None` for a user whom no row names, whom it is
-    /// about, what it comes to, and the names of what is written.
+    /// What is to be done for the rows of a run, in their order.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When the database fails, or a row is damaged.
     pub async fn planned_rows(&self, run: i64) -> Result<Vec<PlannedRow>, StoreError> {
-        let rows: Vec<(i64, Option<String>, Option<String>, Option<String>, String)> = sqlx::query_as(
+        let mut rows = sqlx::query_as::<_, Planned>(
             "SELECT r.line, r.external_id, r.user_id, r.action, o.payload
              FROM run_rows r JOIN operations o ON o.id = r.operation WHERE r.run = $1 ORDER BY r.line",
         )
         .bind(run)
-        .fetch_all(&self.reader)
-        .await?;
-        let row =
-            |(line, external_id, user, action, payload): (i64, _, Option<String>, Option<String>, String)| {
-                let payload: Option<Payload> = serde_json::from_str(&payload).ok();
-                PlannedRow {
-                    line: Some(number(line)).filter(|line| *line < UNNAMED),
-                    external_id,
-                    user: user.map(UserId::from),
-                    action: action.as_deref().and_then(Action::parse),
-                    names: payload
-                        .map(|payload| payload.names().into_iter().map(str::to_owned).collect())
-                        .unwrap_or_default(),
-                }
-            };
-        Ok(rows.into_iter().map(row).collect())
+        .fetch(&self.reader);
+        // What is written is dropped row by row: only its names are kept.
+        let mut planned = Vec::new();
+        while let Some(row) = rows.try_next().await? {
+            planned.push(row.row()?);
+        }
+        Ok(planned)
     }
 
     /// Rows of a run that are wrong and do not even say whom they are about.
@@ -570,16 +551,12 @@ impl Store {
         Ok(user.map(UserId::from))
     }
 
-    /// Users whom earlier runs have created, or found to be meant, and whom this one names in no row, not even in a bad
-    /// one; those whom we have made inactive already left out. And how many of them there are in all.
+    /// Whom a run names in no row, not even in a bad one, of those whom earlier runs have created or found to be meant;
+    /// whom we have made inactive already is left out.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn no_longer_named(
-        &self,
-        tenant: &TenantId,
-        run: i64,
-    ) -> Result<(Vec<(UserId, String)>, u64), StoreError> {
+    pub async fn no_longer_named(&self, tenant: &TenantId, run: i64) -> Result<Unnamed, StoreError> {
         let rows: Vec<(String, String)> = sqlx::query_as(
             "SELECT user_id, external_id FROM provisioned p
              WHERE tenant = $1 AND run <> $2 AND deactivated = 0
@@ -598,8 +575,34 @@ impl Store {
                 .bind(tenant.as_str())
                 .fetch_one(&self.reader)
                 .await?;
-        let rows = rows.into_iter().map(|(user, external_id)| (UserId::from(user), external_id)).collect();
-        Ok((rows, number(known)))
+        let line: i64 = sqlx::query_scalar(
+            "SELECT coalesce(max(line) + 1, $2) FROM run_rows WHERE run = $1 AND line >= $2",
+        )
+        .bind(run)
+        .bind(stored(UNNAMED))
+        .fetch_one(&self.reader)
+        .await?;
+        let users = rows.into_iter().map(|(user, external_id)| (UserId::from(user), external_id)).collect();
+        Ok(Unnamed { users, known: number(known), line: number(line) })
+    }
+}
+
+fn names(payload: &str) -> Result<BTreeSet<String>, serde_json::Error> {
+    let payload: Payload = serde_json::from_str(payload)?;
+    Ok(payload.names().into_iter().map(str::to_owned).collect())
+}
+
+impl Planned {
+    fn row(self) -> Result<PlannedRow, StoreError> {
+        let damaged =
+            |_| StoreError::damaged(format!("what is planned for row {} cannot be read", self.line));
+        Ok(PlannedRow {
+            line: Some(number(self.line)).filter(|line| *line < UNNAMED),
+            external_id: self.external_id,
+            user: self.user_id.map(UserId::from),
+            action: self.action.as_deref().and_then(Action::parse),
+            names: names(&self.payload).map_err(damaged)?,
+        })
     }
 }
 
@@ -615,8 +618,28 @@ impl End {
             reason: self.reason,
             rejected: self.faults.as_deref().map(serde_json::from_str).transpose().map_err(damaged)?,
             operation: self.operation,
+            // A dead letter that is damaged says so in its reason.
+            names: self.payload.and_then(|payload| names(&payload).ok()).unwrap_or_default(),
             conflicted: self.conflicted,
         })
+    }
+}
+
+async fn take(
+    tx: &mut SqliteConnection,
+    (tenant, run, pass): (&TenantId, i64, i64),
+    step: &RowStep,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    match &step.next {
+        RowNext::Send { action, operation, packed, attempts, due } => {
+            let sent = (*action, operation, *packed, *attempts, *due);
+            plan(tx, (tenant, run, pass), step, sent, now).await
+        }
+        RowNext::End { outcome, reason } => {
+            let ended = (step.line, step.user.as_ref());
+            end(tx, (tenant, run), ended, *outcome, reason.as_deref(), now).await
+        }
     }
 }
 
@@ -625,11 +648,11 @@ async fn plan(
     tx: &mut SqliteConnection,
     (tenant, run, pass): (&TenantId, i64, i64),
     step: &RowStep,
+    (action, operation, packed, attempts, due): (Action, &Operation, bool, u32, Timestamp),
     now: Timestamp,
 ) -> Result<(), StoreError> {
     /// Somebody's operation is in flight: it will have ended by then, most of the time.
     const IN_FLIGHT: std::time::Duration = std::time::Duration::from_secs(1);
-    let RowNext::Send { action, operation, packed, attempts, due } = &step.next else { return Ok(()) };
     let kind = operation.payload.kind();
     let open: Option<(i64, String, String)> = sqlx::query_as(
         "SELECT id, state, payload FROM operations WHERE tenant = $1 AND user_id = $2 AND kind = $3
@@ -748,12 +771,46 @@ async fn end(
     .bind(now.millis())
     .execute(&mut *tx)
     .await?;
-    match (outcome, user) {
-        (Outcome::Unchanged | Outcome::Created | Outcome::Skipped, Some(user)) => {
-            remember(tx, tenant, run, line, user).await
+    if let (Outcome::Unchanged | Outcome::Created | Outcome::Skipped, Some(user)) = (outcome, user) {
+        remember(tx, tenant, run, line, user).await?;
+        if outcome != Outcome::Skipped {
+            take_away(tx, tenant, run, user, now).await?;
         }
-        _ => Ok(()),
     }
+    Ok(())
+}
+
+/// An export finds a user as he is to be: what an earlier one decided otherwise, and has not sent, is not sent any more.
+async fn take_away(
+    tx: &mut SqliteConnection,
+    tenant: &TenantId,
+    run: i64,
+    user: &UserId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let taken: Vec<i64> = sqlx::query_scalar(
+        "UPDATE operations SET state = 'superseded', finished_at = $4
+         WHERE tenant = $1 AND user_id = $2 AND kind = 'profile' AND state IN ('ready', 'held', 'dead')
+             AND (SELECT kind FROM runs WHERE id = $3) = 'provision'
+         RETURNING id",
+    )
+    .bind(tenant.as_str())
+    .bind(user.as_str())
+    .bind(run)
+    .bind(now.millis())
+    .fetch_all(&mut *tx)
+    .await?;
+    for operation in taken {
+        sqlx::query(
+            "UPDATE run_rows SET state = 'finished', outcome = 'superseded', finished_at = $2, wanted = NULL
+             WHERE operation = $1 AND (outcome IS NULL OR outcome = 'held')",
+        )
+        .bind(operation)
+        .bind(now.millis())
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
 }
 
 /// A row means this user. Of an attributes file nothing is remembered: it does not say who is to be there.
@@ -796,14 +853,19 @@ pub(super) async fn settle(
             .await?;
     for (run, line, action) in rows {
         let action = action.as_deref().and_then(Action::parse);
-        let (state, outcome) = match settled.end {
+        let ended = match settled.end {
+            // No row says how he is to be: the next run finds that he is not named, and decides anew.
+            RowSettled::LookUp(..) if number(line) >= UNNAMED => RowSettled::Failed,
+            end => end,
+        };
+        let (state, outcome) = match ended {
             RowSettled::Done => ("finished", action.map(Action::outcome)),
             RowSettled::Failed => ("finished", Some(Outcome::Failed)),
             RowSettled::LookUp(..) => ("waiting", None),
         };
-        let (met, due) = match settled.end {
+        let (met, due) = match ended {
             RowSettled::LookUp(met, due) => (met, due),
-            _ => (Met::Nothing, now),
+            RowSettled::Done | RowSettled::Failed => (Met::Nothing, now),
         };
         sqlx::query(
             "UPDATE run_rows SET state = $3, outcome = $4, reason = $5, met = $6, latency_ms = $7, attempts = $8,
@@ -825,7 +887,7 @@ pub(super) async fn settle(
         .bind(due.millis())
         .execute(&mut *tx)
         .await?;
-        if let (RowSettled::Done, Some(user)) = (&settled.end, settled.user) {
+        if let (RowSettled::Done, Some(user)) = (ended, settled.user) {
             if action == Some(Action::Deactivate) {
                 sqlx::query("UPDATE provisioned SET deactivated = 1 WHERE tenant = $1 AND user_id = $2")
                     .bind(tenant.as_str())
@@ -844,7 +906,7 @@ pub(super) async fn settle(
                 .await?;
             }
         }
-        if settled.end == RowSettled::Failed {
+        if ended == RowSettled::Failed {
             stop_refused(tx, run, settled.reason, now).await?;
         }
     }

@@ -397,12 +397,11 @@ impl Store {
             let number = |count: i64| u64::try_from(count).unwrap_or(0);
             counts.rows += number(rows);
             counts.conflicts += number(conflicts);
-            match outcome.as_deref().and_then(Outcome::parse) {
-                Some(outcome) => counts.add(outcome, number(rows)),
-                None => {
-                    counts.open += number(rows);
-                    counts.planned += if state == "planned" { number(rows) } else { 0 };
-                }
+            if let Some(outcome) = outcome.as_deref().and_then(Outcome::parse) {
+                counts.add(outcome, number(rows));
+            } else {
+                counts.open += number(rows);
+                counts.planned += if state == "planned" { number(rows) } else { 0 };
             }
         }
         Ok(counts)
@@ -471,6 +470,7 @@ async fn supersede(tx: &mut SqliteConnection, run: i64, now: Timestamp) -> Resul
         "UPDATE passes SET finished_at = $2, result = 'degraded', reason = 'superseded by a newer file'
          WHERE id = (SELECT pass FROM runs WHERE id = $1)",
         "DELETE FROM run_found WHERE run = $1 AND $2 > 0",
+        "UPDATE run_rows SET user_name = NULL WHERE run = $1 AND $2 > 0 AND state = 'finished'",
     ] {
         sqlx::query(close).bind(run).bind(now.millis()).execute(&mut *tx).await?;
     }

@@ -33,8 +33,8 @@ fields! {
     TENANT = "tenant";
     /// Id of a pass.
     PASS = "pass";
-    /// Kind of the pass (`delta`, `sweep`, `reread`, `remap`, `apply`), of the operation (`teams`), or of the webhook
-    /// (`provision.conflict`).
+    /// Kind of the pass (`delta`, `sweep`, `reread`, `remap`, `apply`), of the operation (`teams`, `profile`, `attributes`), of
+    /// the run (`provision`, `attributes`), or of the webhook (`provision.conflict`).
     KIND = "kind";
     /// Users that the pass read.
     USERS_READ = "users_read";
@@ -56,12 +56,18 @@ fields! {
     USER = "user";
     /// Id of the operation.
     OPERATION = "operation";
-    /// Why the operation was decided: `mapped`, `unmapped`, `inactive`.
+    /// Why the operation was decided: `mapped`, `unmapped`, `inactive`, `asked`, `missing`.
     CAUSE = "cause";
     /// Team ids that the user gained, separated by commas.
     TEAMS_ADDED = "teams_added";
     /// Team ids that the user lost, separated by commas.
     TEAMS_REMOVED = "teams_removed";
+    /// Names of the attributes that were written, separated by commas.
+    CHANGED = "changed";
+    /// SCIM id of the user who was created.
+    CREATED = "created";
+    /// Why a user is looked up: `conflict`, `unclear`, `changed`.
+    MET = "met";
     /// Number of the attempt, from 1.
     ATTEMPT = "attempt";
     /// HTTP status of the answer; absent when there was none.
@@ -93,6 +99,14 @@ fields! {
     ASK = "ask";
     /// User id of the process that asks.
     OPERATOR = "operator";
+    /// Number of a run.
+    RUN = "run";
+    /// The file of a run.
+    FILE = "file";
+    /// The tenant's name for a bulk request.
+    JOB = "job";
+    /// Operations of a bulk request that were done.
+    DONE = "done";
     /// Id of a webhook, by which its receiver knows it.
     WEBHOOK = "webhook";
     /// A number of operations.

@@ -25,7 +25,10 @@ impl Runner<'_> {
         for rows in rows.chunks(self.policy.workers.max(1)) {
             records.extend(try_join_all(rows.iter().map(|row| self.record_of(row, &named, diff))).await?);
         }
-        rows.iter().zip(records).map(|(row, record)| self.decide_one(run, row, record, diff)).collect()
+        rows.iter()
+            .zip(&records)
+            .map(|(row, record)| self.decide_one(run, row, record.as_ref(), diff))
+            .collect()
     }
 
     async fn record_of(
@@ -46,12 +49,12 @@ impl Runner<'_> {
         &self,
         run: &Run,
         row: &WaitingRow,
-        record: Option<Record>,
+        record: Option<&Record>,
         diff: bool,
     ) -> Result<RowStep, RunFailure> {
         let mut wanted: AttributesPayload = serde_json::from_str(&row.wanted)
             .map_err(|_| StoreError::damaged(format!("row {} of run {} cannot be read", row.line, run.id)))?;
-        let known = record.as_ref().map(|record| record.id.clone());
+        let known = record.map(|record| record.id.clone());
         let Some(user) = known.or_else(|| row.user.clone().filter(|_| !diff)) else {
             let what = match key(row) {
                 Some(UserKey::UserName(_)) => "userName",
@@ -68,7 +71,7 @@ impl Runner<'_> {
             let next = RowNext::End { outcome: Outcome::Unchanged, reason: None };
             RowStep { line: row.line, user: Some(user), external_id: None, next }
         };
-        if let (Some(record), true) = (&record, diff) {
+        if let (Some(record), true) = (record, diff) {
             match missing_attributes(wanted, &custom_attributes(record)) {
                 Some(left) => wanted = left,
                 None => return Ok(end(user)),

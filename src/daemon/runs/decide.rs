@@ -44,7 +44,13 @@ impl Runner<'_> {
 
     async fn listed(&self, run: &Run, row: &WaitingRow) -> Result<Option<Record>, RunFailure> {
         let found = self.store.found(run.id, row.external_id.as_deref(), row.user_name.as_deref()).await?;
-        Ok(found.and_then(|found| read_record(found.record.as_bytes()).ok()))
+        // Whose record cannot be read is there all the same: he must not be created.
+        let record = found.map(|found| {
+            read_record(found.record.as_bytes()).map_err(|reason| {
+                StoreError::damaged(format!("user {} of run {}: {reason}", found.user, run.id))
+            })
+        });
+        Ok(record.transpose()?)
     }
 
     /// Lists may hide who is inactive: whoever was there before is looked up before he is created again.
@@ -121,12 +127,11 @@ impl Runner<'_> {
     /// Whether the tenant may have one more user; if so, he is counted.
     async fn has_room(&self, run: &Run, capacity: &mut Capacity) -> Result<bool, RunFailure> {
         let Some(most) = capacity.most else { return Ok(true) };
-        let left = match capacity.left {
-            Some(left) => left,
-            None => {
-                let there = how_many(self.client, self.clock, self.chance).await?;
-                most.saturating_sub(there).saturating_sub(self.store.creations_open(run.id).await?)
-            }
+        let left = if let Some(left) = capacity.left {
+            left
+        } else {
+            let there = how_many(self.client, self.clock, self.chance).await?;
+            most.saturating_sub(there).saturating_sub(self.store.creations_open(run.id).await?)
         };
         capacity.left = Some(left.saturating_sub(1));
         Ok(left > 0)

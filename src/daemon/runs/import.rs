@@ -11,7 +11,7 @@ use super::runner::RunOptions;
 use crate::clock::Clock;
 use crate::model::{
     AttributesPayload, Columns, RejectedRow, RunKind, RunState, TenantId, UserKey, WantedAttributes,
-    WantedUser,
+    WantedUser, hex,
 };
 use crate::plan::{Checker, Rules};
 use crate::source::{Assignments, AttributeFile, Export, InputError, Trouble, UserFile, digest};
@@ -138,7 +138,7 @@ impl Input {
             Self::Export { .. } | Self::Attributes { .. } => &[],
         };
         let asked = serde_json::json!([file.sha256, self.kind(), options, words]).to_string();
-        Ok(Sha256::digest(asked).iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(&Sha256::digest(asked)))
     }
 
     /// Its rows, checked, in their order. It blocks.
@@ -239,14 +239,14 @@ pub async fn import(
     let operator = wish.operator;
     let new = NewRun { tenant, kind, digest: &digest, file: &file, options: &options, stop_after, operator };
     let run = store.begin_run(&new, clock.now()).await?;
-    let rejected = match hand_in(store, &run, input, clock, read).await {
+    let rejected = match hand_in(store, &run, (input, wish.strict), clock, read).await {
         Ok(rejected) => rejected,
         Err(error) => {
             store.discard_run(&run).await?;
             return Err(error);
         }
     };
-    if wish.strict && !rejected.is_empty() {
+    if !rejected.is_empty() {
         store.discard_run(&run).await?;
         return Err(ImportError::Strict(rejected));
     }
@@ -254,11 +254,11 @@ pub async fn import(
     Ok(Imported { run: store.run(run.id).await?, resumed: false, superseded })
 }
 
-/// Answers with the rows that are wrong.
+/// Answers with the rows that are wrong, if nothing may be.
 async fn hand_in(
     store: &Store,
     run: &Run,
-    input: Input,
+    (input, strict): (Input, bool),
     clock: &Clock,
     read: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<RejectedRow>, ImportError> {
@@ -281,7 +281,7 @@ async fn hand_in(
         store.add_rows(run.id, &batch, clock.now()).await?;
         count += u64::try_from(taken).unwrap_or(0);
         read(count);
-        rejected.extend(batch.drain(..).filter_map(|row| row.wanted.err()));
+        rejected.extend(batch.drain(..).filter_map(|row| row.wanted.err().filter(|_| strict)));
     }
     reading.await??;
     Ok(rejected)

@@ -96,10 +96,10 @@ pub async fn carry_out(
         }
     };
     let (ended, (), ()) = tokio::join!(carrying, delivering, telling);
-    if let Some(webhook) = webhook {
-        if let Err(error) = webhook.drain(clock.instant() + TELLING, stop).await {
-            error!(tenant = %name, reason = %error, "database cannot be used");
-        }
+    if let Some(webhook) = webhook
+        && let Err(error) = webhook.drain(clock.instant() + TELLING, stop).await
+    {
+        error!(tenant = %name, reason = %error, "database cannot be used");
     }
     condition.end().await;
     ended

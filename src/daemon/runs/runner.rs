@@ -19,7 +19,7 @@ use crate::model::{
 use crate::plan::{Limits, OnConflict, UpdateWith, examine_deactivations};
 use crate::scim::Client;
 use crate::source::{ListSettings, ReadError};
-use crate::store::{ROWS_AT_ONCE, RowNext, RowStep, Run, Store, StoreError, UNNAMED, WaitingRow};
+use crate::store::{ROWS_AT_ONCE, RowNext, RowStep, Run, Store, StoreError, Unnamed, WaitingRow};
 
 /// Rows are looked at this often while their operations are delivered.
 const LOOK: Duration = Duration::from_millis(100);
@@ -72,10 +72,16 @@ pub enum RunEnd {
 pub enum RunFailure {
     /// The tenant could not be read.
     #[error("users could not be read: {0}")]
-    Read(#[from] ReadError),
+    Read(Box<ReadError>),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<ReadError> for RunFailure {
+    fn from(error: ReadError) -> Self {
+        Self::Read(Box::new(error))
+    }
 }
 
 impl RunFailure {
@@ -143,9 +149,11 @@ impl Runner<'_> {
                 RunState::Finished => return Ok(RunEnd::Finished),
                 RunState::Reading | RunState::Open => {}
             }
-            if self.store.rows_open(run.id).await? {
+            let open = self.store.rows_open(run.id).await?
+                || (options.deactivate_missing && self.deactivate_missing(run).await?);
+            if open {
                 self.clock.sleep(LOOK).await;
-            } else if !(options.deactivate_missing && self.deactivate_missing(run).await?) {
+            } else {
                 self.tell(run, "finished").await?;
                 self.store.finish_run(run, self.clock.now()).await?;
                 info!(tenant = %self.tenant, run = run.id, kind = run.kind.as_str(), "run finished");
@@ -186,8 +194,7 @@ impl Runner<'_> {
                 RunKind::Provision => self.decide_users(run, &rows, by_name, capacity).await?,
                 RunKind::Attributes => self.decide_attributes(run, &rows, options.diff).await?,
             };
-            let whose = (self.tenant, run.id, run.pass);
-            self.store.decide_rows(whose, &steps, self.clock.now()).await?;
+            self.store.decide_rows(run, &steps, self.clock.now()).await?;
             for waiting in self.wake {
                 waiting.notify_one();
             }
@@ -197,27 +204,26 @@ impl Runner<'_> {
     /// Makes whoever is no longer named inactive, or holds that; returns whether there was anybody.
     async fn deactivate_missing(&self, run: &Run) -> Result<bool, RunFailure> {
         let now = self.clock.now();
-        let (missing, known) = self.store.no_longer_named(self.tenant, run.id).await?;
-        if missing.is_empty() {
+        let Unnamed { users, known, line } = self.store.no_longer_named(self.tenant, run.id).await?;
+        if users.is_empty() {
             return Ok(false);
         }
         let nameless = self.store.nameless_rows(run.id).await?;
         if nameless > 0 {
-            let (users, rows) = (missing.len(), nameless);
             warn!(
                 tenant = %self.tenant,
                 run = run.id,
-                users = i64::try_from(users).unwrap_or(i64::MAX),
-                rows = i64::try_from(rows).unwrap_or(i64::MAX),
+                users = i64::try_from(users.len()).unwrap_or(i64::MAX),
+                rows = i64::try_from(nameless).unwrap_or(i64::MAX),
                 "nobody is deactivated: rows do not say whom they are about"
             );
             return Ok(false);
         }
-        let many = u64::try_from(missing.len()).unwrap_or(u64::MAX);
+        let many = u64::try_from(users.len()).unwrap_or(u64::MAX);
         let findings = examine_deactivations(many, known, &self.policy.limits);
         let mut digest = PlanDigest::default();
-        let (mut steps, mut lines) = (Vec::new(), Vec::new());
-        for (line, (user, external_id)) in (UNNAMED..).zip(missing) {
+        let mut steps = Vec::new();
+        for (line, (user, external_id)) in (line..).zip(users) {
             digest.change(&user, no_teams(), no_teams());
             let change = Change { path: "active".to_owned(), value: false.into() };
             let operation = Operation {
@@ -229,18 +235,18 @@ impl Runner<'_> {
             let next = RowNext::Send {
                 action: Action::Deactivate,
                 operation,
-                packed: self.packed(),
+                // Once it is approved, a command may send it that makes no bulk requests.
+                packed: self.packed() && findings.is_empty(),
                 attempts: 0,
-                // What will be held is not sent before it is.
-                due: if findings.is_empty() { now } else { now.plus(Duration::from_hours(1)) },
+                due: now,
             };
-            lines.push(line);
             steps.push(RowStep { line, user: Some(user), external_id: Some(external_id), next });
         }
-        self.store.decide_rows((self.tenant, run.id, run.pass), &steps, now).await?;
-        if !findings.is_empty() {
+        if findings.is_empty() {
+            self.store.decide_rows(run, &steps, now).await?;
+        } else {
             let digest = digest.finish();
-            self.store.hold_rows(run, &lines, (&digest, &findings), now).await?;
+            self.store.hold_rows(run, &steps, (&digest, &findings), now).await?;
             let reason = findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             let operations = i64::try_from(many).unwrap_or(i64::MAX);
             error!(tenant = %self.tenant, run = run.id, digest, operations, reason,

@@ -31,7 +31,7 @@ pub fn differences(wanted: &Map<String, Value>, record: &Map<String, Value>) -> 
                 }
             }
             value if !same(key, value, now) => {
-                changes.push(Change { path: key.clone(), value: value.clone() })
+                changes.push(Change { path: key.clone(), value: value.clone() });
             }
             _ => {}
         }
