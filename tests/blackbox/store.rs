@@ -471,7 +471,8 @@ fn a_user_has_one_operation_in_flight_and_different_users_go_in_parallel() {
     let bench = Bench::new();
     let users = ["u", "v", "w"].map(|id| decision(id, &["a"]));
     bench.pass(&users, at(1), at(2));
-    let turn = bench.runtime.block_on(bench.store().turn(&bench.tenant, &[], None, (2, true), at(3))).unwrap();
+    let turn =
+        bench.runtime.block_on(bench.store().turn(&bench.tenant, &[], None, (2, true), at(3))).unwrap();
     let ids: Vec<&str> = turn.leased.iter().map(|leased| leased.operation.user.as_str()).collect();
     assert_eq!(ids, ["u", "v"], "no more than there is room for, oldest first");
     assert_eq!(bench.lease_one(at(4)).operation.user, UserId::from("w"));
