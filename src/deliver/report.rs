@@ -5,7 +5,7 @@ use tracing::{error, info, warn};
 use super::attempt::{Outcome, Sent};
 use super::vitals::Vitals;
 use crate::audit::Entry;
-use crate::model::{Kind, Payload, TeamId, TenantId, UserId};
+use crate::model::{Kind, Payload, ProfilePayload, TeamId, TenantId, UserId};
 use crate::scim::{Failure, Receipt, Verdict};
 use crate::store::{Leased, Note, Step, Unclear};
 use crate::telemetry;
@@ -95,11 +95,10 @@ pub(super) fn entry(tenant: &TenantId, outcome: &Outcome) -> Option<Entry> {
 /// What the audit tells of a row that was carried out.
 pub(super) fn written(tenant: &TenantId, leased: &Leased, receipt: &Receipt) -> Entry {
     let operation = &leased.operation;
-    let external_id = operation.payload.creates().then(|| operation.user.to_string());
     Entry::UserWritten {
         tenant: tenant.clone(),
         user: receipt.created.clone().unwrap_or_else(|| operation.user.clone()),
-        external_id,
+        external_id: new_external_id(&operation.payload),
         operation: leased.id,
         kind: operation.payload.kind(),
         cause: operation.cause,
@@ -108,6 +107,12 @@ pub(super) fn written(tenant: &TenantId, leased: &Leased, receipt: &Receipt) -> 
         attempt: leased.attempts + 1,
         request_id: receipt.correlation_id.clone(),
     }
+}
+
+/// By which HR knows whoever is created.
+fn new_external_id(payload: &Payload) -> Option<String> {
+    let Payload::Profile(ProfilePayload::Create { user }) = payload else { return None };
+    user.get("externalId")?.as_str().map(str::to_owned)
 }
 
 /// What the audit tells of a row that the tenant has not taken.

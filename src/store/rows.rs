@@ -436,7 +436,8 @@ impl Store {
         .await?;
         let lines = serde_json::json!(steps.iter().map(|step| step.line).collect::<Vec<_>>()).to_string();
         for statement in [
-            "UPDATE operations SET state = 'held', hold = $3 WHERE state = 'ready' AND $4 > 0 AND id IN (
+            // Whoever approves it may deliver it by a pass, which makes no bulk requests.
+            "UPDATE operations SET state = 'held', hold = $3, packed = 0 WHERE state = 'ready' AND $4 > 0 AND id IN (
                  SELECT operation FROM run_rows WHERE run = $1 AND line IN (SELECT value FROM json_each($2)))",
             "UPDATE run_rows SET outcome = 'held', finished_at = $4 WHERE run = $1 AND outcome IS NULL AND $3 > 0
                  AND line IN (SELECT value FROM json_each($2))",

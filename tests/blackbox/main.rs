@@ -8,6 +8,7 @@
 
 mod answers;
 mod apply;
+mod attributes;
 mod audit;
 mod audited;
 mod bad_day;
@@ -26,6 +27,7 @@ mod lying;
 mod missing;
 mod plan;
 mod process;
+mod provision;
 mod quarantine;
 mod requests;
 mod rig;

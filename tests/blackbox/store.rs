@@ -149,7 +149,7 @@ impl Bench {
     }
 
     fn lease(&self, now: Timestamp) -> Vec<Leased> {
-        self.runtime.block_on(self.store().turn(&self.tenant, &[], None, ROOM, now)).unwrap().leased
+        self.runtime.block_on(self.store().turn(&self.tenant, &[], None, (ROOM, true), now)).unwrap().leased
     }
 
     /// Leases the only operation that is due.
@@ -169,6 +169,8 @@ impl Bench {
             unclear: matches!(step, Step::Later { .. }),
             step,
             note: Some(Note { status: Some(503), ..Note::default() }),
+            created: None,
+            took: Duration::ZERO,
         };
         self.acknowledge(settlement, now);
     }
@@ -176,11 +178,15 @@ impl Bench {
     /// The tenant has answered, and certainly done nothing.
     fn refuse(&self, leased: &Leased, step: Step, now: Timestamp) {
         let (id, lease, user) = (leased.id, leased.lease, leased.operation.user.clone());
-        self.acknowledge(Settlement { id, lease, user, step, note: None, unclear: false }, now);
+        let (created, took) = (None, Duration::ZERO);
+        self.acknowledge(
+            Settlement { id, lease, user, step, note: None, unclear: false, created, took },
+            now,
+        );
     }
 
     fn acknowledge(&self, settlement: Settlement, now: Timestamp) {
-        self.runtime.block_on(self.store().turn(&self.tenant, &[settlement], None, 0, now)).unwrap();
+        self.runtime.block_on(self.store().turn(&self.tenant, &[settlement], None, (0, true), now)).unwrap();
     }
 
     fn counts(&self) -> OperationCounts {
@@ -201,8 +207,7 @@ impl Bench {
 }
 
 fn target(leased: &Leased) -> BTreeSet<TeamId> {
-    let Payload::Teams(payload) = &leased.operation.payload;
-    payload.teams.clone()
+    leased.operation.payload.teams().teams.clone()
 }
 
 fn later(seconds: u64) -> Step {
@@ -466,7 +471,8 @@ fn a_user_has_one_operation_in_flight_and_different_users_go_in_parallel() {
     let bench = Bench::new();
     let users = ["u", "v", "w"].map(|id| decision(id, &["a"]));
     bench.pass(&users, at(1), at(2));
-    let turn = bench.runtime.block_on(bench.store().turn(&bench.tenant, &[], None, 2, at(3))).unwrap();
+    let turn =
+        bench.runtime.block_on(bench.store().turn(&bench.tenant, &[], None, (2, true), at(3))).unwrap();
     let ids: Vec<&str> = turn.leased.iter().map(|leased| leased.operation.user.as_str()).collect();
     assert_eq!(ids, ["u", "v"], "no more than there is room for, oldest first");
     assert_eq!(bench.lease_one(at(4)).operation.user, UserId::from("w"));

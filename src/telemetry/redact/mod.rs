@@ -18,6 +18,9 @@ const TOKEN: &str = "[token]";
 const NAME: &str = "[hidden]";
 const PHONE: &str = "[phone]";
 
+/// How the path of a custom attribute begins, and the longest key, in bytes, that is shown in one.
+const ATTRIBUTE: &str = "customAttributes[";
+const LONGEST_KEY: usize = 100;
 /// How much of the text is looked at, in bytes.
 const MAX_INPUT: usize = 4 * 1024;
 /// What follows such a word and `:` or `=` is a secret.
@@ -84,7 +87,9 @@ impl<'a> Scanner<'a> {
     /// Gives back what it expects to come next.
     fn run(mut self, out: &mut String) -> Expect {
         while let Some(c) = self.rest.chars().next() {
-            if let Some(length) = self.phone() {
+            if let Some(length) = self.attribute() {
+                self.copy(length, out);
+            } else if let Some(length) = self.phone() {
                 self.hide(length, PHONE, out);
             } else if let Some(close) = self.quote(c) {
                 self.quoted(c, close, out);
@@ -178,6 +183,16 @@ impl<'a> Scanner<'a> {
         if end.is_some() {
             self.copy(close.len_utf8(), out);
         }
+    }
+
+    /// The length of the path of a custom attribute that starts here: its key names an attribute, and nobody. One in which
+    /// there is what could be an address or a secret is looked at like any other text.
+    fn attribute(&self) -> Option<usize> {
+        let key = self.rest.strip_prefix(ATTRIBUTE)?;
+        let key = &key[..key.find(']')?];
+        let harmless = |word: &str| !is_mail(word) && !is_secret(word);
+        let short = key.len() <= LONGEST_KEY && key.split(is_delimiter).all(harmless);
+        short.then_some(ATTRIBUTE.len() + key.len() + 1)
     }
 
     /// The length of a telephone number that starts here.
@@ -312,6 +327,21 @@ mod tests {
     fn ids_that_are_known_stay() {
         let about = text_about("team 'Sales' of Ann does not exist", &["Sales"]);
         assert_eq!(about, "team 'Sales' of [hidden] does not exist");
+    }
+
+    #[test]
+    fn the_key_of_a_custom_attribute_stays() {
+        for (said, shown) in [
+            ("path 'customAttributes[\"department\"]' does not exist", None),
+            (r#"customAttributes["Cost Center"], customAttributes[\"a\"b\"]"#, None),
+            (r#"customAttributes["ann@example.com"]"#, Some(r#"customAttributes["[mail]"]"#)),
+            (
+                r#"customAttributes["department" of "Ann""#,
+                Some(r#"customAttributes["[hidden]" of "[hidden]""#),
+            ),
+        ] {
+            assert_eq!(text(said), shown.unwrap_or(said));
+        }
     }
 
     #[test]

@@ -1,0 +1,110 @@
+//! Files that are carried out by the daemon: those that somebody hands in while it runs, those that somebody has left, and
+//! the one that it reads by a schedule.
+
+use rosterd::practice::{Faults, Options};
+use serde_json::json;
+
+use super::people::{MODES, assert_there, export, known, newcomer, records, rig, rig_of, writes};
+use super::{lines, quick};
+use crate::process::{Daemon, until};
+use crate::rig::{Rig, users};
+
+/// The daemon's own passes change nothing.
+const QUIET: &str = "schedule = \"0 0 0 1 1 *\"\nwhen_unmapped = \"keep\"\nwhen_inactive = \"keep\"\ndelivery.max_attempts = 8";
+
+fn daemon_beside(rig: &Rig) -> Daemon {
+    let daemon = Daemon::start(rig);
+    daemon.until_said("pass finished");
+    until("what the first pass has found is delivered", || {
+        let status = rig.status();
+        status["operations"]["ready"] == json!(0) && status["operations"]["in_flight"] == json!(0)
+    });
+    daemon
+}
+
+#[test]
+fn the_daemon_carries_out_what_is_handed_in_beside_it() {
+    for mode in MODES {
+        let rig = rig(5, mode);
+        rig.set(&format!("{}\n{QUIET}", quick(mode.0)));
+        let daemon = daemon_beside(&rig);
+        rig.write(
+            "hr.csv",
+            &export((1..=10).map(newcomer).chain([known(1, "Lead", ""), ",bad,,,,,,".to_owned()])),
+        );
+        let ran = rig.run(&["provision", "hr.csv", "--report", "report.csv"]).ended(3);
+        let ran = ran.says("12 of 12 rows processed, 10 created, 1 updated, 1 rejected");
+        assert!(ran.stderr.contains(&daemon.pid().to_string()), "it says who does it: {}", ran.stderr);
+        assert_there(&rig, 5, 1..=10);
+        assert_eq!(std::fs::read_to_string(rig.path("report.csv")).unwrap().lines().count(), 13);
+        rig.run(&["provision", "hr.csv", "--plan"]).ended(3).says("0 of 12 rows would change something");
+        rig.run(&["provision", "hr.csv"]).ended(3).says("11 unchanged, 1 rejected");
+        let ended = daemon.stop().with(0);
+        assert_eq!(ended.said("run finished"), 2);
+        assert_eq!(lines(&rig, "user_written").len(), 11);
+        rig.run(&["audit", "verify"]).ended(0);
+    }
+}
+
+#[test]
+fn what_somebody_has_left_the_daemon_goes_on_with() {
+    let rig = rig(3, MODES[2]);
+    rig.set(&format!("{}\n{QUIET}", quick("off")));
+    rig.write("hr.csv", &export((1..=10).map(newcomer)));
+    rig.faults(Faults {
+        fail_external_ids: (1..=10).map(|at| (super::people::hr(at), 503)).collect(),
+        ..Faults::default()
+    });
+    rig.run(&["provision", "hr.csv", "--wait", "0s"]).ended(69);
+    rig.faults(Faults::default());
+    let daemon = Daemon::start(&rig);
+    daemon.until_said("run finished");
+    assert_there(&rig, 3, 1..=10);
+    daemon.stop().with(0);
+}
+
+#[test]
+fn by_its_schedule_an_export_is_carried_out_once_for_each_new_content() {
+    let rig = rig_of(Options { ..users(3) }, "jobs");
+    let file = rig.path("hr.csv");
+    rig.set(&format!(
+        "{}\n{QUIET}\nprovision.file = {file:?}\nprovision.schedule = \"* * * * * *\"",
+        quick("jobs")
+    ));
+    rig.write("hr.csv", &export((1..=3).map(newcomer)));
+    let daemon = daemon_beside(&rig);
+    until("the export is carried out", || daemon.said("run finished") == 1);
+    assert_there(&rig, 3, 1..=3);
+    let sent = writes(&rig);
+
+    // Half a content is never read: it is put in its place whole.
+    let put = |rows: std::ops::RangeInclusive<usize>| {
+        rig.write("new.csv", &export(rows.map(newcomer)));
+        std::fs::rename(rig.path("new.csv"), &file).unwrap();
+    };
+    put(1..=5);
+    until("the new content is carried out", || daemon.said("run finished") == 2);
+    assert_there(&rig, 3, 1..=5);
+    assert_eq!(writes(&rig) - sent, 1, "one job for the two who are new");
+
+    std::fs::remove_file(&file).unwrap();
+    until("its absence is told of", || daemon.said("export was not read") > 0);
+    put(1..=5);
+    put(1..=6);
+    until("a later content is carried out", || daemon.said("run finished") == 3);
+    assert_there(&rig, 3, 1..=6);
+    let ended = daemon.stop().with(0);
+    assert_eq!((ended.said("export read"), ended.said("run finished")), (3, 3), "once for each content");
+    assert!(records(&rig).contains_key("E-0001"));
+
+    let daemon = daemon_beside(&rig);
+    until("the schedule has come due again", || {
+        std::fs::remove_file(&file).is_err() && daemon.said("export was not read") > 0
+    });
+    assert_eq!(
+        daemon.said("export read"),
+        0,
+        "what was carried out before a restart is not carried out again"
+    );
+    daemon.stop().with(0);
+}

@@ -1,0 +1,111 @@
+//! `provision` is killed in the middle of its work, again and again, and run again: every good row is carried out exactly once,
+//! every wrong one is told of.
+//!
+//! The moments are those at which the tenant has heard of so many creates; so each kill hits another stage.
+
+use std::time::Duration;
+
+use rosterd::practice::{BulkMode, Fault, Faults, Options};
+use serde_json::json;
+
+use super::people::{assert_there, export, newcomer, rig_of};
+use super::{lines, quick};
+use crate::database::ask;
+use crate::process::{Daemon, until};
+use crate::rig::{Rig, users};
+
+const GOOD: usize = 90;
+
+/// Every tenth row is wrong; the other numbers are good.
+fn file() -> String {
+    let row = |number: usize| {
+        if number % 10 == 0 { format!("HR-{number:04},no-mail,,,,,,") } else { newcomer(number) }
+    };
+    export((1..=GOOD + GOOD / 9).map(row))
+}
+
+fn good() -> impl Iterator<Item = usize> {
+    (1..=GOOD + GOOD / 9).filter(|number| number % 10 != 0)
+}
+
+fn heard(rig: &Rig) -> u64 {
+    rig.tenant().creates_by_external_id().values().map(|creates| creates.received).sum()
+}
+
+/// Starts it, and kills it once the tenant has heard of `creates` more.
+fn live_and_die(rig: &Rig, creates: u64) {
+    let goal = heard(rig) + creates;
+    let run = Daemon::spawn(rig.command(&["provision", "hr.csv"]));
+    until("so many creates have arrived", || heard(rig) >= goal);
+    run.kill();
+}
+
+/// In the end.
+fn assert_whole(rig: &Rig) {
+    rig.faults(Faults::default());
+    let told = rig.run(&["provision", "hr.csv", "--json", "--report", "report.csv"]).ended(3).json();
+    let (created, rejected) = (&told["created"], &told["rejected"]);
+    assert_eq!((created, rejected), (&json!(GOOD), &json!(GOOD / 9)), "{told:#}");
+    assert_eq!((&told["run"], &told["processed"], &told["open"]), (&json!(1), &json!(100), &json!(0)));
+    let wrong: Vec<u64> =
+        told["faults"].as_array().unwrap().iter().map(|fault| fault["line"].as_u64().unwrap()).collect();
+    assert!((1..=10_u64).all(|at| wrong.contains(&(at * 10 + 1))), "{wrong:?}");
+    assert_there(rig, 3, good());
+    let once = rig.tenant().creates_by_external_id().into_values().all(|creates| creates.created == 1);
+    assert!(once, "{:#?}", rig.tenant().creates_by_external_id());
+    let report = std::fs::read_to_string(rig.path("report.csv")).unwrap();
+    assert_eq!(report.lines().count(), 101, "the report adds up");
+    assert_eq!(report.matches(",created,").count(), GOOD);
+    assert_eq!(ask(&rig.database(), "PRAGMA integrity_check"), "ok");
+    rig.run(&["audit", "verify"]).ended(0);
+    rig.run(&["provision", "hr.csv"]).ended(3).says("run 2 of").says("90 unchanged, 10 rejected\n");
+    assert_there(rig, 3, good());
+}
+
+fn rig(bulk: BulkMode, mode: &str, faults: Faults) -> Rig {
+    let latency = Duration::from_millis(20);
+    let rig =
+        rig_of(Options { bulk, bulk_max_operations: 10, bulk_polls: 2, latency, faults, ..users(3) }, mode);
+    // So slow that there is time to be killed in.
+    rig.set(&format!("{}\ndelivery.rate_per_second = 60\ndelivery.burst = 5", quick(mode)));
+    rig.write("hr.csv", &file());
+    rig
+}
+
+#[test]
+fn killed_between_single_calls_it_repeats_none() {
+    let rig = rig(BulkMode::Off, "off", Faults { lost_answer_rate: 0.1, ..Faults::default() });
+    // One that has only begun, and four in the middle.
+    for creates in [0, 1, 12, 20, 25] {
+        live_and_die(&rig, creates);
+    }
+    assert_whole(&rig);
+    assert!(rig.stats().faults[&Fault::LostAnswer] > 0);
+    assert_eq!(rig.stats().bulk.jobs, 0);
+}
+
+#[test]
+fn killed_between_bulk_jobs_it_submits_none_twice() {
+    let rig = rig(BulkMode::Jobs, "jobs", Faults::default());
+    // A submission is just under way then: its answer may be lost, and its job is followed or looked up.
+    for creates in [0, 1, 11, 21] {
+        live_and_die(&rig, creates);
+    }
+    assert_whole(&rig);
+}
+
+#[test]
+fn a_job_that_was_submitted_is_asked_about_after_a_kill_and_not_submitted_again() {
+    let rig = rig(BulkMode::Jobs, "jobs", Faults::default());
+    let polls = || rig.stats().count("GET /Bulk/{jobId}");
+    for asked in [1, 3] {
+        let goal = polls() + asked;
+        let run = Daemon::spawn(rig.command(&["provision", "hr.csv"]));
+        until("a job has been asked about", || polls() >= goal);
+        run.kill();
+    }
+    assert_whole(&rig);
+    assert_eq!((rig.stats().bulk.jobs, rig.stats().count("POST /Users")), (9, 0), "each job once");
+    assert_eq!(lines(&rig, "SYNC_SUCCESS").len(), 9);
+    assert_eq!(lines(&rig, "SYNC_FAILURE").len(), 0);
+}

@@ -1,0 +1,143 @@
+//! `--deactivate-missing`: whoever is no longer in the export becomes inactive, but only if an earlier run had to do with
+//! him, never because his row is bad, and never too many at once.
+
+use rosterd::practice::BulkMode;
+use serde_json::{Value, json};
+
+use super::people::{MODES, export, hr, known, newcomer, records, rig, writes};
+use super::{lines, quick};
+use crate::rig::Rig;
+
+fn inactive(rig: &Rig) -> Vec<String> {
+    let people = records(rig).into_iter().filter(|(_, user)| user["active"] == json!(false));
+    people.map(|(id, _)| id).collect()
+}
+
+/// A tenant of five, and an earlier run that has created ten newcomers and met the first two who were there.
+fn settled(mode: (&str, BulkMode), keys: &str) -> Rig {
+    let rig = rig(5, mode);
+    for user in rig.tenant().users() {
+        rig.tenant().set_active(&user.id, true).unwrap();
+    }
+    rig.set(&format!("{}\n{keys}", quick(mode.0)));
+    rig.write("hr.csv", &export((1..=10).map(newcomer).chain([known(1, "", ""), known(2, "Lead", "")])));
+    rig.run(&["provision", "hr.csv", "--deactivate-missing"])
+        .ended(0)
+        .says("10 created, 1 updated, 1 unchanged\n");
+    assert_eq!(inactive(&rig), Vec::<String>::new(), "nobody whom no run had to do with");
+    rig
+}
+
+#[test]
+fn whom_the_export_no_longer_names_becomes_inactive_and_nobody_else() {
+    for mode in MODES {
+        let rig = settled(mode, "");
+        let before = records(&rig);
+        rig.write("hr.csv", &export((1..=8).map(newcomer).chain([known(2, "Lead", "")])));
+        rig.run(&["provision", "hr.csv"]).ended(0).says("9 of 9 rows processed, 9 unchanged\n");
+        assert_eq!(inactive(&rig), Vec::<String>::new(), "only when it was asked for");
+
+        let plan =
+            rig.run(&["provision", "hr.csv", "--deactivate-missing", "--plan", "--json"]).ended(2).json();
+        let planned: Vec<(&Value, &Value)> = plan["planned"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| (&row["external_id"], &row["action"]))
+            .collect();
+        assert_eq!(planned.len(), 3, "{plan:#}");
+        assert!(planned.iter().all(|(_, action)| **action == json!("deactivate")));
+        assert_eq!(inactive(&rig), Vec::<String>::new());
+
+        rig.run(&["provision", "hr.csv", "--deactivate-missing"])
+            .ended(0)
+            .says("3 deactivated, 9 unchanged\n");
+        assert_eq!(inactive(&rig), ["E-0001", &hr(9), &hr(10)]);
+        let now = records(&rig);
+        let mut left = before["HR-0009"].clone();
+        left["active"] = json!(false);
+        left["meta"] = now["HR-0009"]["meta"].clone();
+        assert_eq!(now["HR-0009"], left, "nothing else of him");
+        let audited = lines(&rig, "user_written");
+        let last: Vec<&Value> =
+            audited.iter().filter(|line| line["attributes"] == json!(["active"])).collect();
+        assert!(last.len() == 3 && last.iter().all(|line| line["cause"] == "missing"), "{last:#?}");
+
+        let sent = writes(&rig);
+        rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(0).says("9 unchanged\n");
+        assert_eq!(writes(&rig), sent, "once");
+
+        // Whoever comes back is active again, though his row does not say so.
+        rig.write("hr.csv", &export((1..=9).map(newcomer).chain([known(2, "Lead", "")])));
+        rig.run(&["provision", "hr.csv", "--deactivate-missing"])
+            .ended(0)
+            .says("1 reactivated, 9 unchanged\n");
+        assert_eq!(inactive(&rig), ["E-0001", &hr(10)]);
+    }
+}
+
+#[test]
+fn whose_row_is_bad_stays_active() {
+    let rig = settled(MODES[2], "");
+    let bad = [
+        "HR-0007,no-mail,new-0007@example.com,New,Person,,,".to_owned(),
+        "HR-0008,new-0008@example.com,,New,Person,,,".to_owned(),
+        "HR-0009,new-0009@example.com,new-0009@example.com,New,Person,,perhaps,".to_owned(),
+        "HR-0010,new-0001@example.com,new-0010@example.com,New,Person,,,".to_owned(),
+    ];
+    rig.write(
+        "hr.csv",
+        &export((1..=6).map(newcomer).chain([known(1, "", ""), known(2, "", "")]).chain(bad)),
+    );
+    rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3).says("8 unchanged, 4 rejected");
+    assert_eq!(inactive(&rig), Vec::<String>::new());
+}
+
+#[test]
+fn too_many_are_held_until_they_are_approved() {
+    for mode in [MODES[0], MODES[2]] {
+        let rig = settled(mode, "guard.max_removals = 3");
+        rig.write("hr.csv", &export((1..=5).map(newcomer).chain([known(1, "Chief", "")])));
+        let plan = rig.run(&["provision", "hr.csv", "--deactivate-missing", "--plan"]);
+        plan.says("6 deactivations would be held until they are approved");
+        let ran = rig.run(&["provision", "hr.csv", "--deactivate-missing", "--json"]).ended(3);
+        let told = ran.json();
+        assert_eq!(
+            (&told["held"], &told["updated"], &told["deactivated"]),
+            (&json!(6), &json!(1), &json!(0))
+        );
+        assert_eq!(inactive(&rig), Vec::<String>::new(), "the rest was done, and nobody is inactive");
+        let said = ran.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let held = said
+            .into_iter()
+            .find(|line| line["message"] == "deactivations are held until they are approved or discarded");
+        let held = held.unwrap_or_else(|| panic!("{}", ran.stderr));
+        assert!(held["reason"].as_str().unwrap().contains("max_removals"), "{held}");
+        let digest = held["digest"].as_str().unwrap();
+        rig.run(&["status"]).says(&digest[..6]);
+
+        rig.run(&["approve", digest]).ended(0).says("approved: 6 operations are ready");
+        rig.run(&["sync"]).ended(0);
+        let gone: Vec<String> = ["E-0002".to_owned()].into_iter().chain((6..=10).map(hr)).collect();
+        assert_eq!(inactive(&rig), gone, "{mode:?}");
+        rig.run(&["provision", "hr.csv", "--deactivate-missing"])
+            .ended(0)
+            .says("6 of 6 rows processed, 6 unchanged\n");
+        rig.run(&["audit", "verify"]).ended(0);
+    }
+}
+
+#[test]
+fn what_is_discarded_is_held_again_by_the_next_run() {
+    let rig = settled(MODES[2], "guard.max_removals = 3");
+    rig.write("hr.csv", &export((1..=5).map(newcomer)));
+    let digest = |ran: &str| {
+        let lines = ran.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.into_iter().find_map(|line| Some(line["digest"].as_str()?.to_owned())).unwrap()
+    };
+    let first = digest(&rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3).stderr);
+    rig.run(&["discard", &first]).ended(0);
+    let again = rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3).says("7 held");
+    assert_eq!(digest(&again.stderr), first, "the same plan has the same digest");
+    assert_eq!(inactive(&rig), Vec::<String>::new());
+}

@@ -1,0 +1,217 @@
+//! What goes wrong on the way: jobs that fail, get lost or never end, answers that are lost, operations that are told off,
+//! requests that are too large. Each row still has its own end, and no create is ever repeated blindly.
+
+use std::sync::Mutex;
+
+use rosterd::practice::{BulkMode, Fault, Faults, Options};
+use serde_json::{Value, json};
+use wiremock::{Request, ResponseTemplate};
+
+use super::people::{MODES, assert_there, export, hr, known, newcomer, records, rig, rig_of};
+use super::{lines, quick};
+use crate::rig::{Rig, users};
+use crate::scripted::{Scripted, page, refusal};
+
+/// Five jobs.
+fn in_jobs(faults: Faults, keys: &str) -> Rig {
+    let rig = rig_of(Options { bulk_max_operations: 10, faults, ..users(5) }, "jobs");
+    rig.set(&format!("{}\n{keys}", quick("jobs")));
+    rig.write(
+        "hr.csv",
+        &export((1..=40).map(newcomer).chain((1..=5).map(|number| known(number, "Lead", "")))),
+    );
+    rig
+}
+
+#[test]
+fn jobs_that_come_to_nothing_lose_nobody() {
+    let none = Faults::default;
+    for (fault, faults, keys, said) in [
+        (Fault::BulkJobFails, Faults { bulk_job_fails: 2, ..none() }, "", "the tenant says: failed"),
+        (Fault::BulkJobCanceled, Faults { bulk_job_canceled: 2, ..none() }, "", "the tenant says: canceled"),
+        (Fault::BulkJobForgotten, Faults { bulk_job_forgotten: 2, ..none() }, "", "does not know the job"),
+        (
+            Fault::BulkJobStalls,
+            Faults { bulk_job_stalls: 2, ..none() },
+            "bulk.max_polls = 2",
+            "did not come to an end in time",
+        ),
+    ] {
+        let rig = in_jobs(faults, keys);
+        let told = rig.run(&["provision", "hr.csv", "--json"]).ended(0).json();
+        assert_eq!((&told["created"], &told["updated"]), (&json!(40), &json!(5)), "{fault:?} {told:#}");
+        assert_eq!(rig.stats().faults[&fault], 2);
+        assert_there(&rig, 5, 1..=40);
+        let failures = lines(&rig, "SYNC_FAILURE");
+        assert_eq!(failures.len(), 2, "{fault:?}");
+        for job in &failures {
+            assert!(job["error"].as_str().unwrap().contains(said), "{job}");
+            assert_eq!((&job["userCount"], job["jobId"].is_string()), (&json!(10), true), "{job}");
+            assert!(job["latencyMs"].is_u64(), "{job}");
+        }
+        rig.run(&["audit", "verify"]).ended(0);
+        rig.run(&["provision", "hr.csv"]).ended(0).says("45 of 45 rows processed, 45 unchanged\n");
+    }
+}
+
+#[test]
+fn lost_answers_repeat_no_create() {
+    for mode in MODES {
+        let faults = Faults { lost_answer_rate: 0.3, ..Faults::default() };
+        let rig = rig_of(Options { bulk: mode.1, bulk_max_operations: 5, faults, ..users(5) }, mode.0);
+        rig.write("hr.csv", &export((1..=40).map(newcomer)));
+        rig.run(&["provision", "hr.csv"]).ended(0).says("40 of 40 rows processed, 40 created\n");
+        assert!(rig.stats().faults[&Fault::LostAnswer] > 0, "{mode:?}");
+        rig.faults(Faults::default());
+        assert_there(&rig, 5, 1..=40);
+    }
+}
+
+#[test]
+fn no_rate_of_errors_fails_a_row() {
+    for mode in MODES {
+        for error_status in [429, 500] {
+            let faults = Faults { error_rate: 0.2, error_status, ..Faults::default() };
+            let rig = rig_of(Options { bulk: mode.1, bulk_max_operations: 4, faults, ..users(5) }, mode.0);
+            rig.write("hr.csv", &export((1..=15).map(newcomer).chain([known(1, "Lead", "")])));
+            rig.run(&["provision", "hr.csv"]).ended(0).says("15 created, 1 updated");
+            assert!(rig.stats().faults.contains_key(&Fault::Error), "{mode:?}");
+            rig.faults(Faults::default());
+            assert_there(&rig, 5, 1..=15);
+        }
+    }
+}
+
+#[test]
+fn an_operation_that_is_told_off_in_bulk_is_tried_again_by_itself() {
+    for mode in [MODES[0], MODES[1]] {
+        let faults = Faults { bulk_operation_error_rate: 0.3, ..Faults::default() };
+        let rig = rig_of(Options { bulk: mode.1, faults, ..users(5) }, mode.0);
+        rig.write("hr.csv", &export((1..=30).map(newcomer).chain((1..=5).map(|at| known(at, "Lead", "")))));
+        rig.run(&["provision", "hr.csv"]).ended(0).says("35 of 35 rows processed, 30 created, 5 updated\n");
+        assert!(rig.stats().faults[&Fault::BulkOperationError] > 2, "{mode:?}");
+        assert_there(&rig, 5, 1..=30);
+    }
+}
+
+#[test]
+fn a_row_that_the_tenant_refuses_fails_by_itself() {
+    for mode in MODES {
+        let rig = rig(5, mode);
+        let id = rig.tenant().users()[1].id.to_string();
+        rig.faults(Faults {
+            fail_external_ids: [(hr(3), 400)].into(),
+            fail_users: [(id, 422)].into(),
+            ..Faults::default()
+        });
+        rig.write("hr.csv", &export((1..=6).map(newcomer).chain((1..=3).map(|at| known(at, "Lead", "")))));
+        let told = rig.run(&["provision", "hr.csv", "--json"]).ended(3).json();
+        assert_eq!(
+            (&told["created"], &told["updated"], &told["failed"], &told["conflicts"]),
+            (&json!(5), &json!(2), &json!(2), &json!(0)),
+            "{mode:?} {told:#}"
+        );
+        let left: Vec<(&Value, &Value)> =
+            told["left"].as_array().unwrap().iter().map(|row| (&row["line"], &row["external_id"])).collect();
+        assert_eq!(left, [(&json!(4), &json!("HR-0003")), (&json!(9), &json!("E-0002"))]);
+        for row in told["left"].as_array().unwrap() {
+            assert!(row["reason"].as_str().unwrap().contains("fails on command"), "{row}");
+        }
+        assert_there(&rig, 5, [1, 2, 4, 5, 6]);
+        let letters = rig.run(&["dead-letters", "list", "--json"]).ended(0).json();
+        assert_eq!(letters["dead_letters"].as_array().unwrap().len(), 2, "{letters:#}");
+        assert_eq!(lines(&rig, "user_not_written").len(), 2);
+
+        rig.faults(Faults::default());
+        rig.run(&["provision", "hr.csv"]).ended(0).says("1 created, 1 updated, 7 unchanged");
+        assert_there(&rig, 5, 1..=6);
+        assert_eq!(records(&rig)["E-0002"]["title"], "Lead");
+    }
+}
+
+/// How many operations were in each bulk request, and what came of it.
+fn sizes(tenant: &Scripted) -> Vec<usize> {
+    let size = |call: &Request| {
+        let body: Value = serde_json::from_slice(&call.body).unwrap();
+        body["Operations"].as_array().unwrap().len()
+    };
+    tenant.named("POST /Bulk").iter().map(size).collect()
+}
+
+#[test]
+fn a_request_that_is_too_large_is_halved_until_it_is_not() {
+    let created: Mutex<Vec<String>> = Mutex::default();
+    let tenant = Scripted::new(move |name, request| match name {
+        "GET /ServiceProviderConfig" => Some(ResponseTemplate::new(200).set_body_json(
+            json!({ "bulk": { "supported": true, "maxOperations": 40, "maxPayloadSize": 1_048_576 } }),
+        )),
+        "GET /Users" => Some(page(&[], 0)),
+        "POST /Bulk" => {
+            let body: Value = serde_json::from_slice(&request.body).unwrap();
+            let operations = body["Operations"].as_array().unwrap();
+            if operations.len() > 10 {
+                return Some(refusal(413, "the request is too large"));
+            }
+            let mut created = created.lock().unwrap();
+            let results: Vec<Value> = operations
+                .iter()
+                .map(|operation| {
+                    let id = operation["data"]["externalId"].as_str().unwrap().to_owned();
+                    assert!(!created.contains(&id), "{id} is created again");
+                    created.push(id.clone());
+                    json!({ "method": "POST", "bulkId": operation["bulkId"], "status": "201",
+                        "location": format!("https://acme.example.com/Users/id-{id}") })
+                })
+                .collect();
+            Some(ResponseTemplate::new(200).set_body_json(json!({ "Operations": results })))
+        }
+        _ => None,
+    });
+    tenant.set(&quick("rfc7644"));
+    tenant.write("hr.csv", &export((1..=40).map(newcomer)));
+    tenant.run(&["provision", "hr.csv"]).ended(0).says("40 of 40 rows processed, 40 created\n");
+    assert_eq!(sizes(&tenant), [40, 20, 10, 10, 10, 10]);
+    assert_eq!(tenant.named("POST /Users").len(), 0);
+}
+
+#[test]
+fn a_tenant_that_takes_no_bulk_request_after_all_gets_single_calls() {
+    for status in [403, 404, 405, 501] {
+        let tenant = Scripted::new(move |name, _| match name {
+            "GET /Users" => Some(page(&[], 0)),
+            "POST /Bulk" => Some(refusal(status, "no bulk here")),
+            "POST /Users" => Some(ResponseTemplate::new(201).set_body_json(json!({ "id": "u-1" }))),
+            _ => None,
+        });
+        tenant.set(&quick("auto"));
+        tenant.write("hr.csv", &export([newcomer(1)]));
+        tenant.run(&["provision", "hr.csv"]).ended(0).says("1 created");
+        assert_eq!((tenant.named("POST /Bulk").len(), tenant.named("POST /Users").len()), (1, 1), "{status}");
+    }
+}
+
+#[test]
+fn wrong_credentials_end_the_run_and_it_goes_on_once_they_are_right() {
+    let rig = rig(3, ("jobs", BulkMode::Jobs));
+    rig.write("hr.csv", &export((1..=3).map(newcomer)));
+    rig.faults(Faults { reject_token_credentials: true, ..Faults::default() });
+    rig.run(&["provision", "hr.csv"]).ended(77);
+    rig.faults(Faults::default());
+    rig.run(&["provision", "hr.csv"]).ended(0).says("3 created").complains("was not finished: it goes on");
+    assert_there(&rig, 3, 1..=3);
+}
+
+#[test]
+fn a_tenant_that_is_out_keeps_the_run_until_it_is_back() {
+    for mode in MODES {
+        let rig = rig(3, mode);
+        rig.write("hr.csv", &export((1..=3).map(newcomer)));
+        rig.faults(Faults { outage: true, ..Faults::default() });
+        rig.run(&["provision", "hr.csv", "--wait", "1s"])
+            .ended(69)
+            .says("run the same command again to go on");
+        rig.faults(Faults::default());
+        rig.run(&["provision", "hr.csv"]).ended(0).says("3 created");
+        assert_there(&rig, 3, 1..=3);
+    }
+}
