@@ -375,19 +375,20 @@ fn one_refusal_among_successes_stops_nothing() {
 #[test]
 fn neither_429_nor_500_fails_a_user() {
     // One of ten is told off, and then one of twenty fails.
-    for (error_rate, error_status) in [(0.1, 429), (0.05, 500)] {
+    for (error_rate, error_status, count) in [(0.1, 429, 25), (0.05, 500, 150)] {
         let faults = Faults { error_rate, error_status, ..Faults::default() };
-        let rig = Rig::live(Options { faults, ..users(150) });
-        rig.write("attributes.csv", &file(&rig, 150));
-        rig.run(&["attributes", "attributes.csv"]).ended(0).says("150 of 150 rows processed, 150 updated\n");
+        let rig = Rig::live(Options { faults, ..users(count) });
+        rig.write("attributes.csv", &file(&rig, count));
+        let said = format!("{count} of {count} rows processed, {count} updated\n");
+        rig.run(&["attributes", "attributes.csv"]).ended(0).says(&said);
         assert!(rig.stats().faults.contains_key(&Fault::Error));
         rig.faults(Faults::default());
         let now = attributes(&rig);
-        for index in 0..150 {
+        for index in 0..count {
             let expected = json!({ "costCenter": format!("CC-{index}"), "teamCode": "ALPHA" });
             assert_eq!(now[&format!("E-{:04}", index + 1)], expected);
         }
-        assert_eq!(lines(&rig, "user_written").len(), 150);
+        assert_eq!(lines(&rig, "user_written").len(), count);
     }
 }
 

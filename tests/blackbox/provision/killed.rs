@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use rosterd::practice::{BulkMode, Fault, Faults, Options};
 use serde_json::json;
+use wiremock::ResponseTemplate;
 
 use super::people::{assert_there, export, newcomer, rig_of};
 use super::{lines, quick};
 use crate::database::ask;
 use crate::process::{Daemon, until};
 use crate::rig::{Rig, users};
+use crate::scripted::{Scripted, list, page, parameter};
 
 const GOOD: usize = 90;
 
@@ -108,4 +110,33 @@ fn a_job_that_was_submitted_is_asked_about_after_a_kill_and_not_submitted_again(
     assert_eq!((rig.stats().bulk.jobs, rig.stats().count("POST /Users")), (9, 0), "each job once");
     assert_eq!(lines(&rig, "SYNC_SUCCESS").len(), 9);
     assert_eq!(lines(&rig, "SYNC_FAILURE").len(), 0);
+}
+
+/// The tenant has created the user and has not said so yet.
+#[test]
+fn a_create_that_was_not_answered_before_a_kill_is_looked_up() {
+    for (mode, call) in [("off", "POST /Users"), ("jobs", "POST /Bulk"), ("rfc7644", "POST /Bulk")] {
+        let tenant = Scripted::new(move |name, request| match (name, parameter(request, "filter")) {
+            ("GET /ServiceProviderConfig", _) => {
+                Some(ResponseTemplate::new(200).set_body_json(json!({ "bulk": { "supported": true } })))
+            }
+            ("GET /Users", Some(_)) => {
+                let mail = "new-0001@example.com";
+                Some(list(&[json!({ "id": "u-1", "externalId": "HR-0001", "userName": mail, "active": true,
+                    "name": { "givenName": "New", "familyName": "Person 0001" }, "title": "Agent",
+                    "emails": [{ "value": mail, "primary": true }], "roles": [{ "value": "HR_SALES" }] })]))
+            }
+            ("GET /Users", None) => Some(page(&[], 0)),
+            (name, _) if name == call => Some(ResponseTemplate::new(500).set_delay(Duration::from_mins(5))),
+            _ => None,
+        });
+        tenant.set(&quick(mode));
+        tenant.write("hr.csv", &export([newcomer(1)]));
+        let run = Daemon::spawn(tenant.command(&["provision", "hr.csv"]));
+        until("the create has arrived", || tenant.named(call).len() == 1);
+        run.kill();
+        tenant.run(&["provision", "hr.csv"]).ended(0).says("1 of 1 rows processed, 1 created\n");
+        assert_eq!(tenant.writes(), 1, "{mode}: {:?}", tenant.names());
+        tenant.run(&["audit", "verify"]).ended(0);
+    }
 }
