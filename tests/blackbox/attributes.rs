@@ -149,7 +149,9 @@ fn users_are_named_by_id_by_user_name_or_by_external_id() {
         _ => format!("E-{:04}", index + 1),
     };
     for (by, team) in [("id", "A"), ("userName", "B"), ("externalId", "C")] {
-        let rows: String = (0..30).map(|index| format!("{},{team}-{index}\n", named(by, index))).collect();
+        let rows: Vec<String> =
+            (0..30).map(|index| format!("{},{team}-{index}\n", named(by, index))).collect();
+        let rows = rows.concat();
         rig.write("attributes.csv", &format!("{by},teamCode\n{rows}"));
         rig.run(&["attributes", "attributes.csv"]).ended(0).says("30 updated");
         let now = attributes(&rig);
@@ -170,7 +172,8 @@ fn users_are_named_by_id_by_user_name_or_by_external_id() {
 #[test]
 fn names_are_asked_for_many_at_once() {
     let rig = Rig::live(users(100));
-    let rows: String = (1..=100).map(|number| format!("E-{number:04},X\n")).collect();
+    let rows: Vec<String> = (1..=100).map(|number| format!("E-{number:04},X\n")).collect();
+    let rows = rows.concat();
     rig.write("attributes.csv", &format!("externalId,teamCode\n{rows}"));
     rig.run(&["attributes", "attributes.csv"]).ended(0).says("100 updated");
     let asked = rig.stats().count("GET /Users");
@@ -328,7 +331,8 @@ fn a_run_that_was_stopped_goes_on_once_the_tenant_knows_the_key() {
         };
         name.starts_with("PATCH ").then_some(answer)
     });
-    let rows: String = (1..=60).map(|number| format!("u-{number},1\n")).collect();
+    let rows: Vec<String> = (1..=60).map(|number| format!("u-{number},1\n")).collect();
+    let rows = rows.concat();
     tenant.write("attributes.csv", &format!("id,x\n{rows}"));
     tenant
         .run(&["attributes", "attributes.csv"])

@@ -85,12 +85,13 @@ fn a_broken_row_is_rejected_with_its_line_and_reading_goes_on() {
 }
 
 #[test]
-fn an_open_quote_ends_the_export_with_an_error() {
+fn an_open_quote_takes_what_is_behind_it_and_nothing_before() {
     let mut rows =
         export(format!("{HEAD}\ne1,u1,m\ne2,\"u2,m\ne3,u3,m\n"), Form::Csv, &Columns::default()).unwrap();
     assert!(rows.next().unwrap().is_ok());
-    let error = rows.next().unwrap().unwrap_err();
-    assert!(matches!(error.trouble, Trouble::OpenQuote(3)), "{error}");
+    let rejected = rows.next().unwrap().unwrap().unwrap_err();
+    assert_eq!(rejected.line, 3);
+    assert!(rejected.faults[0].reason.starts_with("a quote is opened and never closed"), "{rejected:?}");
     assert!(rows.next().is_none());
 }
 

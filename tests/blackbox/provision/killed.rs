@@ -21,7 +21,7 @@ const GOOD: usize = 90;
 /// Every tenth row is wrong; the other numbers are good.
 fn file() -> String {
     let row = |number: usize| {
-        if number % 10 == 0 { format!("HR-{number:04},no-mail,,,,,,") } else { newcomer(number) }
+        if number.is_multiple_of(10) { format!("HR-{number:04},no-mail,,,,,,") } else { newcomer(number) }
     };
     export((1..=GOOD + GOOD / 9).map(row))
 }

@@ -106,7 +106,7 @@ fn a_password_must_be_strong_and_is_shown_nowhere() {
     for password in weak.into_iter().chain(["Str0ngEnough"]) {
         let kept = database.windows(password.len()).any(|window| window == password.as_bytes());
         let told = [&seen, &ran.stdout, &ran.stderr].into_iter().any(|text| text.contains(password));
-        assert!(!told && !(kept && password != "Str0ngEnough"), "{password}");
+        assert!(!(told || kept && password != "Str0ngEnough"), "{password}");
     }
 }
 

@@ -134,7 +134,7 @@ fn all_that_is_wrong_is_said_at_once_and_shows_nobody() {
             ("name.familyName", "Do\u{7}e"),
             ("active", "yes"),
             ("password", "jane"),
-            ("title", "x\ny"),
+            ("title", "x\u{7}y"),
         ],
     );
     let rejected = checker().check(row).unwrap_err();
@@ -144,7 +144,7 @@ fn all_that_is_wrong_is_said_at_once_and_shows_nobody() {
     let expected = [
         ("userName", Some("***")),
         ("email", Some("***")),
-        ("emails", Some("j***@example.com")),
+        ("emails", Some("j***@***")),
         ("name.familyName", Some("***")),
         ("active", Some("yes")),
         ("password", Some("***")),
@@ -153,7 +153,7 @@ fn all_that_is_wrong_is_said_at_once_and_shows_nobody() {
     ];
     assert_eq!(said, expected);
     let all = format!("{rejected:?}").to_lowercase();
-    assert!(!all.contains("jane") && !all.contains("doe") && !all.contains("x\\ny"), "{all}");
+    assert!(!all.contains("jane") && !all.contains("doe") && !all.contains("x\\u{7}y"), "{all}");
     assert_eq!(rejected.faults[7].reason, "is missing");
 }
 
@@ -201,10 +201,10 @@ fn who_is_there_already_is_rejected_with_the_line_of_the_first() {
     // Rejected, and yet it has its names.
     assert!(checker.check(right(3, &[("name.givenName", "")])).is_err());
     for (row, field, shown, line) in [
-        (right(4, &[("userName", "a@EXAMPLE.com")]), "userName", "***@EXAMPLE.com", "line 2,"),
+        (right(4, &[("userName", "a@EXAMPLE.com")]), "userName", "***@***", "line 2,"),
         (right(5, &[("externalId", "e2")]), "externalId", "e2", "line 2,"),
         (right(6, &[("externalId", "e3")]), "externalId", "e3", "line 3,"),
-        (right(7, &[("userName", "user-3@example.com")]), "userName", "u***@example.com", "line 3,"),
+        (right(7, &[("userName", "user-3@example.com")]), "userName", "u***@***", "line 3,"),
         (right(8, &[("externalId", "e2")]), "externalId", "e2", "line 2,"),
     ] {
         let rejected = checker.check(row).unwrap_err();
