@@ -218,8 +218,7 @@ impl Runner<'_> {
             let next = RowNext::Send {
                 action: Action::Deactivate,
                 operation,
-                // Once it is approved, a command may send it that makes no bulk requests.
-                packed: self.packed() && findings.is_empty(),
+                packed: self.packed(),
                 attempts: 0,
                 due: now,
             };
