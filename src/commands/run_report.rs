@@ -121,8 +121,9 @@ fn text(run: &Run, counts: &RunCounts, left: &[RowEnd], end: &str) -> String {
     if let Some(reason) = &run.reason {
         let _ = writeln!(
             out,
-            "  stopped: {}\n  nothing was accepted before; {} rows are held. Mend the tenant and run the same command again, or with \
-             --force; or mend the file, and give this run up with --drop-unfinished",
+            "  stopped: {}\n  nothing was accepted before; {} rows are held. If the tenant is mended, run the same \
+             command again; to go on regardless, run the same command with --force; if the file is mended, give this run up \
+             with --drop-unfinished",
             telemetry::redact::text(reason),
             counts.held
         );

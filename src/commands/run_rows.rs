@@ -176,7 +176,7 @@ mod tests {
         let told = RowEnd { rejected: Some(rejected.clone()), ..row() };
         assert_eq!(reason(&told).as_deref(), Some("userName u***: is no mail address; emails: is missing"));
         assert_eq!(fault_values([&rejected]).len(), 2);
-        assert_eq!(fault_table([&rejected]).matches("\n").count(), 4);
+        assert_eq!(fault_table([&rejected]).matches('\n').count(), 4);
         assert_eq!(fault_table([]), "");
     }
 }
