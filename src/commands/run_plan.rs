@@ -121,6 +121,6 @@ fn line(row: &PlannedRow) -> [String; 5] {
         row.external_id.clone().unwrap_or_default(),
         row.user.as_ref().map(ToString::to_string).unwrap_or_default(),
         row.action.map(|action| action.to_string()).unwrap_or_default(),
-        row.names.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+        row.names.join(", "),
     ]
 }

@@ -98,13 +98,6 @@ fn exit_of(told: &Told, counts: &RunCounts) -> (Exit, String) {
     }
 }
 
-/// Why it was stopped, in the words of a row that was refused for it: that one knows which names may be shown.
-fn stopped(run: &Run, left: &[RowEnd]) -> Option<String> {
-    let reason = run.reason.as_ref()?;
-    let row = left.iter().find(|row| row.reason.as_ref() == Some(reason));
-    row.and_then(run_rows::reason).or_else(|| Some(telemetry::redact::text(reason).into_owned()))
-}
-
 /// Rows that came to nothing, of all, 0 to 1.
 fn error_rate(counts: &RunCounts) -> f64 {
     let wrong = counts.rejected + counts.unresolved + counts.failed;
@@ -123,12 +116,14 @@ fn text(run: &Run, counts: &RunCounts, left: &[RowEnd], end: &str) -> String {
         let _ = writeln!(out, "{table}\n");
     }
     let _ = writeln!(out, "{}: run {} of {} ({}): {end}", run.tenant, run.id, run.file, run.kind);
-    if let Some(reason) = stopped(run, left) {
+    if let Some(reason) = &run.reason {
         let _ = writeln!(
             out,
-            "  stopped: {}\n  nothing was accepted before; {} rows are held. Mend the tenant and run the same command again, or with \
-             --force; or mend the file, and give this run up with --drop-unfinished",
-            reason, counts.held
+            "  stopped: {}\n  nothing was accepted before; {} rows are held. If the tenant is mended, run the same \
+             command again; to go on regardless, run the same command with --force; if the file is mended, give this run up \
+             with --drop-unfinished",
+            telemetry::redact::text(reason),
+            counts.held
         );
     }
     let processed = counts.rows - counts.open;
@@ -177,7 +172,7 @@ fn value(run: &Run, counts: &RunCounts, left: &[RowEnd], exit: Exit, end: &str) 
         "state": run.state,
         "end": end,
         "exit_code": exit.code(),
-        "reason": stopped(run, left),
+        "reason": run.reason.as_deref().map(telemetry::redact::text),
         "rows": counts.rows,
         "processed": counts.rows - counts.open,
         "open": counts.open,

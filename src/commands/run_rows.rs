@@ -68,7 +68,7 @@ fn outcome(row: &RowEnd) -> &'static str {
 }
 
 /// Why a row is as it is; of a rejected one all that is wrong with it.
-pub(super) fn reason(row: &RowEnd) -> Option<String> {
+fn reason(row: &RowEnd) -> Option<String> {
     if let Some(rejected) = &row.rejected {
         let faults = rejected.faults.iter().map(|fault| match &fault.value {
             Some(value) => format!("{} {value}: {}", fault.field, fault.reason),
@@ -76,10 +76,7 @@ pub(super) fn reason(row: &RowEnd) -> Option<String> {
         });
         return Some(faults.collect::<Vec<_>>().join("; "));
     }
-    // What attributes are called is not personal, and is what somebody has to mend.
-    let names = row.names.iter().map(String::as_str);
-    let ids: Vec<&str> =
-        row.user.iter().map(UserId::as_str).chain(row.external_id.as_deref()).chain(names).collect();
+    let ids: Vec<&str> = row.user.iter().map(UserId::as_str).chain(row.external_id.as_deref()).collect();
     row.reason.as_deref().map(|reason| telemetry::redact::text_about(reason, &ids).into_owned())
 }
 
@@ -139,8 +136,6 @@ pub(super) fn table(header: &[&str]) -> Table {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::model::{Action, RowFault};
 
@@ -154,7 +149,6 @@ mod tests {
             reason: Some("HR-1 belongs to user-0001@example.com".to_owned()),
             rejected: None,
             operation: Some(12),
-            names: BTreeSet::new(),
             conflicted: false,
         }
     }
@@ -164,13 +158,6 @@ mod tests {
         let cells = cells(&row());
         assert_eq!(cells, ["7", "HR-1", "u-1", "failed", "update", "HR-1 belongs to [mail]", "12"]);
         assert_eq!(value(&row())["reason"], "HR-1 belongs to [mail]");
-    }
-
-    #[test]
-    fn the_key_that_a_tenant_refuses_is_named() {
-        let refused = Some("path 'customAttributes[\"Desk\"]' does not exist".to_owned());
-        let named = RowEnd { reason: refused, names: ["Desk".to_owned()].into(), ..row() };
-        assert!(reason(&named).unwrap().contains("[\"Desk\"]"), "{:?}", reason(&named));
     }
 
     #[test]

@@ -454,3 +454,48 @@ fn job_entry(tenant: &TenantId, job: &Job, ended: &Ended, took: Duration) -> Ent
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(state: BulkState) -> BulkAnswer {
+        BulkAnswer { state, results: Vec::new(), correlation_id: Some("c-1".to_owned()) }
+    }
+
+    #[test]
+    fn what_an_answer_does_not_speak_of_is_not_known() {
+        let said = ended(answer(BulkState::Ended));
+        assert_eq!((said.broken.is_some(), said.unclear.is_some()), (false, true));
+        let failed = ended(answer(BulkState::Broken("failed".to_owned())));
+        assert_eq!(failed.broken.as_deref(), Some("the tenant says: failed"));
+        assert_eq!(failed.unclear, failed.broken);
+        let silent = unclear("the answer names no job", None);
+        assert_eq!((silent.broken.is_some(), silent.unclear.is_some()), (true, true));
+    }
+
+    #[test]
+    fn what_was_refused_as_a_whole_was_not_done() {
+        let refused = one_by_one("400 Bad Request".to_owned());
+        assert_eq!((refused.broken.is_some(), refused.unclear, refused.single), (true, None, true));
+    }
+
+    #[test]
+    fn the_audit_tells_of_a_request_that_came_to_nothing_as_a_failure() {
+        let job = Job {
+            id: 1,
+            name: Some("job-1".to_owned()),
+            polls: 0,
+            submitted_at: Timestamp::EPOCH,
+            operations: Vec::new(),
+        };
+        let entry = |ended: &Ended| job_entry(&TenantId::from("acme"), &job, ended, Duration::from_millis(7));
+        let done = entry(&ended(answer(BulkState::Ended)));
+        assert!(
+            matches!(&done, Entry::SyncSuccess { job_id: Some(id), latency_ms: 7, error: None, .. } if id == "job-1"),
+            "{done:?}"
+        );
+        let failed = entry(&unclear("it did not come to an end in time", None));
+        assert!(matches!(&failed, Entry::SyncFailure { error: Some(_), .. }), "{failed:?}");
+    }
+}

@@ -38,8 +38,7 @@ pub(super) fn report(outcome: &Outcome, step: &Step, vitals: &Vitals) {
     };
     let status = failure.status.map(i64::from);
     let teams = teams.teams.union(&teams.removed).map(TeamId::as_str);
-    let names = operation.payload.names();
-    let ids: Vec<&str> = teams.chain([operation.user.as_str()]).chain(names).collect();
+    let ids: Vec<&str> = teams.chain([operation.user.as_str()]).collect();
     let reason = telemetry::redact::text_about(&failure.reason, &ids);
     let correlation_id = failure.correlation_id.as_deref();
     match step {

@@ -141,6 +141,17 @@ mod tests {
     }
 
     #[test]
+    fn deactivations_are_measured_by_the_users_whom_exports_named() {
+        assert!(examine_deactivations(20, 100, &limits()).is_empty());
+        assert!(examine_deactivations(49, 49, &limits()).is_empty());
+        let findings = examine_deactivations(21, 100, &limits());
+        let said: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        let expected = "21 of 100 users whom earlier exports named are to be made inactive: more than 20 % \
+                        (max_removals_percent)";
+        assert_eq!(said, [expected]);
+    }
+
+    #[test]
     fn few_users_have_no_percentages_but_numbers() {
         assert!(tripped(&tally(49, 49, 49), &limits()).is_empty());
         let numbers = Limits { removals: Limit { percent: Some(20.0), users: Some(3) }, ..limits() };

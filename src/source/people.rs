@@ -183,4 +183,21 @@ mod tests {
             assert_eq!(condition(&key), expected);
         }
     }
+
+    #[test]
+    fn whoever_is_shown_is_only_taken_for_whom_he_was_asked_for() {
+        let record =
+            read_record(br#"{"id": "u-1", "userName": "User-0001@example.com", "externalId": "HR-1"}"#)
+                .unwrap();
+        for (key, meant) in [
+            (UserKey::Id(UserId::from("u-1")), true),
+            (UserKey::Id(UserId::from("U-1")), false),
+            (UserKey::UserName("user-0001@EXAMPLE.com".to_owned()), true),
+            (UserKey::UserName("user-0002@example.com".to_owned()), false),
+            (UserKey::ExternalId("HR-1".to_owned()), true),
+            (UserKey::ExternalId("hr-1".to_owned()), false),
+        ] {
+            assert_eq!(is_meant(&key, &record), meant, "{key:?}");
+        }
+    }
 }

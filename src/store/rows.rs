@@ -3,8 +3,6 @@
 //! A row waits until it is decided, is planned while an operation carries it, and is finished with an outcome. It moves in
 //! one transaction with its operation.
 
-use std::collections::BTreeSet;
-
 use futures_util::TryStreamExt as _;
 use sqlx::{FromRow, SqliteConnection};
 
@@ -123,8 +121,6 @@ pub struct RowEnd {
     pub rejected: Option<RejectedRow>,
     /// The operation that carried it.
     pub operation: Option<i64>,
-    /// The names of what it was to write, if it has failed; never the values.
-    pub names: BTreeSet<String>,
     /// The tenant has said that he is there already.
     pub conflicted: bool,
 }
@@ -152,7 +148,7 @@ pub struct PlannedRow {
     /// What it comes to.
     pub action: Option<Action>,
     /// The names of what is written, never the values.
-    pub names: BTreeSet<String>,
+    pub names: Vec<String>,
 }
 
 #[derive(FromRow)]
@@ -177,7 +173,6 @@ struct End {
     faults: Option<String>,
     operation: Option<i64>,
     conflicted: bool,
-    payload: Option<String>,
 }
 
 #[derive(FromRow)]
@@ -486,9 +481,7 @@ impl Store {
     /// When the database fails, or a row is damaged.
     pub async fn row_ends(&self, run: i64, skip: u64, most: usize) -> Result<Vec<RowEnd>, StoreError> {
         let rows: Vec<End> = sqlx::query_as(
-            "SELECT line, external_id, user_id, action, outcome, reason, faults, operation, conflicted <> 0 AS conflicted,
-                 CASE outcome WHEN 'failed' THEN
-                     (SELECT payload FROM operations o WHERE o.id = operation AND o.state = 'dead') END AS payload
+            "SELECT line, external_id, user_id, action, outcome, reason, faults, operation, conflicted <> 0 AS conflicted
              FROM run_rows WHERE run = $1 ORDER BY line LIMIT $3 OFFSET $2",
         )
         .bind(run)
@@ -588,21 +581,17 @@ impl Store {
     }
 }
 
-fn names(payload: &str) -> Result<BTreeSet<String>, serde_json::Error> {
-    let payload: Payload = serde_json::from_str(payload)?;
-    Ok(payload.names().into_iter().map(str::to_owned).collect())
-}
-
 impl Planned {
     fn row(self) -> Result<PlannedRow, StoreError> {
         let damaged =
             |_| StoreError::damaged(format!("what is planned for row {} cannot be read", self.line));
+        let payload: Payload = serde_json::from_str(&self.payload).map_err(damaged)?;
         Ok(PlannedRow {
             line: Some(number(self.line)).filter(|line| *line < UNNAMED),
             external_id: self.external_id,
             user: self.user_id.map(UserId::from),
             action: self.action.as_deref().and_then(Action::parse),
-            names: names(&self.payload).map_err(damaged)?,
+            names: payload.names().into_iter().map(str::to_owned).collect(),
         })
     }
 }
@@ -619,8 +608,6 @@ impl End {
             reason: self.reason,
             rejected: self.faults.as_deref().map(serde_json::from_str).transpose().map_err(damaged)?,
             operation: self.operation,
-            // A dead letter that is damaged says so in its reason.
-            names: self.payload.and_then(|payload| names(&payload).ok()).unwrap_or_default(),
             conflicted: self.conflicted,
         })
     }

@@ -286,3 +286,52 @@ async fn hand_in(
     reading.await??;
     Ok(rejected)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UserId;
+
+    fn wanted(user: UserKey) -> NewRow {
+        attributes(WantedAttributes {
+            line: 2,
+            user,
+            set: [("Desk".to_owned(), "1".into())].into(),
+            remove: ["Floor".to_owned()].into(),
+        })
+    }
+
+    #[test]
+    fn a_row_of_attributes_is_found_by_the_one_name_that_it_has() {
+        let by_id = wanted(UserKey::Id(UserId::from("u-1")));
+        assert_eq!((by_id.user, by_id.user_name, by_id.external_id), (Some(UserId::from("u-1")), None, None));
+        let by_name = wanted(UserKey::UserName("User-0001@Example.com".to_owned()));
+        assert_eq!(by_name.user_name.as_deref(), Some("user-0001@example.com"));
+        let by_external_id = wanted(UserKey::ExternalId("HR-1".to_owned()));
+        assert_eq!(by_external_id.external_id.as_deref(), Some("HR-1"));
+        let payload: AttributesPayload = serde_json::from_str(&by_external_id.wanted.unwrap()).unwrap();
+        assert_eq!(payload.keys().into_iter().collect::<Vec<_>>(), ["Desk", "Floor"]);
+    }
+
+    #[test]
+    fn a_run_is_named_by_the_bytes_of_its_file_and_by_what_was_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.csv");
+        let name = |text: &str, words: &[&str], diff: bool| {
+            std::fs::write(&path, text).unwrap();
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            let assignments = Assignments::parse(&words, "<remove>").unwrap();
+            let input = Input::Users { path: path.clone(), assignments, words };
+            input.digest(RunOptions { diff, ..RunOptions::default() }).unwrap()
+        };
+        let one = name("id\nu-1\n", &["a=1"], false);
+        assert_eq!(name("id\nu-1\n", &["a=1"], false), one);
+        for other in [
+            name("id\nu-2\n", &["a=1"], false),
+            name("id\nu-1\n", &["a=2"], false),
+            name("id\nu-1\n", &["a=1"], true),
+        ] {
+            assert_ne!(other, one);
+        }
+    }
+}

@@ -210,13 +210,8 @@ impl Runner<'_> {
         }
         let nameless = self.store.nameless_rows(run.id).await?;
         if nameless > 0 {
-            warn!(
-                tenant = %self.tenant,
-                run = run.id,
-                users = i64::try_from(users.len()).unwrap_or(i64::MAX),
-                rows = i64::try_from(nameless).unwrap_or(i64::MAX),
-                "nobody is deactivated: rows do not say whom they are about"
-            );
+            let operations = i64::try_from(nameless).unwrap_or(i64::MAX);
+            warn!(tenant = %self.tenant, run = run.id, operations, "nobody is deactivated");
             return Ok(false);
         }
         let many = u64::try_from(users.len()).unwrap_or(u64::MAX);
@@ -235,8 +230,7 @@ impl Runner<'_> {
             let next = RowNext::Send {
                 action: Action::Deactivate,
                 operation,
-                // Once it is approved, a command may send it that makes no bulk requests.
-                packed: self.packed() && findings.is_empty(),
+                packed: self.packed(),
                 attempts: 0,
                 due: now,
             };
