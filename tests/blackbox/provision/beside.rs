@@ -40,7 +40,7 @@ fn the_daemon_carries_out_what_is_handed_in_beside_it() {
         assert!(ran.stderr.contains(&daemon.pid().to_string()), "it says who does it: {}", ran.stderr);
         assert_there(&rig, 5, 1..=10);
         assert_eq!(std::fs::read_to_string(rig.path("report.csv")).unwrap().lines().count(), 13);
-        rig.run(&["provision", "hr.csv", "--plan"]).ended(3).says("0 of 12 rows would change something");
+        rig.run(&["provision", "hr.csv", "--plan"]).ended(3).says("0 to create, 0 to change");
         rig.run(&["provision", "hr.csv"]).ended(3).says("11 unchanged, 1 rejected");
         let ended = daemon.stop().with(0);
         assert_eq!(ended.said("run finished"), 2);
