@@ -369,7 +369,9 @@ impl Tenant {
         }
         for team in asked.iter().filter(|team| !person.teams.contains_key(*team)) {
             let raced = state.raced(write, &person, team);
-            if !write.managed.contains(team) && !raced {
+            // What lands after a newer write of ours undoes that one, too: the list is as old as the write.
+            let undoes = write.given_up && state.ever_managed.contains(team);
+            if !write.managed.contains(team) && !raced && !undoes {
                 violations.push(format!("{} was put into {team}, which is not ours", write.user));
             }
             let by = if raced || write.given_up { By::Unclear } else { By::Us };
