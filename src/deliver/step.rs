@@ -122,7 +122,10 @@ mod tests {
     #[test]
     fn failures_of_the_whole_tenant_never_make_a_dead_letter() {
         assert_eq!(step(2, &unavailable(None), false), later(2000, false));
-        assert_eq!(step(9, &Verdict::Throttled { wait: Duration::from_secs(5) }, true), later(0, false));
+        assert_eq!(
+            step(9, &Verdict::Throttled { wait: Some(Duration::from_secs(5)) }, true),
+            later(0, false)
+        );
         assert_eq!(step(9, &Verdict::Unauthorized, true), later(0, false));
     }
 
@@ -160,7 +163,7 @@ mod tests {
         assert_eq!(creation(0, &Verdict::Rejected), Step::Dead);
         assert_eq!(creation(0, &Verdict::Gone), Step::Dead);
         assert_eq!(creation(0, &Verdict::NotSent), Step::Released);
-        let throttled = Verdict::Throttled { wait: Duration::from_secs(1) };
+        let throttled = Verdict::Throttled { wait: None };
         assert_eq!(creation(0, &throttled), later(0, false), "nothing was done");
     }
 

@@ -157,7 +157,7 @@ mod tests {
         let first = limiter.permit().await.unwrap();
         let mut waiting = Box::pin(limiter.permit());
         assert!(waiting.as_mut().now_or_never().is_none());
-        let throttled = Verdict::Throttled { wait: Duration::from_secs(5) };
+        let throttled = Verdict::Throttled { wait: Some(Duration::from_secs(5)) };
         limiter.learn(first, &HeaderMap::new(), Some(&throttled));
         assert!(settle(&mut waiting, Duration::from_millis(4900)).await.is_none(), "the tenant said 5 s");
         assert!(settle(&mut waiting, Duration::from_millis(200)).await.is_some());

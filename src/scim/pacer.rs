@@ -3,7 +3,8 @@
 //! Calls are spaced evenly at the rate that the tenant allows; what a quiet time saves up may go at once,
 //! up to the burst. A 429 pauses everything and lowers the pace to what the tenant was seen to accept;
 //! from there the pace climbs back, quickly at first, hardly at all near the rate that was too much, and
-//! faster again once that has proved to be no limit any more.
+//! faster again once that has proved to be no limit any more. Where a low pace is refused as a high one was, the
+//! pace is not to blame: then a 429 costs its pause and no pace.
 
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ const SHARE_OF_RATE: f64 = 0.995;
 const SPARE_BURST: u32 = 2;
 /// A call that is late by less than this many seconds is made up for, or coarse timers would cost part of the rate.
 const TIMER_SLACK: f64 = 0.002;
+/// The pause after a 429 that names none.
+const USUAL_PAUSE: f64 = 1.0;
 /// The least pause after a 429, whatever it says; doubled with each one after which nothing was accepted.
 const LEAST_PAUSE: f64 = 0.1;
 /// And up to this: a tenant that says nothing but 429 is asked about every ten seconds.
@@ -29,6 +32,14 @@ const PROBING: f64 = 0.4;
 const PLATEAU: f64 = 15.0;
 /// Windows shorter than this are left to the even pace: their headers have whole seconds.
 const LEAST_WINDOW: Duration = Duration::from_secs(2);
+/// What a tenant was seen to accept, pauses counted in, it accepts again for this many seconds.
+const REMEMBERED: f64 = 60.0;
+/// A 429 at less than this share of what the tenant was seen to accept is not for the pace. (A window that is half
+/// over when calls begin lets twice its rate pass.)
+const BLAMELESS: f64 = 0.4;
+/// For how many seconds the pace is then left alone; doubled each time that it proves blameless again.
+const LEFT_ALONE: f64 = 60.0;
+const LONGEST_LEFT_ALONE: f64 = 900.0;
 /// The pace never falls below one call in a minute.
 const LEAST_RATE: f64 = 1.0 / 60.0;
 
@@ -47,6 +58,16 @@ pub(super) struct Pacer {
     since_pause: SincePause,
     /// Calls at once that a tenant which has objected is asked for, so that late ones are made up for.
     catch_up: f64,
+    /// Calls a second, pauses counted in, and until when that is remembered.
+    seen_to_accept: (f64, f64),
+    blameless: Blameless,
+}
+
+/// Until when a 429 pauses and does not lower the pace, and for how many seconds the next time.
+#[derive(Clone, Copy, Debug)]
+struct Blameless {
+    until: f64,
+    next: f64,
 }
 
 /// What happened since the last pause.
@@ -98,6 +119,8 @@ impl Pacer {
             window: None,
             since_pause: SincePause::default(),
             catch_up: CATCH_UP,
+            seen_to_accept: (0.0, 0.0),
+            blameless: Blameless { until: 0.0, next: LEFT_ALONE },
         }
     }
 
@@ -144,13 +167,14 @@ impl Pacer {
         }
     }
 
-    /// A call that went at `sent` was one too many; the tenant asks to wait.
-    pub(super) fn throttled(&mut self, sent: f64, now: f64, wait: Duration) {
-        let mut pause = wait.as_secs_f64().max(LEAST_PAUSE);
+    /// A call that went at `sent` was one too many; the tenant may have said how long to wait.
+    pub(super) fn throttled(&mut self, sent: f64, now: f64, wait: Option<Duration>) {
+        let unnamed = if now < self.blameless.until { LEAST_PAUSE } else { USUAL_PAUSE };
+        let mut pause = wait.map_or(unnamed, |wait| wait.as_secs_f64().max(LEAST_PAUSE));
         if sent >= self.since_pause.began {
             let in_vain = if self.since_pause.accepted > 0.0 { 0 } else { self.since_pause.in_vain };
             pause = pause.max((LEAST_PAUSE * f64::from(in_vain).exp2()).min(LONGEST_LEAST_PAUSE));
-            self.climb = Some(self.lower(now, now + pause));
+            self.climb = self.after_refusal(now, now + pause);
             self.since_pause = SincePause { began: now + pause, pause, accepted: 0.0, in_vain: in_vain + 1 };
         }
         self.pause_until(now + pause);
@@ -176,6 +200,28 @@ impl Pacer {
         if until > self.paused_until {
             (self.paused_until, self.counted, self.credit) = (until, until, 1.0);
         }
+    }
+
+    /// A limit on the pace refuses what is above it. A tenant that refuses calls at a pace far below what it
+    /// accepted, pauses counted in, refuses them for another reason: because its quota is shared, or by chance.
+    /// Lowering the pace ever more would stop the work and spare nobody a 429.
+    fn after_refusal(&mut self, now: f64, resume: f64) -> Option<Climb> {
+        if now < self.blameless.until {
+            return self.climb;
+        }
+        let pace = self.rate(now);
+        let (accepted, until) = self.seen_to_accept;
+        if now < until && pace < BLAMELESS * accepted {
+            self.blameless.until = resume + self.blameless.next;
+            self.blameless.next = (2.0 * self.blameless.next).min(LONGEST_LEFT_ALONE);
+            return Some(Climb::Search { began: resume, from: accepted });
+        }
+        let seconds = now - self.since_pause.began + self.since_pause.pause;
+        let average = self.since_pause.accepted / seconds.max(1.0);
+        if now >= until || average > accepted {
+            self.seen_to_accept = (average, now + REMEMBERED);
+        }
+        Some(self.lower(now, resume))
     }
 
     /// The pace after a 429, from `resume` on. What was accepted bounds the tenant's rate from both
@@ -217,13 +263,25 @@ fn settle(began: f64, from: f64, knee: f64) -> Climb {
 
 #[cfg(test)]
 mod tests {
+    use rand::rngs::StdRng;
+    use rand::{Rng as _, SeedableRng as _};
+
     use super::*;
 
     /// How a simulated tenant counts.
     #[derive(Clone, Copy, Debug)]
     enum Allows {
-        Bucket { rate: f64, burst: f64 },
-        FixedWindow { calls: u32 },
+        Bucket {
+            rate: f64,
+            burst: f64,
+        },
+        FixedWindow {
+            calls: u32,
+        },
+        /// It refuses this share of the calls, by chance.
+        Chance {
+            refused: f64,
+        },
     }
 
     struct Tenant {
@@ -232,12 +290,13 @@ mod tests {
         at: f64,
         window: f64,
         used: u32,
+        dice: StdRng,
     }
 
     impl Tenant {
         fn new(allows: Allows) -> Self {
             let tokens = if let Allows::Bucket { burst, .. } = allows { burst } else { 0.0 };
-            Self { allows, tokens, at: 0.0, window: -1.0, used: 0 }
+            Self { allows, tokens, at: 0.0, window: -1.0, used: 0, dice: StdRng::seed_from_u64(1) }
         }
 
         fn accepts(&mut self, now: f64) -> bool {
@@ -257,20 +316,32 @@ mod tests {
                     self.used += u32::from(yes);
                     yes
                 }
+                Allows::Chance { refused } => !self.dice.random_bool(refused),
             }
         }
     }
 
-    /// `workers` callers who always have work, for `seconds`: (accepted, throttled).
-    fn simulate(mut pacer: Pacer, allows: Allows, latency: f64, seconds: f64) -> (f64, f64) {
-        const WORKERS: usize = 10;
+    /// Ten callers who always have work, for `seconds`: (accepted, throttled).
+    fn simulate(pacer: Pacer, allows: Allows, latency: f64, seconds: f64) -> (f64, f64) {
+        simulate_with(pacer, allows, None, 10, latency, seconds)
+    }
+
+    /// The same, with `workers` callers; a 429 says to `wait`.
+    fn simulate_with(
+        mut pacer: Pacer,
+        allows: Allows,
+        wait: Option<Duration>,
+        workers: usize,
+        latency: f64,
+        seconds: f64,
+    ) -> (f64, f64) {
         let mut tenant = Tenant::new(allows);
         let (mut accepted, mut throttled) = (0.0, 0.0);
         // (answered at, sent at, accepted)
         let mut flying: Vec<(f64, f64, bool)> = Vec::new();
         let mut now = 0.0;
         while now < seconds {
-            let go = if flying.len() < WORKERS { pacer.next(now).max(now) } else { f64::INFINITY };
+            let go = if flying.len() < workers { pacer.next(now).max(now) } else { f64::INFINITY };
             let land = flying.iter().map(|call| call.0).fold(f64::INFINITY, f64::min);
             if go <= land {
                 // timers fire on whole milliseconds
@@ -290,7 +361,7 @@ mod tests {
                     pacer.accepted(sent, now);
                 } else {
                     throttled += 1.0;
-                    pacer.throttled(sent, now, Duration::from_secs(1));
+                    pacer.throttled(sent, now, wait);
                 }
             }
         }
@@ -333,14 +404,32 @@ mod tests {
     }
 
     #[test]
+    fn refusals_by_chance_cost_their_pauses_and_no_pace() {
+        // A tenth of the calls refused: nine go between two pauses, whatever the pace.
+        for (told, wait, least) in [
+            (1000.0, Some(1.0), 0.9 * 9.0),
+            (1000.0, None, 3.0 * 9.0),
+            (50.0, Some(1.0), 0.7 * 9.0),
+            (50.0, None, 1.5 * 9.0),
+        ] {
+            let (allows, wait) = (Allows::Chance { refused: 0.1 }, wait.map(Duration::from_secs_f64));
+            for seconds in [120.0, 1200.0] {
+                let (accepted, _) = simulate_with(Pacer::new(told, 20), allows, wait, 10, 0.005, seconds);
+                let rate = accepted / seconds;
+                assert!(rate >= least, "told {told}, wait {wait:?}: {rate}/s in {seconds} s");
+            }
+        }
+    }
+
+    #[test]
     fn a_pause_holds_for_calls_that_were_due_before_it() {
         let mut pacer = Pacer::new(100.0, 10);
         pacer.take(0.0);
-        pacer.throttled(0.0, 0.5, Duration::from_secs(7));
+        pacer.throttled(0.0, 0.5, Some(Duration::from_secs(7)));
         assert!(pacer.next(1.0) >= 7.5);
         // an answer from before the pause does not shorten it, nor lower the pace again
         let rate = pacer.rate(8.0);
-        pacer.throttled(0.1, 0.6, Duration::from_secs(1));
+        pacer.throttled(0.1, 0.6, None);
         assert!(pacer.next(1.0) >= 7.5 && (pacer.rate(8.0) - rate).abs() < 1e-9);
     }
 
@@ -348,7 +437,7 @@ mod tests {
     fn the_pace_comes_back_when_the_tenant_stops_objecting() {
         let mut pacer = Pacer::new(100.0, 10);
         pacer.take(0.0);
-        pacer.throttled(0.0, 0.0, Duration::from_secs(1));
+        pacer.throttled(0.0, 0.0, None);
         assert!(pacer.rate(1.0) < 60.0);
         assert!(pacer.rate(120.0) > 99.0);
     }
@@ -359,7 +448,7 @@ mod tests {
         while now < 3600.0 {
             now = pacer.next(now).max(now) + 0.001;
             pacer.take(now);
-            pacer.throttled(now, now, Duration::ZERO);
+            pacer.throttled(now, now, Some(Duration::ZERO));
             calls += 1;
         }
         assert!((300..400).contains(&calls), "{calls} calls in an hour");
@@ -367,7 +456,7 @@ mod tests {
         now = pacer.next(now);
         pacer.take(now);
         pacer.accepted(now, now);
-        pacer.throttled(now, now, Duration::ZERO);
+        pacer.throttled(now, now, Some(Duration::ZERO));
         assert!(pacer.paused_until() - now < 0.2);
     }
 

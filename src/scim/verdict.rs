@@ -9,8 +9,8 @@ use super::reason::Reason;
 pub enum Verdict {
     /// Too many calls (429): nobody is at fault, all wait.
     Throttled {
-        /// At least this long.
-        wait: Duration,
+        /// At least this long, if the tenant said so.
+        wait: Option<Duration>,
     },
     /// The tenant or the way to it fails (408, 5xx, connection, time-out, a gateway's 404): later.
     Unavailable {
@@ -105,14 +105,11 @@ impl Failure {
     }
 }
 
-/// The wait after a 429 that names none.
-const DEFAULT_PAUSE: Duration = Duration::from_secs(1);
-
 /// What a status outside 2xx means, with what its body and headers said.
 pub(super) fn verdict(status: u16, reason: &Reason, wait: Option<Duration>) -> Verdict {
     let code = reason.code.as_deref().unwrap_or_default();
     match status {
-        429 => Verdict::Throttled { wait: wait.unwrap_or(DEFAULT_PAUSE) },
+        429 => Verdict::Throttled { wait },
         401 => Verdict::Unauthorized,
         403 => Verdict::Forbidden,
         404 | 410 if reason.scim => Verdict::Gone,
@@ -135,7 +132,7 @@ pub(super) const fn unclear(status: u16, verdict: &Verdict) -> bool {
 pub(super) fn token_verdict(status: u16, reason: &Reason, wait: Option<Duration>) -> Verdict {
     let throttled = reason.text.to_ascii_lowercase().contains("rate limit exceeded");
     match status {
-        400 if throttled => Verdict::Throttled { wait: wait.unwrap_or(DEFAULT_PAUSE) },
+        400 if throttled => Verdict::Throttled { wait },
         429 => verdict(status, reason, wait),
         400 | 401 | 403 => Verdict::Unauthorized,
         _ => Verdict::Unavailable { wait },
@@ -147,7 +144,7 @@ mod tests {
     use super::*;
 
     const LATER: Verdict = Verdict::Unavailable { wait: None };
-    const PAUSE: Verdict = Verdict::Throttled { wait: DEFAULT_PAUSE };
+    const PAUSE: Verdict = Verdict::Throttled { wait: None };
 
     fn reason(code: &str, text: &str, scim: bool) -> Reason {
         Reason { text: text.into(), code: (!code.is_empty()).then(|| code.into()), context_id: None, scim }
@@ -188,7 +185,7 @@ mod tests {
     fn what_the_tenant_asks_to_wait_is_kept() {
         let wait = Duration::from_secs(9);
         let none = reason("", "", false);
-        assert_eq!(verdict(429, &none, Some(wait)), Verdict::Throttled { wait });
+        assert_eq!(verdict(429, &none, Some(wait)), Verdict::Throttled { wait: Some(wait) });
         assert_eq!(verdict(503, &none, Some(wait)), Verdict::Unavailable { wait: Some(wait) });
     }
 

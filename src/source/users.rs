@@ -255,7 +255,7 @@ where
             // The limiter holds the next call for as long as the tenant asked.
             Verdict::Throttled { wait } if pauses < MOST_PAUSES => {
                 pauses += 1;
-                (Duration::ZERO, wait)
+                (Duration::ZERO, wait.unwrap_or_default())
             }
             Verdict::Unavailable { wait } if failures + 1 < MOST_FAILURES => {
                 failures += 1;

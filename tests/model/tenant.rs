@@ -550,7 +550,7 @@ fn verdict(fault: Fault) -> Verdict {
     match fault {
         Fault::Unavailable | Fault::Lost | Fault::Late => Verdict::Unavailable { wait: None },
         Fault::Busy => Verdict::Unavailable { wait: Some(Duration::from_secs(40)) },
-        Fault::Throttled => Verdict::Throttled { wait: Duration::from_secs(1) },
+        Fault::Throttled => Verdict::Throttled { wait: Some(Duration::from_secs(1)) },
         Fault::Unauthorized => Verdict::Unauthorized,
         Fault::Forbidden => Verdict::Forbidden,
         Fault::Rejected => Verdict::Rejected,

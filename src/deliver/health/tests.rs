@@ -121,7 +121,7 @@ fn what_was_not_read_back_does_not_clear_a_tenant_that_ignores_writes() {
 fn a_429_says_nothing_about_health() {
     let mut health = listed();
     fails(&mut health, 1, &DOWN, true, 0);
-    let throttled = Verdict::Throttled { wait: Duration::from_secs(1) };
+    let throttled = Verdict::Throttled { wait: None };
     assert_eq!(fails(&mut health, 1, &throttled, false, 1), Change::None);
     assert_eq!(pass_fails(&mut health, &throttled, 1), Change::None);
     assert_eq!((health.trouble(), health.left_alone_until(at(1))), (Some(Trouble::Outage), None));
