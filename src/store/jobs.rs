@@ -115,17 +115,16 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn submitted_job(&self, tenant: &TenantId) -> Result<Option<Job>, StoreError> {
+        let mut reader = self.reader.acquire().await?;
         let row: Option<(i64, Option<String>, i64, i64)> = sqlx::query_as(
             "SELECT id, job, polls, submitted_at FROM bulk_jobs
              WHERE tenant = $1 AND state = 'submitted' AND finished_at IS NULL ORDER BY id LIMIT 1",
         )
         .bind(tenant.as_str())
-        .fetch_optional(&self.writer)
+        .fetch_optional(&mut *reader)
         .await?;
         let Some((id, name, polls, submitted_at)) = row else { return Ok(None) };
-        let mut tx = self.write().await?;
-        let operations = operations_of(&mut tx, id).await?;
-        tx.commit().await?;
+        let operations = operations_of(&mut reader, id).await?;
         let polls = u32::try_from(polls).unwrap_or(u32::MAX);
         Ok(Some(Job { id, name, polls, submitted_at: Timestamp::from_millis(submitted_at), operations }))
     }
@@ -213,13 +212,13 @@ impl Store {
     }
 }
 
-async fn operations_of(tx: &mut SqliteConnection, job: i64) -> Result<Vec<Leased>, StoreError> {
+async fn operations_of(connection: &mut SqliteConnection, job: i64) -> Result<Vec<Leased>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT id, lease, user_id, payload, cause, version, attempts, traceparent, pass, found, NULL
          FROM operations WHERE job = $1 AND state = 'leased' ORDER BY id",
     )
     .bind(job)
-    .fetch_all(&mut *tx)
+    .fetch_all(connection)
     .await?;
     rows.into_iter().map(|row| leased(row).map_err(|damaged| StoreError::damaged(damaged.reason))).collect()
 }
