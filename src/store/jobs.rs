@@ -155,7 +155,7 @@ impl Store {
     }
 
     /// A bulk request has come to its end, and so has each operation in it: those that are named by no settlement go
-    /// back to the queue. What is `single` is not put into another one.
+    /// back to the queue, and are not put into another one.
     ///
     /// # Errors
     /// When the database fails; then nothing has moved.
@@ -163,38 +163,31 @@ impl Store {
         &self,
         tenant: &TenantId,
         job: &Job,
-        (settlements, single): (&[Settlement], bool),
-        (audited, reason): (Option<&AuditHead>, Option<&str>),
+        settlements: &[Settlement],
+        (audited, reason): (&AuditHead, Option<&str>),
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
-        if let Some(head) = audited {
-            audit_head::remember(&mut tx, head).await?;
-        }
+        audit_head::remember(&mut tx, audited).await?;
         for settlement in settlements {
             settle(&mut tx, tenant, settlement, now).await?;
         }
-        sqlx::query(
-            "UPDATE operations SET state = 'ready', due_at = max(due_at, $2), touched_at = $2
-             WHERE job = $1 AND state = 'leased'",
-        )
-        .bind(job.id)
-        .bind(now.millis())
-        .execute(&mut *tx)
-        .await?;
-        sqlx::query(
-            "UPDATE operations SET job = NULL, packed = packed AND NOT $2 WHERE job = $1 AND finished_at IS NULL",
-        )
-        .bind(job.id)
-        .bind(single)
-        .execute(&mut *tx)
-        .await?;
-        sqlx::query("UPDATE bulk_jobs SET state = 'finished', finished_at = $2, reason = $3 WHERE id = $1")
+        sqlx::query("UPDATE operations SET packed = 0 WHERE job = $1 AND finished_at IS NULL")
             .bind(job.id)
-            .bind(now.millis())
-            .bind(reason)
             .execute(&mut *tx)
             .await?;
+        close(&mut tx, job, reason, now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// A bulk request was not taken: all that is in it goes back to the queue, and may be put into another one.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing has moved.
+    pub async fn put_job_back(&self, job: &Job, reason: &str, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        close(&mut tx, job, Some(reason), now).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -210,6 +203,34 @@ impl Store {
             .await?;
         Ok(())
     }
+}
+
+/// What is still leased waits again, and nothing unfinished belongs to the request any more.
+async fn close(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    reason: Option<&str>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE operations SET state = 'ready', due_at = max(due_at, $2), touched_at = $2
+         WHERE job = $1 AND state = 'leased'",
+    )
+    .bind(job.id)
+    .bind(now.millis())
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query("UPDATE operations SET job = NULL WHERE job = $1 AND finished_at IS NULL")
+        .bind(job.id)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query("UPDATE bulk_jobs SET state = 'finished', finished_at = $2, reason = $3 WHERE id = $1")
+        .bind(job.id)
+        .bind(now.millis())
+        .bind(reason)
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 async fn operations_of(connection: &mut SqliteConnection, job: i64) -> Result<Vec<Leased>, StoreError> {
