@@ -104,6 +104,25 @@ impl RunCounts {
         self.rejected + self.unresolved + self.failed + self.held + self.open
     }
 
+    /// What has become of rows, each number under its name, in the order in which it is told.
+    #[must_use]
+    pub const fn numbers(&self) -> [(&'static str, u64); 12] {
+        [
+            ("created", self.created),
+            ("updated", self.updated),
+            ("reactivated", self.reactivated),
+            ("deactivated", self.deactivated),
+            ("unchanged", self.unchanged),
+            ("skipped", self.skipped),
+            ("conflicts", self.conflicts),
+            ("rejected", self.rejected),
+            ("unresolved", self.unresolved),
+            ("failed", self.failed),
+            ("held", self.held),
+            ("superseded", self.superseded),
+        ]
+    }
+
     fn add(&mut self, outcome: Outcome, rows: u64) {
         let place = match outcome {
             Outcome::Created => &mut self.created,
