@@ -16,8 +16,8 @@ use super::select::Selected;
 use super::{CommandError, Exit, answer, complain, error, run_plan, through_the_daemon};
 use crate::config::{self, Sources, TenantSettings};
 use crate::daemon::{
-    self, Carried, ImportError, Imported, Input, Parts, PlanFailure, RunEnd, RunSettings, StopOnSignal,
-    Tenant, Wish,
+    self, Carried, ImportError, Imported, Input, Parts, Patience, PlanFailure, RunEnd, RunSettings,
+    StopOnSignal, Tenant, Wish,
 };
 use crate::model::{RejectedRow, RunState, TenantId};
 use crate::store::{Occupant, Run, Store, StoreError};
@@ -194,7 +194,7 @@ async fn follow(
     stop: &CancellationToken,
 ) -> Result<Carried, daemon::RunFailure> {
     let clock = &parts.clock;
-    let mut last = (store.run_counts(run.id).await?, clock.instant());
+    let mut patience = Patience::new(store, run.id, clock, patience).await?;
     loop {
         match store.run(run.id).await?.state {
             RunState::Finished => return Ok(Carried::Ended(RunEnd::Finished)),
@@ -211,10 +211,7 @@ async fn follow(
             );
             return Ok(Carried::Stopped);
         }
-        let counts = store.run_counts(run.id).await?;
-        if counts != last.0 {
-            last = (counts, clock.instant());
-        } else if clock.instant().saturating_duration_since(last.1) >= patience {
+        if patience.is_over().await? {
             return Ok(Carried::Trouble(crate::deliver::Trouble::Outage));
         }
         clock.sleep(LOOK).await;
