@@ -9,7 +9,7 @@ use super::{CommandError, Exit, answer, complain, error};
 use crate::daemon::{Carried, RunEnd, RunFailure};
 use crate::deliver::Trouble;
 use crate::model::Outcome;
-use crate::store::{ROWS_AT_ONCE, RowEnd, Run, RunCounts, Store};
+use crate::store::{RowEnd, Run, RunCounts, Store};
 use crate::telemetry;
 
 /// How a run ended.
@@ -37,13 +37,8 @@ pub(super) async fn tell(
     let counts = store.run_summary(run.id).await?;
     // Only what somebody has to look at is kept; all else is written and forgotten, and what is open is counted.
     let mut left = Vec::new();
-    let mut skip = 0;
-    loop {
-        let rows = store.row_ends(run.id, skip, ROWS_AT_ONCE).await?;
-        if rows.is_empty() {
-            break;
-        }
-        skip += u64::try_from(rows.len()).unwrap_or(0);
+    let mut ends = store.row_ends(run.id);
+    while let Some(rows) = ends.next().await? {
         for row in rows {
             if let Some(file) = &mut file {
                 file.add(&row)?;
@@ -128,8 +123,10 @@ fn text(run: &Run, counts: &RunCounts, left: &[RowEnd], end: &str) -> String {
     }
     let processed = counts.rows - counts.open;
     let _ = write!(out, "  {processed} of {} rows processed", counts.rows);
-    for (count, what) in numbers(counts) {
+    for (name, count) in counts.numbers() {
         if count > 0 {
+            // The only one that is no outcome.
+            let what = if name == "conflicts" { "conflicts met" } else { name };
             let _ = write!(out, ", {count} {what}");
         }
     }
@@ -144,27 +141,10 @@ fn text(run: &Run, counts: &RunCounts, left: &[RowEnd], end: &str) -> String {
     out
 }
 
-const fn numbers(counts: &RunCounts) -> [(u64, &'static str); 12] {
-    [
-        (counts.created, "created"),
-        (counts.updated, "updated"),
-        (counts.reactivated, "reactivated"),
-        (counts.deactivated, "deactivated"),
-        (counts.unchanged, "unchanged"),
-        (counts.skipped, "skipped"),
-        (counts.conflicts, "conflicts met"),
-        (counts.rejected, "rejected"),
-        (counts.unresolved, "unresolved"),
-        (counts.failed, "failed"),
-        (counts.held, "held"),
-        (counts.superseded, "superseded"),
-    ]
-}
-
 fn value(run: &Run, counts: &RunCounts, left: &[RowEnd], exit: Exit, end: &str) -> Value {
     let rows = left.iter().filter(|row| row.rejected.is_none()).map(run_rows::value);
     let faults = fault_values(left.iter().filter_map(|row| row.rejected.as_ref()));
-    json!({
+    let mut value = json!({
         "tenant": run.tenant,
         "run": run.id,
         "kind": run.kind,
@@ -176,24 +156,16 @@ fn value(run: &Run, counts: &RunCounts, left: &[RowEnd], exit: Exit, end: &str) 
         "rows": counts.rows,
         "processed": counts.rows - counts.open,
         "open": counts.open,
-        "created": counts.created,
-        "updated": counts.updated,
-        "reactivated": counts.reactivated,
-        "deactivated": counts.deactivated,
-        "unchanged": counts.unchanged,
-        "skipped": counts.skipped,
-        "conflicts": counts.conflicts,
-        "rejected": counts.rejected,
-        "unresolved": counts.unresolved,
-        "failed": counts.failed,
-        "held": counts.held,
-        "superseded": counts.superseded,
         "error_rate": error_rate(counts),
         "mean_latency_ms": counts.mean_latency_ms,
         "p95_latency_ms": counts.p95_latency_ms,
         "faults": faults,
         "left": rows.collect::<Vec<_>>(),
-    })
+    });
+    for (name, count) in counts.numbers() {
+        value[name] = json!(count);
+    }
+    value
 }
 
 #[cfg(test)]

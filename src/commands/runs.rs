@@ -16,11 +16,11 @@ use super::select::Selected;
 use super::{CommandError, Exit, answer, complain, error, run_plan, through_the_daemon};
 use crate::config::{self, Sources, TenantSettings};
 use crate::daemon::{
-    self, Carried, ImportError, Imported, Input, Parts, PlanFailure, RunEnd, RunSettings, StopOnSignal,
-    Tenant, Wish,
+    self, Carried, ImportError, Imported, Input, Parts, Patience, PlanFailure, RunEnd, RunSettings,
+    StopOnSignal, Tenant, Wish,
 };
 use crate::model::{RejectedRow, RunState, TenantId};
-use crate::store::{Run, Store, StoreError};
+use crate::store::{Occupant, Run, Store, StoreError};
 
 /// Between two looks at a run.
 const LOOK: Duration = Duration::from_millis(250);
@@ -57,17 +57,7 @@ pub(super) async fn run(
 ) -> Result<Exit, CommandError> {
     let settings = config::load(sources)?;
     let (database, written) = (settings.store.clone(), settings.audit.clone());
-    let mut tenants = args.selected.of(settings)?;
-    if tenants.len() > 1 {
-        let names: Vec<&str> = tenants.iter().map(|tenant| tenant.name.as_str()).collect();
-        let names = names.join(", ");
-        return Err(CommandError::Usage(format!(
-            "there are several tenants: say with --tenant which of {names}"
-        )));
-    }
-    let Some(settings) = tenants.pop() else {
-        return Err(CommandError::Usage("there is no tenant".to_owned()));
-    };
+    let settings = args.selected.one(settings)?;
     let input = input(&settings)?;
     let wish = Wish { operator: Some(daemon::operator()), ..wish };
     let parts = Parts::default();
@@ -87,49 +77,32 @@ pub(super) async fn run(
     }
     let stop = StopOnSignal::default();
     let progress = Progress::new(args.json);
-    let (store, told) = match Store::own(&database, parts.clock.now()).await {
-        Ok(store) => {
-            if drop_unfinished {
-                drop_runs(&store, &settings.name, &input, &parts).await?;
-            }
-            let imported = match import(&store, &settings.name, input, wish, &parts, &progress).await? {
-                Ok(imported) => imported,
-                Err(failure) => return refuse(&settings.name, &failure, args.json),
-            };
-            let audit = daemon::open_audit(&written, &store, parts.clock.now()).await?;
-            let mut tenant = Tenant::new(settings.clone(), &store, &audit, &parts)?;
-            let runs: RunSettings = tenant.runs.clone();
-            let carrying = daemon::carry_out(
-                &mut tenant,
-                &runs,
-                &store,
-                &imported.run,
-                &parts.clock,
-                args.wait,
-                &stop.stop,
-            );
-            let watched = progress.beside(&store, &imported.run, &parts.clock, carrying);
-            let carried = stop.run(Box::pin(watched)).await?;
-            let told = Told::of(imported.run, carried);
-            (store, told)
-        }
-        Err(StoreError::Owned { pid, .. }) => {
-            let store = Store::beside(&database).await?;
-            if drop_unfinished {
-                drop_runs(&store, &settings.name, &input, &parts).await?;
-            }
-            let imported = match import(&store, &settings.name, input, wish, &parts, &progress).await? {
-                Ok(imported) => imported,
-                Err(failure) => return refuse(&settings.name, &failure, args.json),
-            };
-            through_the_daemon(pid);
-            let following = follow(&store, &database, &imported.run, args.wait, &parts, &stop.stop);
-            let watched = progress.beside(&store, &imported.run, &parts.clock, following);
-            let carried = stop.run(watched).await?;
-            (store, Told::of(imported.run, carried))
-        }
+    let (store, owner) = match Store::own(&database, parts.clock.now()).await {
+        Ok(store) => (store, None),
+        Err(StoreError::Owned { pid, .. }) => (Store::beside(&database).await?, Some(Occupant { pid })),
         Err(failure) => return Err(failure.into()),
     };
+    if drop_unfinished {
+        drop_runs(&store, &settings.name, &input, &parts).await?;
+    }
+    let imported = match import(&store, &settings.name, input, wish, &parts, &progress).await? {
+        Ok(imported) => imported,
+        Err(failure) => return refuse(&settings.name, &failure, args.json),
+    };
+    let run = imported.run;
+    let carried = if let Some(owner) = owner {
+        through_the_daemon(owner.pid);
+        let following = follow(&store, &database, &run, args.wait, &parts, &stop.stop);
+        stop.run(progress.beside(&store, &run, &parts.clock, following)).await?
+    } else {
+        let audit = daemon::open_audit(&written, &store, parts.clock.now()).await?;
+        let mut tenant = Tenant::new(settings, &store, &audit, &parts)?;
+        let runs: RunSettings = tenant.runs.clone();
+        let clock = &parts.clock;
+        let carrying = daemon::carry_out(&mut tenant, &runs, &store, &run, clock, args.wait, &stop.stop);
+        stop.run(Box::pin(progress.beside(&store, &run, clock, carrying))).await?
+    };
+    let told = Told::of(run, carried);
     progress.clear();
     let exit = run_report::tell(&store, &told, report, args.json).await?;
     store.close().await;
@@ -221,7 +194,7 @@ async fn follow(
     stop: &CancellationToken,
 ) -> Result<Carried, daemon::RunFailure> {
     let clock = &parts.clock;
-    let mut last = (store.run_counts(run.id).await?, clock.instant());
+    let mut patience = Patience::new(store, run.id, clock, patience).await?;
     loop {
         match store.run(run.id).await?.state {
             RunState::Finished => return Ok(Carried::Ended(RunEnd::Finished)),
@@ -238,10 +211,7 @@ async fn follow(
             );
             return Ok(Carried::Stopped);
         }
-        let counts = store.run_counts(run.id).await?;
-        if counts != last.0 {
-            last = (counts, clock.instant());
-        } else if clock.instant().saturating_duration_since(last.1) >= patience {
+        if patience.is_over().await? {
             return Ok(Carried::Trouble(crate::deliver::Trouble::Outage));
         }
         clock.sleep(LOOK).await;

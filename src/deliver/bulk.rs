@@ -14,9 +14,9 @@ use tracing::{error, info, warn};
 use super::condition::Condition;
 use super::health::{Allowance, Seen};
 use super::report::{refused, written};
-use super::step::{Nature, Policy, next_step_of};
+use super::step::{Nature, Policy, next_step};
 use super::vitals::Vitals;
-use crate::audit::{Audit, Entry};
+use crate::audit::{Audit, AuditError, Entry};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::{Met, TenantId, Timestamp, UserId};
@@ -24,7 +24,7 @@ use crate::scim::{
     BulkAnswer, BulkOperation, BulkResult, BulkState, Client, Failure, Receipt, ServiceProvider, Verdict,
     backoff, bulk_body, write_of,
 };
-use crate::store::{AuditHead, Job, JobLimits, Leased, Note, Settlement, Step, Store};
+use crate::store::{AuditHead, Job, JobLimits, Leased, Note, Settlement, Step, Store, StoreError};
 use crate::telemetry;
 
 /// The queue is looked at this often even when nobody says that it has changed.
@@ -70,11 +70,20 @@ struct Ended {
     results: Vec<BulkResult>,
     /// What to say of those that it tells nothing about: they may be done.
     unclear: Option<String>,
-    /// What is left of it is sent one by one.
-    single: bool,
     /// Why it came to nothing as a whole.
     broken: Option<String>,
     correlation_id: Option<String>,
+}
+
+/// Why a request could not be gone on with.
+#[derive(Debug, thiserror::Error)]
+enum BulkFailure {
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What came of it could not be written into the audit.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
 }
 
 impl BulkPump {
@@ -119,8 +128,8 @@ impl BulkPump {
         while !stop.is_cancelled() {
             let look_in = match self.turn(stop).await {
                 Ok(look_in) => look_in,
-                Err(reason) => {
-                    error!(tenant = %self.tenant, reason, "database cannot be used");
+                Err(error) => {
+                    error!(tenant = %self.tenant, reason = %error, "database cannot be used");
                     LOOK
                 }
             };
@@ -133,23 +142,23 @@ impl BulkPump {
     }
 
     /// One request, if one is under way or anything is to be sent in one. Says when to look again.
-    async fn turn(&mut self, stop: &CancellationToken) -> Result<Duration, String> {
+    async fn turn(&mut self, stop: &CancellationToken) -> Result<Duration, BulkFailure> {
         let now = self.clock.now();
-        if let Some(job) = self.store.submitted_job(&self.tenant).await.map_err(|error| error.to_string())? {
+        if let Some(job) = self.store.submitted_job(&self.tenant).await? {
             self.follow(job, stop).await?;
             return Ok(Duration::ZERO);
         }
         if let Allowance::Wait(until) = self.condition.allowance(1) {
             return Ok(until.since(now).min(LOOK));
         }
-        let due = self.store.next_packed(&self.tenant).await.map_err(|error| error.to_string())?;
+        let due = self.store.next_packed(&self.tenant).await?;
         match due {
             None => return Ok(LOOK),
             Some(due) if due > now => return Ok(due.since(now).min(LOOK)),
             Some(_) => {}
         }
         let Some(limits) = self.limits().await? else { return Ok(Duration::ZERO) };
-        let packed = self.store.pack(&self.tenant, limits, now).await.map_err(|error| error.to_string())?;
+        let packed = self.store.pack(&self.tenant, limits, now).await?;
         if let Some(job) = packed {
             self.submit(job, stop).await?;
             return Ok(Duration::ZERO);
@@ -158,7 +167,7 @@ impl BulkPump {
     }
 
     /// How much may be in a request; `None` when the tenant takes none, and what waits is sent one by one.
-    async fn limits(&mut self) -> Result<Option<JobLimits>, String> {
+    async fn limits(&mut self) -> Result<Option<JobLimits>, BulkFailure> {
         if let Some(limits) = self.limits {
             return Ok(Some(limits));
         }
@@ -182,13 +191,14 @@ impl BulkPump {
         Ok(self.limits)
     }
 
-    async fn give_up_bulk(&self, reason: &str) -> Result<(), String> {
+    async fn give_up_bulk(&self, reason: &str) -> Result<(), BulkFailure> {
         warn!(tenant = %self.tenant, reason, "bulk requests are not taken");
         self.refused.store(true, Ordering::SeqCst);
-        self.store.unpack(&self.tenant).await.map_err(|error| error.to_string())
+        self.store.unpack(&self.tenant).await?;
+        Ok(())
     }
 
-    async fn submit(&mut self, mut job: Job, stop: &CancellationToken) -> Result<(), String> {
+    async fn submit(&mut self, mut job: Job, stop: &CancellationToken) -> Result<(), BulkFailure> {
         let honours = match self.client.honours_if_match().await {
             Ok(honours) => honours,
             Err(failure) => return self.not_submitted(&job, &failure).await,
@@ -208,7 +218,7 @@ impl BulkPump {
         }
         match sent {
             Ok(BulkAnswer { state: BulkState::Running(Some(name)), .. }) => {
-                self.store.job_submitted(job.id, &name).await.map_err(|error| error.to_string())?;
+                self.store.job_submitted(job.id, &name).await?;
                 job.name = Some(name);
                 self.answered(&job);
                 self.follow(job, stop).await
@@ -224,7 +234,7 @@ impl BulkPump {
         }
     }
 
-    async fn submission_failed(&mut self, job: &Job, failure: &Failure) -> Result<(), String> {
+    async fn submission_failed(&mut self, job: &Job, failure: &Failure) -> Result<(), BulkFailure> {
         let reason = telemetry::redact::text(&failure.reason).into_owned();
         match (failure.status, &failure.verdict) {
             (Some(413), _) if job.operations.len() > 1 => self.too_large(job).await,
@@ -244,18 +254,14 @@ impl BulkPump {
         }
     }
 
-    /// Nothing was submitted: all goes back to the queue.
-    async fn not_submitted(&self, job: &Job, failure: &Failure) -> Result<(), String> {
+    /// Nothing was submitted.
+    async fn not_submitted(&self, job: &Job, failure: &Failure) -> Result<(), BulkFailure> {
         self.observe(failure);
-        let now = self.clock.now();
-        self.store
-            .finish_job(&self.tenant, job, (&[], false), (None, Some(failure.verdict.as_str())), now)
-            .await
-            .map_err(|error| error.to_string())
+        self.put_back(job, failure.verdict.as_str()).await
     }
 
     /// A request that is too large is made of half as many.
-    async fn too_large(&mut self, job: &Job) -> Result<(), String> {
+    async fn too_large(&mut self, job: &Job) -> Result<(), BulkFailure> {
         let limits = self.limits.unwrap_or(USUAL);
         let operations = (job.operations.len() / 2).max(1);
         self.limits = Some(JobLimits { operations, ..limits });
@@ -264,15 +270,16 @@ impl BulkPump {
             operations = i64::try_from(operations).unwrap_or(i64::MAX),
             "bulk request was too large"
         );
-        let now = self.clock.now();
-        self.store
-            .finish_job(&self.tenant, job, (&[], false), (None, Some("too large")), now)
-            .await
-            .map_err(|error| error.to_string())
+        self.put_back(job, "too large").await
+    }
+
+    async fn put_back(&self, job: &Job, reason: &str) -> Result<(), BulkFailure> {
+        self.store.put_job_back(job, reason, self.clock.now()).await?;
+        Ok(())
     }
 
     /// Asks until the tenant is done with it, for as long as may be.
-    async fn follow(&mut self, job: Job, stop: &CancellationToken) -> Result<(), String> {
+    async fn follow(&mut self, job: Job, stop: &CancellationToken) -> Result<(), BulkFailure> {
         let Some(name) = job.name.clone() else { return Ok(()) };
         let mut polls = job.polls;
         loop {
@@ -293,7 +300,7 @@ impl BulkPump {
             );
             if counts {
                 polls += 1;
-                self.store.job_polled(job.id).await.map_err(|error| error.to_string())?;
+                self.store.job_polled(job.id).await?;
             }
             match asked {
                 Ok(BulkAnswer { state: BulkState::Running(_), .. }) => {}
@@ -308,7 +315,7 @@ impl BulkPump {
     }
 
     /// A request has come to its end: what is known of each operation is audited, then settled.
-    async fn end(&self, job: &Job, ended: Ended) -> Result<(), String> {
+    async fn end(&self, job: &Job, ended: Ended) -> Result<(), BulkFailure> {
         let now = self.clock.now();
         let took = now.since(job.submitted_at);
         let (mut settlements, mut entries) = (Vec::new(), Vec::new());
@@ -347,13 +354,11 @@ impl BulkPump {
         }
         self.log(job, &ended, &settlements, took);
         entries.push(job_entry(&self.tenant, job, &ended, took));
-        let link = self.audit.record(entries, now).await.map_err(|error| error.to_string())?;
+        let link = self.audit.record(entries, now).await?;
         let head = AuditHead { seq: link.seq, hash: link.hash.to_string() };
         let reason = ended.broken.as_deref();
-        self.store
-            .finish_job(&self.tenant, job, (&settlements, ended.single), (Some(&head), reason), now)
-            .await
-            .map_err(|error| error.to_string())
+        self.store.finish_job(&self.tenant, job, &settlements, (&head, reason), now).await?;
+        Ok(())
     }
 
     /// That of a single call; but what says "not now" of one operation is not about the tenant.
@@ -366,7 +371,7 @@ impl BulkPump {
         }
         let nature = Nature::of(&leased.operation.payload);
         let verdict = Some(&failure.verdict);
-        next_step_of(nature, leased.attempts, verdict, true, self.settings.policy, now, self.chance.draw())
+        next_step(nature, leased.attempts, verdict, true, self.settings.policy, now, self.chance.draw())
     }
 
     fn log(&self, job: &Job, ended: &Ended, settlements: &[Settlement], took: Duration) {
@@ -416,17 +421,17 @@ fn ended(answer: BulkAnswer) -> Ended {
     };
     // What an answer does not speak of may have been done or not.
     let unclear = broken.clone().or_else(|| Some("the answer says nothing about some of it".to_owned()));
-    Ended { results, unclear, single: true, broken, correlation_id }
+    Ended { results, unclear, broken, correlation_id }
 }
 
 fn unclear(reason: &str, correlation_id: Option<String>) -> Ended {
     let reason = Some(reason.to_owned());
-    Ended { results: Vec::new(), unclear: reason.clone(), single: true, broken: reason, correlation_id }
+    Ended { results: Vec::new(), unclear: reason.clone(), broken: reason, correlation_id }
 }
 
 /// It was refused as a whole, so that nothing of it was done.
 fn one_by_one(reason: String) -> Ended {
-    Ended { results: Vec::new(), unclear: None, single: true, broken: Some(reason), correlation_id: None }
+    Ended { results: Vec::new(), unclear: None, broken: Some(reason), correlation_id: None }
 }
 
 fn note(result: Option<&Result<Option<UserId>, Failure>>, ended: &Ended) -> Note {
@@ -477,7 +482,7 @@ mod tests {
     #[test]
     fn what_was_refused_as_a_whole_was_not_done() {
         let refused = one_by_one("400 Bad Request".to_owned());
-        assert_eq!((refused.broken.is_some(), refused.unclear, refused.single), (true, None, true));
+        assert_eq!((refused.broken.is_some(), refused.unclear), (true, None));
     }
 
     #[test]

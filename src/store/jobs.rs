@@ -6,7 +6,7 @@
 use sqlx::SqliteConnection;
 
 use super::outbox::{Leased, Row, leased, settle};
-use super::rows::{self, RowSettled, Settled};
+use super::row_settlement::{self, RowSettled, Settled};
 use super::{AuditHead, Settlement, Store, StoreError, audit_head};
 use crate::model::{Met, Payload, TenantId, Timestamp};
 
@@ -115,17 +115,16 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn submitted_job(&self, tenant: &TenantId) -> Result<Option<Job>, StoreError> {
+        let mut reader = self.reader.acquire().await?;
         let row: Option<(i64, Option<String>, i64, i64)> = sqlx::query_as(
             "SELECT id, job, polls, submitted_at FROM bulk_jobs
              WHERE tenant = $1 AND state = 'submitted' AND finished_at IS NULL ORDER BY id LIMIT 1",
         )
         .bind(tenant.as_str())
-        .fetch_optional(&self.writer)
+        .fetch_optional(&mut *reader)
         .await?;
         let Some((id, name, polls, submitted_at)) = row else { return Ok(None) };
-        let mut tx = self.write().await?;
-        let operations = operations_of(&mut tx, id).await?;
-        tx.commit().await?;
+        let operations = operations_of(&mut reader, id).await?;
         let polls = u32::try_from(polls).unwrap_or(u32::MAX);
         Ok(Some(Job { id, name, polls, submitted_at: Timestamp::from_millis(submitted_at), operations }))
     }
@@ -156,7 +155,7 @@ impl Store {
     }
 
     /// A bulk request has come to its end, and so has each operation in it: those that are named by no settlement go
-    /// back to the queue. What is `single` is not put into another one.
+    /// back to the queue, and are not put into another one.
     ///
     /// # Errors
     /// When the database fails; then nothing has moved.
@@ -164,38 +163,31 @@ impl Store {
         &self,
         tenant: &TenantId,
         job: &Job,
-        (settlements, single): (&[Settlement], bool),
-        (audited, reason): (Option<&AuditHead>, Option<&str>),
+        settlements: &[Settlement],
+        (audited, reason): (&AuditHead, Option<&str>),
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
-        if let Some(head) = audited {
-            audit_head::remember(&mut tx, head).await?;
-        }
+        audit_head::remember(&mut tx, audited).await?;
         for settlement in settlements {
             settle(&mut tx, tenant, settlement, now).await?;
         }
-        sqlx::query(
-            "UPDATE operations SET state = 'ready', due_at = max(due_at, $2), touched_at = $2
-             WHERE job = $1 AND state = 'leased'",
-        )
-        .bind(job.id)
-        .bind(now.millis())
-        .execute(&mut *tx)
-        .await?;
-        sqlx::query(
-            "UPDATE operations SET job = NULL, packed = packed AND NOT $2 WHERE job = $1 AND finished_at IS NULL",
-        )
-        .bind(job.id)
-        .bind(single)
-        .execute(&mut *tx)
-        .await?;
-        sqlx::query("UPDATE bulk_jobs SET state = 'finished', finished_at = $2, reason = $3 WHERE id = $1")
+        sqlx::query("UPDATE operations SET packed = 0 WHERE job = $1 AND finished_at IS NULL")
             .bind(job.id)
-            .bind(now.millis())
-            .bind(reason)
             .execute(&mut *tx)
             .await?;
+        close(&mut tx, job, reason, now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// A bulk request was not taken: all that is in it goes back to the queue, and may be put into another one.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing has moved.
+    pub async fn put_job_back(&self, job: &Job, reason: &str, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        close(&mut tx, job, Some(reason), now).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -213,13 +205,41 @@ impl Store {
     }
 }
 
-async fn operations_of(tx: &mut SqliteConnection, job: i64) -> Result<Vec<Leased>, StoreError> {
+/// What is still leased waits again, and nothing unfinished belongs to the request any more.
+async fn close(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    reason: Option<&str>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE operations SET state = 'ready', due_at = max(due_at, $2), touched_at = $2
+         WHERE job = $1 AND state = 'leased'",
+    )
+    .bind(job.id)
+    .bind(now.millis())
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query("UPDATE operations SET job = NULL WHERE job = $1 AND finished_at IS NULL")
+        .bind(job.id)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query("UPDATE bulk_jobs SET state = 'finished', finished_at = $2, reason = $3 WHERE id = $1")
+        .bind(job.id)
+        .bind(now.millis())
+        .bind(reason)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+async fn operations_of(connection: &mut SqliteConnection, job: i64) -> Result<Vec<Leased>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT id, lease, user_id, payload, cause, version, attempts, traceparent, pass, found, NULL
          FROM operations WHERE job = $1 AND state = 'leased' ORDER BY id",
     )
     .bind(job)
-    .fetch_all(&mut *tx)
+    .fetch_all(connection)
     .await?;
     rows.into_iter().map(|row| leased(row).map_err(|damaged| StoreError::damaged(damaged.reason))).collect()
 }
@@ -246,19 +266,24 @@ pub(super) async fn clear(tx: &mut SqliteConnection, now: Timestamp) -> Result<(
             attempts,
             user: None,
         };
-        rows::settle(tx, &TenantId::from(tenant), id, &settled, now).await?;
+        row_settlement::settle(tx, &TenantId::from(tenant), id, &settled, now).await?;
         sqlx::query("UPDATE operations SET state = 'superseded', finished_at = $2, job = NULL, payload = '{}' WHERE id = $1")
             .bind(id)
             .bind(now.millis())
             .execute(&mut *tx)
             .await?;
     }
-    for clear in [
+    sqlx::query(
         "UPDATE operations SET job = NULL, packed = 0
-         WHERE $1 > 0 AND job IN (SELECT id FROM bulk_jobs WHERE state = 'submitting')",
+         WHERE job IN (SELECT id FROM bulk_jobs WHERE state = 'submitting')",
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
         "UPDATE bulk_jobs SET state = 'unclear', finished_at = $1, reason = 'interrupted' WHERE state = 'submitting'",
-    ] {
-        sqlx::query(clear).bind(now.millis()).execute(&mut *tx).await?;
-    }
+    )
+    .bind(now.millis())
+    .execute(tx)
+    .await?;
     Ok(())
 }

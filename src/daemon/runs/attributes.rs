@@ -67,18 +67,16 @@ impl Runner<'_> {
                 Some(format!("the tenant has nobody with this {what}")),
             ));
         };
-        let end = |user: UserId| {
-            let next = RowNext::End { outcome: Outcome::Unchanged, reason: None };
-            RowStep { line: row.line, user: Some(user), external_id: None, next }
-        };
+        let unchanged =
+            |user: UserId| RowStep { user: Some(user), ..Self::end(row, Outcome::Unchanged, None) };
         if let (Some(record), true) = (record, diff) {
             match missing_attributes(wanted, &custom_attributes(record)) {
                 Some(left) => wanted = left,
-                None => return Ok(end(user)),
+                None => return Ok(unchanged(user)),
             }
         }
         if wanted.keys().is_empty() {
-            return Ok(end(user));
+            return Ok(unchanged(user));
         }
         let payload = Payload::Attributes(wanted);
         let operation = Operation { user: user.clone(), payload, cause: Cause::Asked, version: None };

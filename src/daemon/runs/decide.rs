@@ -89,8 +89,7 @@ impl Runner<'_> {
         let user = found.as_ref().map(|found| found.user.clone());
         let (action, payload) = match decide_row(&wanted, found.as_ref(), row.met, policy) {
             Course::End { outcome, reason } => {
-                let next = RowNext::End { outcome, reason: reason.map(str::to_owned) };
-                return Ok(RowStep { line: row.line, user, external_id: None, next });
+                return Ok(RowStep { user, ..Self::end(row, outcome, reason.map(str::to_owned)) });
             }
             Course::Send { action, payload } => (action, payload),
         };

@@ -217,10 +217,44 @@ pub async fn import(
     clock: &Clock,
     read: &(dyn Fn(u64) + Sync),
 ) -> Result<Imported, ImportError> {
-    let (kind, path) = (input.kind(), input.path().to_owned());
+    let digest = digest_of(&input, wish.options).await?;
+    take_in(store, tenant, (input, &digest), wish, clock, read).await
+}
+
+/// The same for an export that is read by a schedule: the content is read once, whatever came of it. `None` when it was
+/// read before.
+///
+/// # Errors
+/// As above.
+pub(super) async fn import_new(
+    store: &Store,
+    tenant: &TenantId,
+    input: Input,
+    clock: &Clock,
+) -> Result<Option<Imported>, ImportError> {
+    let wish = Wish::default();
+    let digest = digest_of(&input, wish.options).await?;
+    if store.run_over(tenant, input.kind(), &digest).await?.is_some() {
+        return Ok(None);
+    }
+    take_in(store, tenant, (input, &digest), wish, clock, &|_| {}).await.map(Some)
+}
+
+async fn digest_of(input: &Input, options: RunOptions) -> Result<String, ImportError> {
     let asked = input.clone();
-    let digest = spawn_blocking(move || asked.digest(wish.options)).await??;
-    let same = store.run_over(tenant, kind, &digest).await?;
+    Ok(spawn_blocking(move || asked.digest(options)).await??)
+}
+
+async fn take_in(
+    store: &Store,
+    tenant: &TenantId,
+    (input, digest): (Input, &str),
+    wish: Wish,
+    clock: &Clock,
+    read: &(dyn Fn(u64) + Sync),
+) -> Result<Imported, ImportError> {
+    let (kind, path) = (input.kind(), input.path().to_owned());
+    let same = store.run_over(tenant, kind, digest).await?;
     if let Some(run) = same.filter(|run| matches!(run.state, RunState::Open | RunState::Stopped)) {
         if run.state == RunState::Stopped {
             store.resume_run(&run, clock.now(), !wish.force).await?;
@@ -237,7 +271,7 @@ pub async fn import(
     let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let stop_after = (kind == RunKind::Attributes && !wish.force).then_some(MOST_REFUSALS);
     let operator = wish.operator;
-    let new = NewRun { tenant, kind, digest: &digest, file: &file, options: &options, stop_after, operator };
+    let new = NewRun { tenant, kind, digest, file: &file, options: &options, stop_after, operator };
     let run = store.begin_run(&new, clock.now()).await?;
     let rejected = match hand_in(store, &run, (input, wish.strict), clock, read).await {
         Ok(rejected) => rejected,

@@ -7,6 +7,7 @@ mod attributes;
 mod decide;
 mod import;
 mod once;
+mod patience;
 mod people;
 mod preview;
 mod runner;
@@ -15,6 +16,7 @@ mod worker;
 
 pub use import::{ImportError, Imported, Input, MOST_REFUSALS, Wish, import};
 pub use once::{Carried, carry_out};
+pub use patience::Patience;
 pub use preview::{PlanFailure, PlannedRun, plan_run};
 pub use runner::{RunEnd, RunFailure, RunOptions, RunPolicy, Runner};
 pub(super) use worker::work;

@@ -6,6 +6,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use super::patience::Patience;
 use super::runner::{RunEnd, RunFailure};
 use super::worker::RunSettings;
 use crate::clock::Clock;
@@ -123,17 +124,14 @@ async fn given_up(
     patience: Duration,
     trouble: &(dyn Fn() -> Option<Trouble> + Sync),
 ) -> Result<Trouble, RunFailure> {
-    let mut last = (store.run_counts(run.id).await?, clock.instant());
+    let mut patience = Patience::new(store, run.id, clock, patience).await?;
     loop {
         clock.sleep(LOOK).await;
         match trouble() {
             Some(refused) if refused != Trouble::Outage => return Ok(refused),
             _ => {}
         }
-        let counts = store.run_counts(run.id).await?;
-        if counts != last.0 {
-            last = (counts, clock.instant());
-        } else if clock.instant().saturating_duration_since(last.1) >= patience {
+        if patience.is_over().await? {
             return Ok(Trouble::Outage);
         }
     }

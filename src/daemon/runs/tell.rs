@@ -2,11 +2,9 @@
 //!
 //! It is written down before the run counts as finished, and told once: a restart tells nothing again.
 
-use std::collections::BTreeMap;
-
 use super::runner::{RunFailure, Runner};
 use crate::model::{Outcome, RunKind};
-use crate::store::{ROWS_AT_ONCE, RowEnd, Run, RunCounts};
+use crate::store::{RowEnd, Run};
 use crate::webhook::{Event, News, RowNews};
 
 impl Runner<'_> {
@@ -17,13 +15,8 @@ impl Runner<'_> {
         }
         let at = self.clock.now();
         let event = |news| Event { tenant: self.tenant.clone(), run: run.id, at, news }.message();
-        let mut skip = 0;
-        loop {
-            let rows = self.store.row_ends(run.id, skip, ROWS_AT_ONCE).await?;
-            if rows.is_empty() {
-                break;
-            }
-            skip += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        let mut ends = self.store.row_ends(run.id);
+        while let Some(rows) = ends.next().await? {
             let messages: Vec<_> = rows.iter().flat_map(news).map(event).collect();
             if !messages.is_empty() {
                 self.store.enqueue_webhooks(self.tenant, &messages, at).await?;
@@ -31,7 +24,8 @@ impl Runner<'_> {
         }
         let counts = self.store.run_counts(run.id).await?;
         let details = format!("{} of {}: {end}", run.kind, run.file);
-        let finished = event(News::Finished { details, counts: numbers(&counts) });
+        let counts = counts.numbers().into_iter().chain([("rows", counts.rows)]).collect();
+        let finished = event(News::Finished { details, counts });
         self.store.enqueue_webhooks(self.tenant, &[finished], at).await?;
         Ok(())
     }
@@ -58,23 +52,4 @@ fn news(row: &RowEnd) -> Vec<News> {
         news.push(News::RowFailed(told(details)));
     }
     news
-}
-
-fn numbers(counts: &RunCounts) -> BTreeMap<&'static str, u64> {
-    [
-        ("rows", counts.rows),
-        ("created", counts.created),
-        ("updated", counts.updated),
-        ("reactivated", counts.reactivated),
-        ("deactivated", counts.deactivated),
-        ("unchanged", counts.unchanged),
-        ("skipped", counts.skipped),
-        ("conflicts", counts.conflicts),
-        ("rejected", counts.rejected),
-        ("unresolved", counts.unresolved),
-        ("failed", counts.failed),
-        ("held", counts.held),
-        ("superseded", counts.superseded),
-    ]
-    .into()
 }

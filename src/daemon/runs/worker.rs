@@ -11,18 +11,18 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::import::{Input, Wish, import};
+use super::import::{Input, import_new};
 use super::runner::{RunFailure, RunPolicy, Runner};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{BulkMode, ProvisionSettings, TenantSettings, next_runs};
 use crate::daemon::connect::list_settings;
 use crate::daemon::parts::Parts;
-use crate::model::{RunState, TenantId, Timestamp};
+use crate::model::{TenantId, Timestamp};
 use crate::plan::Rules;
 use crate::scim::{Client, backoff};
 use crate::source::ListSettings;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// Between two looks for runs that somebody has left.
 const LOOK: Duration = Duration::from_secs(1);
@@ -153,26 +153,9 @@ async fn go_on(runner: &Runner<'_>) -> Result<(), RunFailure> {
 async fn read_scheduled(tenant: &TenantId, settings: &RunSettings, store: &Store) {
     let Some(Scheduled { input, .. }) = &settings.scheduled else { return };
     let file = input.path().display();
-    match is_new(tenant, input, store).await {
-        Ok(true) => {}
-        Ok(false) => return,
-        Err(reason) => {
-            error!(%tenant, %file, reason, "export was not read");
-            return;
-        }
-    }
-    match import(store, tenant, input.clone(), Wish::default(), &settings.clock, &|_| {}).await {
-        Ok(imported) => info!(%tenant, %file, run = imported.run.id, "export read"),
+    match import_new(store, tenant, input.clone(), &settings.clock).await {
+        Ok(Some(imported)) => info!(%tenant, %file, run = imported.run.id, "export read"),
+        Ok(None) => {}
         Err(error) => error!(%tenant, %file, reason = %error, "export was not read"),
     }
-}
-
-/// No run over this content has come to anything yet.
-async fn is_new(tenant: &TenantId, input: &Input, store: &Store) -> Result<bool, String> {
-    let asked = input.clone();
-    let digest = tokio::task::spawn_blocking(move || asked.digest(Wish::default().options)).await;
-    let digest = digest.map_err(|death| death.to_string())?.map_err(|error| error.to_string())?;
-    let run = store.run_over(tenant, input.kind(), &digest).await;
-    let run = run.map_err(|error: StoreError| error.to_string())?;
-    Ok(run.is_none_or(|run| run.state == RunState::Reading))
 }
