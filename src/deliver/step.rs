@@ -59,7 +59,8 @@ pub fn next_step(
         (Nature::Creation, Some(Verdict::Exists | Verdict::Conflict)) => {
             Step::LookUp { met: Met::Conflict, due: now, counted: true }
         }
-        (Nature::Creation, Some(Verdict::Gone)) => Step::Dead,
+        (Nature::Creation, Some(Verdict::Gone))
+        | (_, Some(Verdict::Forbidden | Verdict::Rejected | Verdict::Exists)) => Step::Dead,
         (Nature::Change, Some(Verdict::Conflict)) if !last => {
             Step::LookUp { met: Met::Changed, due: now, counted: true }
         }
@@ -77,7 +78,6 @@ pub fn next_step(
         (_, Some(Verdict::Conflict)) if failures == 0 => Step::Stale { due: now },
         (_, Some(Verdict::Conflict)) => Step::Stale { due: later(None) },
         (_, Some(Verdict::Gone)) => Step::Gone,
-        (_, Some(Verdict::Forbidden | Verdict::Rejected | Verdict::Exists)) => Step::Dead,
     }
 }
 

@@ -95,16 +95,17 @@ pub(super) async fn withdraw(
     Ok(())
 }
 
-/// An operation is done: the teams that it took away are no longer ours to take, and the snapshot shows what
-/// it has made of the user.
-pub(super) async fn settle(tx: &mut SqliteConnection, operation: i64) -> Result<(), StoreError> {
+/// These operations (ids, a JSON array) are done: the teams that they took away are no longer ours to take, and the
+/// snapshot shows what they have made of the users.
+pub(super) async fn settle(tx: &mut SqliteConnection, operations: &str) -> Result<(), StoreError> {
     for statement in [
         "DELETE FROM grants WHERE (tenant, user_id, team) IN (
-             SELECT o.tenant, o.user_id, t.value FROM operations o, json_each(o.payload, '$.removed') t WHERE o.id = $1)",
-        "UPDATE users SET teams = o.target FROM operations o
-         WHERE o.id = $1 AND users.tenant = o.tenant AND users.id = o.user_id",
+             SELECT o.tenant, o.user_id, t.value FROM json_each($1) d CROSS JOIN operations o ON o.id = d.value
+             CROSS JOIN json_each(o.payload, '$.removed') t)",
+        "UPDATE users SET teams = o.target FROM json_each($1) d CROSS JOIN operations o ON o.id = d.value
+         WHERE users.tenant = o.tenant AND users.id = o.user_id",
     ] {
-        sqlx::query(statement).bind(operation).execute(&mut *tx).await?;
+        sqlx::query(statement).bind(operations).execute(&mut *tx).await?;
     }
     Ok(())
 }

@@ -169,9 +169,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         audit_head::remember(&mut tx, audited).await?;
-        for settlement in settlements {
-            settle(&mut tx, tenant, settlement, now).await?;
-        }
+        settle(&mut tx, tenant, settlements, now).await?;
         sqlx::query("UPDATE operations SET packed = 0 WHERE job = $1 AND finished_at IS NULL")
             .bind(job.id)
             .execute(&mut *tx)
@@ -260,13 +258,14 @@ pub(super) async fn clear(tx: &mut SqliteConnection, now: Timestamp) -> Result<(
             continue;
         }
         let settled = Settled {
+            operation: id,
             end: RowSettled::LookUp(Met::Unclear, now),
             reason: Some("interrupted"),
             latency_ms: None,
             attempts,
             user: None,
         };
-        row_settlement::settle(tx, &TenantId::from(tenant), id, &settled, now).await?;
+        row_settlement::settle(tx, &TenantId::from(tenant), &[settled], now).await?;
         sqlx::query("UPDATE operations SET state = 'superseded', finished_at = $2, job = NULL, payload = '{}' WHERE id = $1")
             .bind(id)
             .bind(now.millis())

@@ -10,6 +10,7 @@ mod audit_head;
 mod backup;
 mod commit;
 mod dead_letters;
+mod done;
 mod drift;
 mod error;
 mod file;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sqlx::SqliteConnection;
 
 use super::commit::forget;
+use super::done::settle_done;
 use super::row_settlement::{self, RowSettled, Settled};
 use super::{AuditHead, Store, StoreError, audit_head, grants, unclear};
 use crate::model::{Cause, Kind, Met, Operation, Payload, TenantId, Timestamp, UserId};
@@ -150,9 +151,7 @@ impl Store {
         if let Some(head) = audited {
             audit_head::remember(&mut tx, head).await?;
         }
-        for settlement in settlements {
-            settle(&mut tx, tenant, settlement, now).await?;
-        }
+        settle(&mut tx, tenant, settlements, now).await?;
         let only = self.only;
         let mut turn =
             if room > 0 { lease(&mut tx, tenant, only, (room, lists), now).await? } else { Turn::default() };
@@ -314,7 +313,23 @@ async fn give_up(tx: &mut SqliteConnection, damaged: &Damaged, now: Timestamp) -
     Ok(())
 }
 
+/// Acknowledges what was sent.
 pub(super) async fn settle(
+    tx: &mut SqliteConnection,
+    tenant: &TenantId,
+    settlements: &[Settlement],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let (done, others): (Vec<_>, Vec<_>) =
+        settlements.iter().partition(|settlement| settlement.step == Step::Done);
+    settle_done(tx, tenant, &done, now).await?;
+    for settlement in others {
+        settle_other(tx, tenant, settlement, now).await?;
+    }
+    Ok(())
+}
+
+async fn settle_other(
     tx: &mut SqliteConnection,
     tenant: &TenantId,
     settlement: &Settlement,
@@ -324,26 +339,21 @@ pub(super) async fn settle(
     settle_rows(tx, tenant, settlement, now).await?;
     if settlement.unclear {
         unclear::remember(tx, settlement).await?;
-    }
-    if refused(settlement) {
+    } else {
+        // The tenant has certainly not done what was asked for: it said so, or was never asked.
         grants::withdraw(tx, tenant, settlement).await?;
     }
     let row = match &settlement.step {
-        Step::Done => "done",
         Step::Dead => "dead",
         Step::Gone if ours(tx, settlement).await? => {
             return forget(tx, tenant, &settlement.user, now).await;
         }
-        Step::Gone => return Ok(()),
+        Step::Done | Step::Gone => return Ok(()),
         Step::Later { due, counted } => return put_back(tx, settlement, Some(*due), *counted, now).await,
         Step::Released => return put_back(tx, settlement, None, false, now).await,
         Step::Stale { due } => return stale(tx, tenant, settlement, *due, now).await,
         Step::LookUp { .. } => "superseded",
     };
-    if settlement.step == Step::Done && ours(tx, settlement).await? {
-        grants::settle(tx, settlement.id).await?;
-        unclear::forget(tx, settlement.id).await?;
-    }
     // A dead letter that was decided otherwise while it was in flight is nobody's letter any more.
     sqlx::query(
         "UPDATE operations SET touched_at = $4,
@@ -382,30 +392,20 @@ async fn settle_rows(
     }
     let said = settlement.note.as_ref().and_then(|note| note.reason.as_deref());
     let (end, counted, reason) = match &settlement.step {
-        Step::Done => (RowSettled::Done, false, None),
         Step::Dead => (RowSettled::Failed, true, said),
         Step::Gone => (RowSettled::Failed, true, Some("the tenant does not know him any more")),
         Step::LookUp { met, due, counted } => (RowSettled::LookUp(*met, *due), *counted, said),
-        Step::Later { .. } | Step::Released | Step::Stale { .. } => return Ok(()),
-    };
-    let user = match (&end, &settlement.created) {
-        (RowSettled::Done, Some(created)) => Some(created),
-        (RowSettled::Done, None) => Some(&settlement.user),
-        _ => None,
+        Step::Done | Step::Later { .. } | Step::Released | Step::Stale { .. } => return Ok(()),
     };
     let settled = Settled {
+        operation: settlement.id,
         end,
         reason,
         latency_ms: i64::try_from(settlement.took.as_millis()).ok(),
         attempts: attempts + i64::from(counted),
-        user,
+        user: None,
     };
-    row_settlement::settle(tx, tenant, settlement.id, &settled, now).await
-}
-
-/// The tenant has certainly not done what was asked for: it said so, or was never asked.
-fn refused(settlement: &Settlement) -> bool {
-    settlement.step != Step::Done && !settlement.unclear
+    row_settlement::settle(tx, tenant, &[settled], now).await
 }
 
 async fn ours(tx: &mut SqliteConnection, settlement: &Settlement) -> Result<bool, StoreError> {

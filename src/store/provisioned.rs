@@ -4,7 +4,7 @@
 
 use sqlx::SqliteConnection;
 
-use super::rows::{UNNAMED, number, stored};
+use super::rows::{UNNAMED, json, number, stored};
 use super::{Store, StoreError};
 use crate::model::{TenantId, UserId};
 
@@ -89,42 +89,52 @@ impl Store {
     }
 }
 
-/// A row means this user. Of an attributes file nothing is remembered: it does not say who is to be there.
+/// A run, one of its lines, and whom that means.
+type Meant<'a> = (i64, i64, &'a str);
+
+/// Rows mean these users. Of an attributes file nothing is remembered: it does not say who is to be there.
 pub(super) async fn remember(
     tx: &mut SqliteConnection,
     tenant: &TenantId,
-    run: i64,
-    line: u64,
-    user: &UserId,
+    meant: impl Iterator<Item = Meant<'_>>,
 ) -> Result<(), StoreError> {
+    let meant: Vec<Meant<'_>> = meant.collect();
+    if meant.is_empty() {
+        return Ok(());
+    }
     sqlx::query(
         "INSERT INTO provisioned (tenant, user_id, external_id, run)
-         SELECT $1, $2, external_id, $3 FROM run_rows
-         WHERE run = $3 AND line = $4 AND external_id IS NOT NULL
-             AND (SELECT kind FROM runs WHERE id = $3) = 'provision'
+         SELECT $1, m.value ->> 2, r.external_id, r.run FROM json_each($2) m
+         CROSS JOIN run_rows r ON r.run = m.value ->> 0 AND r.line = m.value ->> 1
+         WHERE r.external_id IS NOT NULL AND (SELECT kind FROM runs WHERE id = r.run) = 'provision'
          ON CONFLICT (tenant, user_id) DO UPDATE SET external_id = excluded.external_id, run = excluded.run",
     )
     .bind(tenant.as_str())
-    .bind(user.as_str())
-    .bind(run)
-    .bind(stored(line))
+    .bind(json(&meant)?)
     .execute(tx)
     .await?;
     Ok(())
 }
 
-/// Whether it is we who have made this user inactive.
+/// Whether it is we who have made these users inactive.
 pub(super) async fn set_deactivated(
     tx: &mut SqliteConnection,
     tenant: &TenantId,
-    user: &UserId,
+    meant: impl Iterator<Item = Meant<'_>>,
     deactivated: bool,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE provisioned SET deactivated = $3 WHERE tenant = $1 AND user_id = $2")
-        .bind(tenant.as_str())
-        .bind(user.as_str())
-        .bind(deactivated)
-        .execute(tx)
-        .await?;
+    let users: Vec<&str> = meant.map(|(.., user)| user).collect();
+    if users.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE provisioned SET deactivated = $3
+         WHERE tenant = $1 AND user_id IN (SELECT value FROM json_each($2))",
+    )
+    .bind(tenant.as_str())
+    .bind(json(&users)?)
+    .bind(deactivated)
+    .execute(tx)
+    .await?;
     Ok(())
 }

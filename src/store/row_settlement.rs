@@ -2,9 +2,10 @@
 //!
 //! Whatever may have been done is looked up; nothing is guessed here.
 
+use serde::Serialize;
 use sqlx::SqliteConnection;
 
-use super::rows::{UNNAMED, number};
+use super::rows::{UNNAMED, json, number};
 use super::{StoreError, provisioned};
 use crate::model::{Action, Met, Outcome, TenantId, Timestamp, UserId};
 
@@ -21,6 +22,7 @@ pub(super) enum RowSettled {
 
 /// The end of an operation, for the rows that it carries.
 pub(super) struct Settled<'a> {
+    pub(super) operation: i64,
     pub(super) end: RowSettled,
     pub(super) reason: Option<&'a str>,
     pub(super) latency_ms: Option<i64>,
@@ -28,71 +30,108 @@ pub(super) struct Settled<'a> {
     pub(super) user: Option<&'a UserId>,
 }
 
-/// The operation `operation` has come to its end: so have the rows that it carries. What a creation has made is known by
+/// A row whose operation has ended.
+#[derive(Serialize)]
+struct Ended<'a> {
+    run: i64,
+    line: i64,
+    state: &'static str,
+    outcome: Option<&'static str>,
+    reason: Option<&'a str>,
+    met: &'static str,
+    latency_ms: Option<i64>,
+    attempts: i64,
+    user: Option<&'a str>,
+    due: i64,
+    #[serde(skip)]
+    done: Option<Action>,
+}
+
+/// These operations have come to their end: so have the rows that they carry. What a creation has made is known by its
 /// `user` from now on.
 pub(super) async fn settle(
     tx: &mut SqliteConnection,
     tenant: &TenantId,
-    operation: i64,
-    settled: &Settled<'_>,
+    settled: &[Settled<'_>],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let rows: Vec<(i64, i64, Option<String>)> =
-        sqlx::query_as("SELECT run, line, action FROM run_rows WHERE operation = $1 AND state = 'planned'")
-            .bind(operation)
-            .fetch_all(&mut *tx)
-            .await?;
-    for (run, line, action) in rows {
-        let action = action.as_deref().and_then(Action::parse);
-        let ended = match settled.end {
-            // No row says how he is to be: the next run finds that he is not named, and decides anew.
-            RowSettled::LookUp(..) if number(line) >= UNNAMED => RowSettled::Failed,
-            end => end,
-        };
-        let (state, outcome) = match ended {
-            RowSettled::Done => ("finished", action.map(Action::outcome)),
-            RowSettled::Failed => ("finished", Some(Outcome::Failed)),
-            RowSettled::LookUp(..) => ("waiting", None),
-        };
-        let (met, due) = match ended {
-            RowSettled::LookUp(met, due) => (met, due),
-            RowSettled::Done | RowSettled::Failed => (Met::Nothing, now),
-        };
-        sqlx::query(
-            "UPDATE run_rows SET state = $3, outcome = $4, reason = $5, met = $6, latency_ms = $7, attempts = $8,
-                 user_id = coalesce($9, user_id), conflicted = conflicted OR $6 = 'conflict', due_at = $11,
-                 finished_at = CASE WHEN $3 = 'finished' THEN $10 END,
-                 wanted = CASE WHEN $3 = 'finished' THEN NULL ELSE wanted END
-             WHERE run = $1 AND line = $2",
-        )
-        .bind(run)
-        .bind(line)
-        .bind(state)
-        .bind(outcome.map(Outcome::as_str))
-        .bind(settled.reason)
-        .bind(met.as_str())
-        .bind(settled.latency_ms)
-        .bind(settled.attempts)
-        .bind(settled.user.map(UserId::as_str))
-        .bind(now.millis())
-        .bind(due.millis())
-        .execute(&mut *tx)
-        .await?;
-        if let (RowSettled::Done, Some(user)) = (ended, settled.user) {
-            if action == Some(Action::Deactivate) {
-                provisioned::set_deactivated(tx, tenant, user, true).await?;
-            } else {
-                provisioned::remember(tx, tenant, run, number(line), user).await?;
-                if action == Some(Action::Reactivate) {
-                    provisioned::set_deactivated(tx, tenant, user, false).await?;
-                }
-            }
-        }
-        if ended == RowSettled::Failed {
-            stop_refused(tx, run, settled.reason, now).await?;
-        }
+    if settled.is_empty() {
+        return Ok(());
+    }
+    let operations: Vec<i64> = settled.iter().map(|settled| settled.operation).collect();
+    let rows: Vec<(i64, i64, Option<String>, i64)> = sqlx::query_as(
+        "SELECT run, line, action, operation FROM run_rows
+         WHERE operation IN (SELECT value FROM json_each($1)) AND state = 'planned'",
+    )
+    .bind(json(&operations)?)
+    .fetch_all(&mut *tx)
+    .await?;
+    let ended: Vec<Ended<'_>> = rows
+        .into_iter()
+        .filter_map(|(run, line, action, operation)| {
+            let settled = settled.iter().find(|settled| settled.operation == operation)?;
+            Some(end((run, line), action.as_deref().and_then(Action::parse), settled, now))
+        })
+        .collect();
+    sqlx::query(
+        "UPDATE run_rows SET state = e.value ->> 'state', outcome = e.value ->> 'outcome',
+             reason = e.value ->> 'reason', met = e.value ->> 'met', latency_ms = e.value ->> 'latency_ms',
+             attempts = e.value ->> 'attempts', user_id = coalesce(e.value ->> 'user', user_id),
+             conflicted = conflicted OR e.value ->> 'met' = 'conflict', due_at = e.value ->> 'due',
+             finished_at = iif(e.value ->> 'state' = 'finished', $2, NULL),
+             wanted = iif(e.value ->> 'state' = 'finished', NULL, wanted)
+         FROM json_each($1) e WHERE run_rows.run = e.value ->> 'run' AND run_rows.line = e.value ->> 'line'",
+    )
+    .bind(json(&ended)?)
+    .bind(now.millis())
+    .execute(&mut *tx)
+    .await?;
+    let done = |which: fn(Action) -> bool| {
+        let done = ended.iter().filter(move |row| row.done.is_some_and(which));
+        done.filter_map(|row| Some((row.run, row.line, row.user?)))
+    };
+    provisioned::remember(tx, tenant, done(|action| action != Action::Deactivate)).await?;
+    provisioned::set_deactivated(tx, tenant, done(|action| action == Action::Reactivate), false).await?;
+    provisioned::set_deactivated(tx, tenant, done(|action| action == Action::Deactivate), true).await?;
+    for failed in ended.iter().filter(|row| row.outcome == Some(Outcome::Failed.as_str())) {
+        stop_refused(tx, failed.run, failed.reason, now).await?;
     }
     Ok(())
+}
+
+fn end<'a>(
+    (run, line): (i64, i64),
+    action: Option<Action>,
+    settled: &Settled<'a>,
+    now: Timestamp,
+) -> Ended<'a> {
+    let ended = match settled.end {
+        // No row says how he is to be: the next run finds that he is not named, and decides anew.
+        RowSettled::LookUp(..) if number(line) >= UNNAMED => RowSettled::Failed,
+        end => end,
+    };
+    let (state, outcome) = match ended {
+        RowSettled::Done => ("finished", action.map(Action::outcome)),
+        RowSettled::Failed => ("finished", Some(Outcome::Failed)),
+        RowSettled::LookUp(..) => ("waiting", None),
+    };
+    let (met, due) = match ended {
+        RowSettled::LookUp(met, due) => (met, due),
+        RowSettled::Done | RowSettled::Failed => (Met::Nothing, now),
+    };
+    Ended {
+        run,
+        line,
+        state,
+        outcome: outcome.map(Outcome::as_str),
+        reason: settled.reason,
+        met: met.as_str(),
+        latency_ms: settled.latency_ms,
+        attempts: settled.attempts,
+        user: settled.user.map(UserId::as_str),
+        due: due.millis(),
+        done: action.filter(|_| ended == RowSettled::Done),
+    }
 }
 
 /// A run of which nothing but refusals for one reason come back is stopped: the rest is held.

@@ -3,12 +3,16 @@
 //! A row is planned in one transaction with its operation, or ends without one. Why it does is not asked here, only
 //! what it takes the place of.
 
+use std::collections::{HashMap, HashSet};
+
+use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::rows::{json, stored, superseded_rows};
 use super::{Run, Store, StoreError, provisioned};
 use crate::model::{
-    Action, AttributesPayload, Cause, Finding, Operation, Outcome, Payload, TenantId, Timestamp, UserId,
+    Action, AttributesPayload, Cause, Finding, Kind, Operation, Outcome, Payload, RunKind, TenantId,
+    Timestamp, UserId,
 };
 
 /// What was decided about a row.
@@ -57,9 +61,7 @@ impl Store {
     /// When the database fails; then nothing has moved.
     pub async fn decide_rows(&self, run: &Run, steps: &[RowStep], now: Timestamp) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
-        for step in steps {
-            take(&mut tx, (&run.tenant, run.id, run.pass), step, now).await?;
-        }
+        take(&mut tx, run, steps, now).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -77,9 +79,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
-        for step in steps {
-            take(&mut tx, (&run.tenant, run.id, run.pass), step, now).await?;
-        }
+        take(&mut tx, run, steps, now).await?;
         let hold: i64 = sqlx::query_scalar(
             "INSERT INTO holds (tenant, digest, pass, created_at, operations, findings)
              VALUES ($1, $2, $3, $4, 0, $5)
@@ -130,186 +130,327 @@ impl Store {
     }
 }
 
+/// Nearly all users have nothing open: they are taken together, because a statement costs far more than a row.
 async fn take(
     tx: &mut SqliteConnection,
-    (tenant, run, pass): (&TenantId, i64, i64),
-    step: &RowStep,
+    run: &Run,
+    steps: &[RowStep],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    match &step.next {
-        RowNext::Send { action, operation, packed, attempts, due } => {
-            let sent = (*action, operation, *packed, *attempts, *due);
-            plan(tx, (tenant, run, pass), step, sent, now).await
-        }
-        RowNext::End { outcome, reason } => {
-            let ended = (step.line, step.user.as_ref());
-            end(tx, (tenant, run), ended, *outcome, reason.as_deref(), now).await
+    let mut busy = busy(tx, &run.tenant, steps).await?;
+    let (mut alone, mut together, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+    for step in steps {
+        match &step.next {
+            RowNext::End { outcome, reason } => ended.push((step, *outcome, reason.as_deref())),
+            RowNext::Send { action, operation, packed, attempts, due } => {
+                let sent = Sent {
+                    step,
+                    action: *action,
+                    operation,
+                    packed: *packed,
+                    attempts: *attempts,
+                    due: *due,
+                    takes_over: None,
+                };
+                let is_free = busy.insert((operation.user.clone(), operation.payload.kind()));
+                if is_free { together.push(sent) } else { alone.push(sent) }
+            }
         }
     }
+    send(tx, run, &together, now).await?;
+    for sent in &alone {
+        plan(tx, run, sent, now).await?;
+    }
+    end(tx, run, &ended, now).await
+}
+
+/// What is sent for a row.
+struct Sent<'a> {
+    step: &'a RowStep,
+    action: Action,
+    operation: &'a Operation,
+    packed: bool,
+    attempts: u32,
+    due: Timestamp,
+    /// The operation whose rows it carries too.
+    takes_over: Option<i64>,
+}
+
+/// Those for whom something is sent, and who have an open operation of its kind.
+async fn busy(
+    tx: &mut SqliteConnection,
+    tenant: &TenantId,
+    steps: &[RowStep],
+) -> Result<HashSet<(UserId, Kind)>, StoreError> {
+    let users: Vec<&str> = steps
+        .iter()
+        .filter_map(|step| match &step.next {
+            RowNext::Send { operation, .. } => Some(operation.user.as_str()),
+            RowNext::End { .. } => None,
+        })
+        .collect();
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT user_id, kind FROM operations
+         WHERE tenant = $1 AND user_id IN (SELECT value FROM json_each($2))
+             AND state IN ('ready', 'leased', 'stale', 'held', 'dead')",
+    )
+    .bind(tenant.as_str())
+    .bind(json(&users)?)
+    .fetch_all(tx)
+    .await?;
+    Ok(rows.into_iter().filter_map(|(user, kind)| Some((UserId::from(user), Kind::parse(&kind)?))).collect())
 }
 
 /// An operation that waits is replaced by a newer one; custom attributes are merged with it.
 async fn plan(
     tx: &mut SqliteConnection,
-    (tenant, run, pass): (&TenantId, i64, i64),
-    step: &RowStep,
-    (action, operation, packed, attempts, due): (Action, &Operation, bool, u32, Timestamp),
+    run: &Run,
+    sent: &Sent<'_>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     /// Somebody's operation is in flight: it will have ended by then, most of the time.
     const IN_FLIGHT: std::time::Duration = std::time::Duration::from_secs(1);
-    let kind = operation.payload.kind();
+    let operation = sent.operation;
     let open: Option<(i64, String, String)> = sqlx::query_as(
         "SELECT id, state, payload FROM operations WHERE tenant = $1 AND user_id = $2 AND kind = $3
              AND state IN ('ready', 'leased', 'stale', 'held', 'dead')",
     )
-    .bind(tenant.as_str())
+    .bind(run.tenant.as_str())
     .bind(operation.user.as_str())
-    .bind(kind.as_str())
+    .bind(operation.payload.kind().as_str())
     .fetch_optional(&mut *tx)
     .await?;
-    let mut payload = operation.payload.clone();
-    let mut taken_over = None;
-    if let Some((id, state, waiting)) = open {
-        if state == "leased" {
-            sqlx::query("UPDATE run_rows SET due_at = $3, state = 'waiting' WHERE run = $1 AND line = $2")
-                .bind(run)
-                .bind(stored(step.line))
-                .bind(now.plus(IN_FLIGHT).millis())
-                .execute(tx)
-                .await?;
-            return Ok(());
-        }
-        if let (Payload::Attributes(newer), Ok(Payload::Attributes(waiting)), "ready" | "held") =
-            (&payload, serde_json::from_str(&waiting), state.as_str())
-        {
-            payload = Payload::Attributes(AttributesPayload::then(waiting, newer));
-            taken_over = Some(id);
-        }
-        sqlx::query("UPDATE operations SET state = 'superseded', finished_at = $2 WHERE id = $1")
-            .bind(id)
-            .bind(now.millis())
-            .execute(&mut *tx)
+    let Some((id, state, waiting)) = open else {
+        return send(tx, run, std::slice::from_ref(sent), now).await;
+    };
+    if state == "leased" {
+        sqlx::query("UPDATE run_rows SET due_at = $3, state = 'waiting' WHERE run = $1 AND line = $2")
+            .bind(run.id)
+            .bind(stored(sent.step.line))
+            .bind(now.plus(IN_FLIGHT).millis())
+            .execute(tx)
             .await?;
+        return Ok(());
     }
-    let id: i64 = sqlx::query_scalar(
-        "INSERT INTO operations (tenant, user_id, kind, state, target, payload, cause, version, traceparent, pass,
-             created_at, due_at, attempts, packed)
-         VALUES ($1, $2, $3, 'ready', $4, $5, $6, $7, NULL, $8, $9, $12, $10, $11) RETURNING id",
-    )
-    .bind(tenant.as_str())
-    .bind(operation.user.as_str())
-    .bind(kind.as_str())
-    .bind(payload.target())
-    .bind(json(&payload)?)
-    .bind(operation.cause.as_str())
-    .bind(operation.version.as_deref())
-    .bind(pass)
-    .bind(now.millis())
-    .bind(attempts)
-    .bind(packed)
-    .bind(due.millis())
-    .fetch_one(&mut *tx)
-    .await?;
-    if let Some(earlier) = taken_over {
-        sqlx::query("UPDATE run_rows SET operation = $2 WHERE operation = $1")
-            .bind(earlier)
-            .bind(id)
-            .execute(&mut *tx)
-            .await?;
-    } else {
-        // What another run had planned for him is decided otherwise now.
-        sqlx::query(superseded_rows!(
-            "outcome IS NULL AND operation IN (SELECT id FROM operations WHERE tenant = $3 AND user_id = $4
-                 AND kind = $5 AND state = 'superseded' AND id < $2) AND NOT (run = $6 AND line = $7)"
-        ))
-        .bind(now.millis())
+    sqlx::query("UPDATE operations SET state = 'superseded', finished_at = $2 WHERE id = $1")
         .bind(id)
-        .bind(tenant.as_str())
-        .bind(operation.user.as_str())
-        .bind(kind.as_str())
-        .bind(run)
-        .bind(stored(step.line))
+        .bind(now.millis())
+        .execute(&mut *tx)
+        .await?;
+    let (Payload::Attributes(newer), Ok(Payload::Attributes(waiting)), "ready" | "held") =
+        (&operation.payload, serde_json::from_str(&waiting), state.as_str())
+    else {
+        return send(tx, run, std::slice::from_ref(sent), now).await;
+    };
+    let payload = Payload::Attributes(AttributesPayload::then(waiting, newer));
+    let merged = Operation { payload, ..operation.clone() };
+    send(tx, run, &[Sent { operation: &merged, takes_over: Some(id), ..*sent }], now).await
+}
+
+/// An operation as it is written.
+#[derive(Serialize)]
+struct NewOperation<'a> {
+    user: &'a str,
+    kind: &'static str,
+    target: String,
+    payload: String,
+    cause: &'static str,
+    version: Option<&'a str>,
+    due: i64,
+    attempts: u32,
+    packed: bool,
+}
+
+/// A row as it is planned.
+#[derive(Serialize)]
+struct PlannedStep<'a> {
+    line: i64,
+    user: Option<&'a str>,
+    external_id: Option<&'a str>,
+    action: &'static str,
+    operation: i64,
+    takes_over: Option<i64>,
+    /// Whose operation that is.
+    whose: &'a str,
+    kind: &'static str,
+}
+
+/// Writes operations for users who have no open one of their kind, and what they mean for rows.
+async fn send(
+    tx: &mut SqliteConnection,
+    run: &Run,
+    sent: &[Sent<'_>],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if sent.is_empty() {
+        return Ok(());
+    }
+    let operations = add(tx, run, sent, now).await?;
+    let planned: Vec<PlannedStep<'_>> = sent
+        .iter()
+        .filter_map(|sent| {
+            let (whose, kind) = (sent.operation.user.as_str(), sent.operation.payload.kind().as_str());
+            Some(PlannedStep {
+                line: stored(sent.step.line),
+                user: sent.step.user.as_ref().map(UserId::as_str),
+                external_id: sent.step.external_id.as_deref(),
+                action: sent.action.as_str(),
+                operation: *operations.get(&(whose.to_owned(), kind.to_owned()))?,
+                takes_over: sent.takes_over,
+                whose,
+                kind,
+            })
+        })
+        .collect();
+    let planned = json(&planned)?;
+    if sent.iter().any(|sent| sent.takes_over.is_some()) {
+        sqlx::query(
+            "UPDATE run_rows SET operation = p.value ->> 'operation'
+             FROM json_each($1) p WHERE run_rows.operation = p.value ->> 'takes_over'",
+        )
+        .bind(&planned)
         .execute(&mut *tx)
         .await?;
     }
+    // What another run had planned for them is decided otherwise now.
+    sqlx::query(superseded_rows!(
+        "outcome IS NULL AND operation IN (
+             SELECT o.id FROM json_each($2) p CROSS JOIN operations o ON o.tenant = $3
+                 AND o.user_id = p.value ->> 'whose' AND o.kind = p.value ->> 'kind'
+                 AND o.state = 'superseded' AND o.id < p.value ->> 'operation')
+             AND NOT (run = $4 AND line IN (SELECT p.value ->> 'line' FROM json_each($2) p))"
+    ))
+    .bind(now.millis())
+    .bind(&planned)
+    .bind(run.tenant.as_str())
+    .bind(run.id)
+    .execute(&mut *tx)
+    .await?;
     sqlx::query(
         "INSERT INTO run_rows (run, line, state, user_id, action, operation, external_id)
-         VALUES ($1, $2, 'planned', $3, $4, $5, $6)
+         SELECT $1, p.value ->> 'line', 'planned', p.value ->> 'user', p.value ->> 'action', p.value ->> 'operation',
+             p.value ->> 'external_id' FROM json_each($2) p WHERE true
          ON CONFLICT (run, line) DO UPDATE SET state = 'planned', user_id = coalesce(excluded.user_id, user_id),
              action = excluded.action, operation = excluded.operation, outcome = NULL",
     )
-    .bind(run)
-    .bind(stored(step.line))
-    .bind(step.user.as_ref().map(UserId::as_str))
-    .bind(action.as_str())
-    .bind(id)
-    .bind(step.external_id.as_deref())
+    .bind(run.id)
+    .bind(&planned)
     .execute(&mut *tx)
     .await?;
-    if let (Some(user), Cause::Asked, Payload::Profile(_)) = (&step.user, operation.cause, &operation.payload)
-    {
-        provisioned::remember(tx, tenant, run, step.line, user).await?;
-    }
-    Ok(())
+    let asked = sent.iter().filter(|sent| {
+        sent.operation.cause == Cause::Asked && matches!(sent.operation.payload, Payload::Profile(_))
+    });
+    let meant =
+        asked.filter_map(|sent| Some((run.id, stored(sent.step.line), sent.step.user.as_ref()?.as_str())));
+    provisioned::remember(tx, &run.tenant, meant).await
 }
 
+/// Writes these operations; returns which is whose, and of which kind.
+async fn add(
+    tx: &mut SqliteConnection,
+    run: &Run,
+    sent: &[Sent<'_>],
+    now: Timestamp,
+) -> Result<HashMap<(String, String), i64>, StoreError> {
+    let operations = sent
+        .iter()
+        .map(|Sent { operation, due, attempts, packed, .. }| {
+            Ok(NewOperation {
+                user: operation.user.as_str(),
+                kind: operation.payload.kind().as_str(),
+                target: operation.payload.target(),
+                payload: json(&operation.payload)?,
+                cause: operation.cause.as_str(),
+                version: operation.version.as_deref(),
+                due: due.millis(),
+                attempts: *attempts,
+                packed: *packed,
+            })
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    let added: Vec<(String, String, i64)> = sqlx::query_as(
+        "INSERT INTO operations (tenant, pass, created_at, user_id, kind, state, target, payload, cause, version, due_at,
+             attempts, packed)
+         SELECT $1, $2, $3, o.value ->> 'user', o.value ->> 'kind', 'ready', o.value ->> 'target', o.value ->> 'payload',
+             o.value ->> 'cause', o.value ->> 'version', o.value ->> 'due', o.value ->> 'attempts',
+             o.value ->> 'packed'
+         FROM json_each($4) o RETURNING user_id, kind, id",
+    )
+    .bind(run.tenant.as_str())
+    .bind(run.pass)
+    .bind(now.millis())
+    .bind(json(&operations)?)
+    .fetch_all(tx)
+    .await?;
+    Ok(added.into_iter().map(|(user, kind, id)| ((user, kind), id)).collect())
+}
+
+/// Rows end without an operation, each with what has become of it, and why.
 async fn end(
     tx: &mut SqliteConnection,
-    (tenant, run): (&TenantId, i64),
-    (line, user): (u64, Option<&UserId>),
-    outcome: Outcome,
-    reason: Option<&str>,
+    run: &Run,
+    ended: &[(&RowStep, Outcome, Option<&str>)],
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    if ended.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = ended
+        .iter()
+        .map(|(step, outcome, reason)| {
+            (stored(step.line), outcome.as_str(), reason, step.user.as_ref().map(UserId::as_str))
+        })
+        .collect();
     sqlx::query(
-        "UPDATE run_rows SET state = 'finished', outcome = $3, reason = $4, user_id = coalesce($5, user_id),
-             finished_at = $6, wanted = NULL
-         WHERE run = $1 AND line = $2",
+        "UPDATE run_rows SET state = 'finished', outcome = e.value ->> 1, reason = e.value ->> 2,
+             user_id = coalesce(e.value ->> 3, user_id), finished_at = $3, wanted = NULL
+         FROM json_each($2) e WHERE run_rows.run = $1 AND run_rows.line = e.value ->> 0",
     )
-    .bind(run)
-    .bind(stored(line))
-    .bind(outcome.as_str())
-    .bind(reason)
-    .bind(user.map(UserId::as_str))
+    .bind(run.id)
+    .bind(json(&rows)?)
     .bind(now.millis())
     .execute(&mut *tx)
     .await?;
-    if let (Outcome::Unchanged | Outcome::Created | Outcome::Skipped, Some(user)) = (outcome, user) {
-        provisioned::remember(tx, tenant, run, line, user).await?;
-        if outcome != Outcome::Skipped {
-            take_away(tx, tenant, run, user, now).await?;
-        }
-    }
-    Ok(())
+    let there = |outcomes: &'static [Outcome]| {
+        let rows = ended.iter().filter(move |(_, outcome, _)| outcomes.contains(outcome));
+        rows.filter_map(|(step, ..)| Some((run.id, stored(step.line), step.user.as_ref()?.as_str())))
+    };
+    let known = there(&[Outcome::Unchanged, Outcome::Created, Outcome::Skipped]);
+    provisioned::remember(tx, &run.tenant, known).await?;
+    let right = there(&[Outcome::Unchanged, Outcome::Created]).map(|(.., user)| user);
+    take_away(tx, run, right.collect(), now).await
 }
 
-/// An export finds a user as he is to be: what an earlier one decided otherwise, and has not sent, is not sent any more.
+/// An export finds users as they are to be: what an earlier one decided otherwise, and has not sent, is not sent any more.
 async fn take_away(
     tx: &mut SqliteConnection,
-    tenant: &TenantId,
-    run: i64,
-    user: &UserId,
+    run: &Run,
+    users: Vec<&str>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    if run.kind != RunKind::Provision || users.is_empty() {
+        return Ok(());
+    }
     let taken: Vec<i64> = sqlx::query_scalar(
-        "UPDATE operations SET state = 'superseded', finished_at = $4
-         WHERE tenant = $1 AND user_id = $2 AND kind = 'profile' AND state IN ('ready', 'held', 'dead')
-             AND (SELECT kind FROM runs WHERE id = $3) = 'provision'
+        "UPDATE operations SET state = 'superseded', finished_at = $3
+         WHERE tenant = $1 AND user_id IN (SELECT value FROM json_each($2)) AND kind = 'profile'
+             AND state IN ('ready', 'held', 'dead')
          RETURNING id",
     )
-    .bind(tenant.as_str())
-    .bind(user.as_str())
-    .bind(run)
+    .bind(run.tenant.as_str())
+    .bind(json(&users)?)
     .bind(now.millis())
     .fetch_all(&mut *tx)
     .await?;
-    for operation in taken {
-        sqlx::query(superseded_rows!("operation = $2 AND (outcome IS NULL OR outcome = 'held')"))
-            .bind(now.millis())
-            .bind(operation)
-            .execute(&mut *tx)
-            .await?;
+    if taken.is_empty() {
+        return Ok(());
     }
+    sqlx::query(superseded_rows!(
+        "operation IN (SELECT value FROM json_each($2)) AND (outcome IS NULL OR outcome = 'held')"
+    ))
+    .bind(now.millis())
+    .bind(json(&taken)?)
+    .execute(tx)
+    .await?;
     Ok(())
 }

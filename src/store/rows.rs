@@ -3,10 +3,11 @@
 //! A row waits until it is decided, is planned while an operation carries it, and is finished with an outcome. It moves in
 //! one transaction with its operation.
 
+use serde_json::{Value, json};
 use sqlx::FromRow;
 
 use super::{Store, StoreError};
-use crate::model::{Met, Outcome, RejectedRow, Timestamp, UserId};
+use crate::model::{Met, RejectedRow, Timestamp, UserId};
 
 /// So many rows are written or read in one transaction.
 pub const ROWS_AT_ONCE: usize = 500;
@@ -70,37 +71,38 @@ struct Waiting {
     user_id: Option<String>,
 }
 
+impl NewRow {
+    /// Its line, `externalId`, `userName`, id, what it wants, and why it is wrong.
+    fn json(&self) -> Result<Value, StoreError> {
+        let (wanted, faults) = match &self.wanted {
+            Ok(wanted) => (Some(wanted.as_str()), None),
+            Err(rejected) => (None, Some(json(rejected)?)),
+        };
+        let user = self.user.as_ref().map(UserId::as_str);
+        Ok(json!([self.line, self.external_id, self.user_name, user, wanted, faults]))
+    }
+}
+
 impl Store {
     /// Hands in rows of a run that is being read.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn add_rows(&self, run: i64, rows: &[NewRow], now: Timestamp) -> Result<(), StoreError> {
+        let rows = rows.iter().map(NewRow::json).collect::<Result<Vec<_>, _>>()?;
         let mut tx = self.write().await?;
-        for row in rows {
-            let (wanted, rejected) = match &row.wanted {
-                Ok(wanted) => (Some(wanted.as_str()), None),
-                Err(rejected) => (None, Some(json(rejected)?)),
-            };
-            let state = if rejected.is_some() { "finished" } else { "waiting" };
-            sqlx::query(
-                "INSERT INTO run_rows (run, line, state, external_id, user_name, user_id, wanted, faults, outcome,
-                     finished_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
-            )
-            .bind(run)
-            .bind(stored(row.line))
-            .bind(state)
-            .bind(row.external_id.as_deref())
-            .bind(row.user_name.as_deref())
-            .bind(row.user.as_ref().map(UserId::as_str))
-            .bind(wanted)
-            .bind(&rejected)
-            .bind(rejected.as_ref().map(|_| Outcome::Rejected.as_str()))
-            .bind(rejected.as_ref().map(|_| now.millis()))
-            .execute(&mut *tx)
-            .await?;
-        }
+        sqlx::query(
+            "INSERT INTO run_rows (run, line, external_id, user_name, user_id, wanted, faults, state, outcome, finished_at)
+             SELECT $1, n.value ->> 0, n.value ->> 1, n.value ->> 2, n.value ->> 3, n.value ->> 4, n.value ->> 5,
+                 iif(n.value ->> 5 IS NULL, 'waiting', 'finished'),
+                 iif(n.value ->> 5 IS NULL, NULL, 'rejected'), iif(n.value ->> 5 IS NULL, NULL, $3)
+             FROM json_each($2) n WHERE true ON CONFLICT DO NOTHING",
+        )
+        .bind(run)
+        .bind(json(&rows)?)
+        .bind(now.millis())
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
         Ok(())
     }

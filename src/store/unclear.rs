@@ -109,12 +109,13 @@ pub(super) async fn remember_in_flight(tx: &mut SqliteConnection) -> Result<(), 
     Ok(())
 }
 
-/// An operation is done, whichever attempt it was.
-pub(super) async fn forget(tx: &mut SqliteConnection, operation: i64) -> Result<(), StoreError> {
+/// These operations (ids, a JSON array) are done, whichever attempt it was.
+pub(super) async fn forget(tx: &mut SqliteConnection, operations: &str) -> Result<(), StoreError> {
     sqlx::query(
-        "DELETE FROM unclear WHERE operation = $1 AND target = (SELECT target FROM operations WHERE id = $1)",
+        "DELETE FROM unclear WHERE (operation, target) IN (
+             SELECT id, target FROM operations WHERE id IN (SELECT value FROM json_each($1)))",
     )
-    .bind(operation)
+    .bind(operations)
     .execute(tx)
     .await?;
     Ok(())
