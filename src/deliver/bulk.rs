@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::condition::Condition;
 use super::health::{Allowance, Seen};
 use super::report::{refused, written};
-use super::step::{Nature, Policy, next_step_of};
+use super::step::{Nature, Policy, next_step};
 use super::vitals::Vitals;
 use crate::audit::{Audit, AuditError, Entry};
 use crate::chance::Chance;
@@ -371,7 +371,7 @@ impl BulkPump {
         }
         let nature = Nature::of(&leased.operation.payload);
         let verdict = Some(&failure.verdict);
-        next_step_of(nature, leased.attempts, verdict, true, self.settings.policy, now, self.chance.draw())
+        next_step(nature, leased.attempts, verdict, true, self.settings.policy, now, self.chance.draw())
     }
 
     fn log(&self, job: &Job, ended: &Ended, settlements: &[Settlement], took: Duration) {

@@ -18,6 +18,6 @@ pub use bulk::{BulkPump, BulkPumpSettings};
 pub use condition::Condition;
 pub use health::{Allowance, Change, Health, Seen};
 pub use pump::{Drained, Pump, PumpSettings, Shared};
-pub use step::{Policy, next_step};
+pub use step::{Nature, Policy, next_step};
 pub use trouble::Trouble;
 pub use vitals::Vitals;

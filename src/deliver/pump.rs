@@ -17,7 +17,7 @@ use super::attempt::{Outcome, Sender, Sent, Task};
 use super::condition::Condition;
 use super::health::{Allowance, Seen};
 use super::report::{entry, note, refused, report, unclear, unclear_entry};
-use super::step::{Nature, Policy, next_step_of};
+use super::step::{Nature, Policy, next_step};
 use super::trouble::Trouble;
 use super::verify::Sample;
 use super::vitals::Vitals;
@@ -366,7 +366,7 @@ impl<P: ServiceProvider> Pump<P> {
             Err(death) => {
                 let Some(leased) = self.leased.remove(&death.id()) else { return };
                 let now = self.sender.clock.now();
-                let step = next_step_of(
+                let step = next_step(
                     Nature::of(&leased.operation.payload),
                     leased.attempts,
                     Some(&Verdict::Unavailable { wait: None }),
@@ -410,7 +410,7 @@ impl<P: ServiceProvider> Pump<P> {
             let verdict = failure.map(|failure| &failure.verdict);
             let (failures, policy) = (outcome.leased.attempts, self.settings.policy);
             let nature = Nature::of(&outcome.leased.operation.payload);
-            next_step_of(nature, failures, verdict, counted, policy, now, self.chance.draw())
+            next_step(nature, failures, verdict, counted, policy, now, self.chance.draw())
         };
         // While the tenant is in trouble, what it says about one user says nothing about that user; nor does
         // "done" while it ignores what it is told.

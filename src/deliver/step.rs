@@ -15,7 +15,7 @@ pub struct Policy {
 
 /// What an operation may come to that is not like a change of a user who is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Nature {
+pub enum Nature {
     /// It changes his teams from a complete list; a repeat changes nothing.
     Teams,
     /// It changes single attributes, or writes his record anew: a repeat changes nothing.
@@ -27,7 +27,7 @@ pub(super) enum Nature {
 impl Nature {
     /// That of an operation with this payload.
     #[must_use]
-    pub(super) fn of(payload: &Payload) -> Self {
+    pub fn of(payload: &Payload) -> Self {
         match payload {
             Payload::Teams(_) => Self::Teams,
             payload if payload.creates() => Self::Creation,
@@ -36,37 +36,12 @@ impl Nature {
     }
 }
 
-/// The same for an operation of any nature: what a creation that nobody answered has come to must be looked up, and so
-/// must whoever is there already or has changed since.
-#[must_use]
-pub(super) fn next_step_of(
-    nature: Nature,
-    failures: u32,
-    verdict: Option<&Verdict>,
-    counted: bool,
-    policy: Policy,
-    now: Timestamp,
-    draw: f64,
-) -> Step {
-    let look_up = |met, due, counted| Step::LookUp { met, due, counted };
-    match (nature, verdict) {
-        (Nature::Creation, Some(Verdict::Unavailable { .. } | Verdict::Ignored)) => {
-            look_up(Met::Unclear, now.plus(backoff(failures + 1, draw)), counted)
-        }
-        (Nature::Creation, Some(Verdict::Exists | Verdict::Conflict)) => look_up(Met::Conflict, now, true),
-        (Nature::Creation, Some(Verdict::Gone)) => Step::Dead,
-        (Nature::Change, Some(Verdict::Conflict)) if failures + 1 < policy.max_attempts => {
-            look_up(Met::Changed, now, true)
-        }
-        _ => next_step(failures, verdict, counted, policy, now, draw),
-    }
-}
-
-/// The next step of an operation with `failures` counted attempts behind it, after one that ended with
-/// `verdict` (`None` is success). `counted` says whether a failure is the operation's own, because the
-/// tenant answers other calls. `draw` is chance, 0 up to 1.
+/// The next step of an operation with `failures` counted attempts behind it, after one that ended with `verdict` (`None` is
+/// success). `counted` says whether a failure is the operation's own, because the tenant answers other calls. `draw` is
+/// chance, 0 up to 1.
 #[must_use]
 pub fn next_step(
+    nature: Nature,
     failures: u32,
     verdict: Option<&Verdict>,
     counted: bool,
@@ -76,20 +51,32 @@ pub fn next_step(
 ) -> Step {
     let last = failures + 1 >= policy.max_attempts;
     let later = |wait: Option<Duration>| now.plus(backoff(failures + 1, draw).max(wait.unwrap_or_default()));
-    match verdict {
-        None => Step::Done,
-        Some(Verdict::NotSent) => Step::Released,
+    match (nature, verdict) {
+        // What a creation that nobody answered has come to must be looked up, and so must whoever is there already.
+        (Nature::Creation, Some(Verdict::Unavailable { .. } | Verdict::Ignored)) => {
+            Step::LookUp { met: Met::Unclear, due: later(None), counted }
+        }
+        (Nature::Creation, Some(Verdict::Exists | Verdict::Conflict)) => {
+            Step::LookUp { met: Met::Conflict, due: now, counted: true }
+        }
+        (Nature::Change, Some(Verdict::Conflict)) if !last => {
+            Step::LookUp { met: Met::Changed, due: now, counted: true }
+        }
+        (_, None) => Step::Done,
+        (_, Some(Verdict::NotSent)) => Step::Released,
         // The limiter holds every call back for as long as the tenant asked.
-        Some(Verdict::Throttled { .. } | Verdict::Unauthorized) => Step::Later { due: now, counted: false },
-        Some(Verdict::Unavailable { .. } | Verdict::Ignored) if counted && last => Step::Dead,
-        Some(Verdict::Unavailable { wait }) => Step::Later { due: later(*wait), counted },
-        Some(Verdict::Ignored) => Step::Later { due: later(None), counted },
-        Some(Verdict::Conflict) if last => Step::Dead,
+        (_, Some(Verdict::Throttled { .. } | Verdict::Unauthorized)) => {
+            Step::Later { due: now, counted: false }
+        }
+        (_, Some(Verdict::Unavailable { .. } | Verdict::Ignored)) if counted && last => Step::Dead,
+        (_, Some(Verdict::Unavailable { wait })) => Step::Later { due: later(*wait), counted },
+        (_, Some(Verdict::Ignored)) => Step::Later { due: later(None), counted },
+        (_, Some(Verdict::Conflict)) if last => Step::Dead,
         // The first conflict is everyday life; one after the other is a fault of the tenant.
-        Some(Verdict::Conflict) if failures == 0 => Step::Stale { due: now },
-        Some(Verdict::Conflict) => Step::Stale { due: later(None) },
-        Some(Verdict::Gone) => Step::Gone,
-        Some(Verdict::Forbidden | Verdict::Rejected | Verdict::Exists) => Step::Dead,
+        (_, Some(Verdict::Conflict)) if failures == 0 => Step::Stale { due: now },
+        (_, Some(Verdict::Conflict)) => Step::Stale { due: later(None) },
+        (Nature::Teams | Nature::Change, Some(Verdict::Gone)) => Step::Gone,
+        (_, Some(Verdict::Gone | Verdict::Forbidden | Verdict::Rejected | Verdict::Exists)) => Step::Dead,
     }
 }
 
@@ -101,7 +88,7 @@ mod tests {
     const POLICY: Policy = Policy { max_attempts: 3 };
 
     fn step(failures: u32, verdict: &Verdict, counted: bool) -> Step {
-        next_step(failures, Some(verdict), counted, POLICY, NOW, 1.0)
+        next_step(Nature::Teams, failures, Some(verdict), counted, POLICY, NOW, 1.0)
     }
 
     fn unavailable(seconds: Option<u64>) -> Verdict {
@@ -141,7 +128,7 @@ mod tests {
     #[test]
     fn a_creation_is_never_repeated_unseen() {
         let creation = |failures, verdict: &Verdict| {
-            next_step_of(Nature::Creation, failures, Some(verdict), true, POLICY, NOW, 1.0)
+            next_step(Nature::Creation, failures, Some(verdict), true, POLICY, NOW, 1.0)
         };
         let look_up = |met| Step::LookUp { met, due: NOW, counted: true };
         let unclear = |millis| Step::LookUp {
@@ -167,7 +154,7 @@ mod tests {
     #[test]
     fn whoever_has_changed_is_looked_up_before_he_is_written_again() {
         let change = |failures, verdict: &Verdict| {
-            next_step_of(Nature::Change, failures, Some(verdict), true, POLICY, NOW, 1.0)
+            next_step(Nature::Change, failures, Some(verdict), true, POLICY, NOW, 1.0)
         };
         assert_eq!(
             change(0, &Verdict::Conflict),
@@ -180,7 +167,7 @@ mod tests {
 
     #[test]
     fn the_rest_of_the_table() {
-        assert_eq!(next_step(0, None, true, POLICY, NOW, 1.0), Step::Done);
+        assert_eq!(next_step(Nature::Teams, 0, None, true, POLICY, NOW, 1.0), Step::Done);
         for (verdict, expected) in [
             (Verdict::NotSent, Step::Released),
             (Verdict::Gone, Step::Gone),
