@@ -273,12 +273,17 @@ pub(super) async fn clear(tx: &mut SqliteConnection, now: Timestamp) -> Result<(
             .execute(&mut *tx)
             .await?;
     }
-    for clear in [
+    sqlx::query(
         "UPDATE operations SET job = NULL, packed = 0
-         WHERE $1 > 0 AND job IN (SELECT id FROM bulk_jobs WHERE state = 'submitting')",
+         WHERE job IN (SELECT id FROM bulk_jobs WHERE state = 'submitting')",
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
         "UPDATE bulk_jobs SET state = 'unclear', finished_at = $1, reason = 'interrupted' WHERE state = 'submitting'",
-    ] {
-        sqlx::query(clear).bind(now.millis()).execute(&mut *tx).await?;
-    }
+    )
+    .bind(now.millis())
+    .execute(tx)
+    .await?;
     Ok(())
 }

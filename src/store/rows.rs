@@ -430,21 +430,25 @@ impl Store {
         .fetch_one(&mut *tx)
         .await?;
         let lines = serde_json::json!(steps.iter().map(|step| step.line).collect::<Vec<_>>()).to_string();
-        for statement in [
-            // Whoever approves it may deliver it by a pass, which makes no bulk requests.
-            "UPDATE operations SET state = 'held', hold = $3, packed = 0 WHERE state = 'ready' AND $4 > 0 AND id IN (
+        // Whoever approves it may deliver it by a pass, which makes no bulk requests.
+        sqlx::query(
+            "UPDATE operations SET state = 'held', hold = $3, packed = 0 WHERE state = 'ready' AND id IN (
                  SELECT operation FROM run_rows WHERE run = $1 AND line IN (SELECT value FROM json_each($2)))",
-            "UPDATE run_rows SET outcome = 'held', finished_at = $4 WHERE run = $1 AND outcome IS NULL AND $3 > 0
+        )
+        .bind(run.id)
+        .bind(&lines)
+        .bind(hold)
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query(
+            "UPDATE run_rows SET outcome = 'held', finished_at = $3 WHERE run = $1 AND outcome IS NULL
                  AND line IN (SELECT value FROM json_each($2))",
-        ] {
-            sqlx::query(statement)
-                .bind(run.id)
-                .bind(&lines)
-                .bind(hold)
-                .bind(now.millis())
-                .execute(&mut *tx)
-                .await?;
-        }
+        )
+        .bind(run.id)
+        .bind(&lines)
+        .bind(now.millis())
+        .execute(&mut *tx)
+        .await?;
         sqlx::query("UPDATE passes SET hold = $2, digest = $3 WHERE id = $1")
             .bind(run.pass)
             .bind(hold)
@@ -943,15 +947,22 @@ async fn stop_refused(
     if stopped.rows_affected() == 0 {
         return Ok(());
     }
-    for hold in [
+    sqlx::query(
         "UPDATE operations SET state = 'held'
-         WHERE state = 'ready' AND $2 > 0 AND pass = (SELECT pass FROM runs WHERE id = $1)",
+         WHERE state = 'ready' AND pass = (SELECT pass FROM runs WHERE id = $1)",
+    )
+    .bind(run)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
         "UPDATE run_rows SET outcome = 'held', finished_at = $2
          WHERE run = $1 AND outcome IS NULL AND (state = 'waiting'
              OR operation IN (SELECT id FROM operations WHERE state = 'held'))",
-    ] {
-        sqlx::query(hold).bind(run).bind(now.millis()).execute(&mut *tx).await?;
-    }
+    )
+    .bind(run)
+    .bind(now.millis())
+    .execute(tx)
+    .await?;
     Ok(())
 }
 

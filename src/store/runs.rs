@@ -327,23 +327,27 @@ impl Store {
             .bind(careful)
             .execute(&mut *tx)
             .await?;
-        for resume in [
-            "UPDATE runs SET state = 'open', reason = NULL, finished_at = NULL WHERE id = $1",
+        for ready in [
             "UPDATE operations SET state = 'ready', due_at = $2
              WHERE state = 'held' AND hold IS NULL AND pass = (SELECT pass FROM runs WHERE id = $1)",
             // What was refused is asked for once more.
             "UPDATE operations SET state = 'ready', due_at = $2, attempts = 0
              WHERE state = 'dead' AND pass = (SELECT pass FROM runs WHERE id = $1)",
+        ] {
+            sqlx::query(ready).bind(run.id).bind(now.millis()).execute(&mut *tx).await?;
+        }
+        for resume in [
+            "UPDATE runs SET state = 'open', reason = NULL, finished_at = NULL WHERE id = $1",
             "UPDATE run_rows SET state = 'planned', outcome = NULL, finished_at = NULL, latency_ms = NULL
-             WHERE run = $1 AND outcome = 'failed' AND $2 > 0
+             WHERE run = $1 AND outcome = 'failed'
                  AND operation IN (SELECT id FROM operations WHERE state = 'ready')",
             "UPDATE run_rows SET state = 'planned', outcome = NULL, finished_at = NULL
-             WHERE run = $1 AND outcome = 'held' AND $2 > 0
+             WHERE run = $1 AND outcome = 'held'
                  AND operation IN (SELECT id FROM operations WHERE state = 'ready')",
             "UPDATE run_rows SET state = 'waiting', outcome = NULL, finished_at = NULL
-             WHERE run = $1 AND outcome = 'held' AND $2 > 0 AND operation IS NULL",
+             WHERE run = $1 AND outcome = 'held' AND operation IS NULL",
         ] {
-            sqlx::query(resume).bind(run.id).bind(now.millis()).execute(&mut *tx).await?;
+            sqlx::query(resume).bind(run.id).execute(&mut *tx).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -383,8 +387,6 @@ impl Store {
         let mut tx = self.write().await?;
         for finish in [
             "UPDATE runs SET state = 'finished', finished_at = $2 WHERE id = $1",
-            "UPDATE run_rows SET wanted = NULL, user_name = NULL WHERE run = $1 AND $2 > 0",
-            "DELETE FROM run_found WHERE run = $1 AND $2 > 0",
             "UPDATE passes SET finished_at = $2, complete = 1,
                  result = CASE WHEN EXISTS (SELECT 1 FROM run_rows WHERE run = $1
                      AND outcome IN ('rejected', 'unresolved', 'failed', 'held')) THEN 'degraded' ELSE 'ok' END,
@@ -395,6 +397,12 @@ impl Store {
              WHERE id = (SELECT pass FROM runs WHERE id = $1)",
         ] {
             sqlx::query(finish).bind(run.id).bind(now.millis()).execute(&mut *tx).await?;
+        }
+        for forget in [
+            "UPDATE run_rows SET wanted = NULL, user_name = NULL WHERE run = $1",
+            "DELETE FROM run_found WHERE run = $1",
+        ] {
+            sqlx::query(forget).bind(run.id).execute(&mut *tx).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -488,10 +496,14 @@ async fn supersede(tx: &mut SqliteConnection, run: i64, now: Timestamp) -> Resul
         "UPDATE runs SET state = 'superseded', finished_at = $2 WHERE id = $1",
         "UPDATE passes SET finished_at = $2, result = 'degraded', reason = 'superseded by a newer file'
          WHERE id = (SELECT pass FROM runs WHERE id = $1)",
-        "DELETE FROM run_found WHERE run = $1 AND $2 > 0",
-        "UPDATE run_rows SET user_name = NULL WHERE run = $1 AND $2 > 0 AND state = 'finished'",
     ] {
         sqlx::query(close).bind(run).bind(now.millis()).execute(&mut *tx).await?;
+    }
+    for forget in [
+        "DELETE FROM run_found WHERE run = $1",
+        "UPDATE run_rows SET user_name = NULL WHERE run = $1 AND state = 'finished'",
+    ] {
+        sqlx::query(forget).bind(run).execute(&mut *tx).await?;
     }
     Ok(rows.rows_affected())
 }
