@@ -6,7 +6,7 @@
 use sqlx::SqliteConnection;
 
 use super::outbox::{Leased, Row, leased, settle};
-use super::rows::{self, RowSettled, Settled};
+use super::row_settlement::{self, RowSettled, Settled};
 use super::{AuditHead, Settlement, Store, StoreError, audit_head};
 use crate::model::{Met, Payload, TenantId, Timestamp};
 
@@ -266,7 +266,7 @@ pub(super) async fn clear(tx: &mut SqliteConnection, now: Timestamp) -> Result<(
             attempts,
             user: None,
         };
-        rows::settle(tx, &TenantId::from(tenant), id, &settled, now).await?;
+        row_settlement::settle(tx, &TenantId::from(tenant), id, &settled, now).await?;
         sqlx::query("UPDATE operations SET state = 'superseded', finished_at = $2, job = NULL, payload = '{}' WHERE id = $1")
             .bind(id)
             .bind(now.millis())

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::SqliteConnection;
 
 use super::commit::forget;
-use super::rows::{self, RowSettled, Settled};
+use super::row_settlement::{self, RowSettled, Settled};
 use super::{AuditHead, Store, StoreError, audit_head, grants, unclear};
 use crate::model::{Cause, Kind, Met, Operation, Payload, TenantId, Timestamp, UserId};
 
@@ -400,7 +400,7 @@ async fn settle_rows(
         attempts: attempts + i64::from(counted),
         user,
     };
-    rows::settle(tx, tenant, settlement.id, &settled, now).await
+    row_settlement::settle(tx, tenant, settlement.id, &settled, now).await
 }
 
 /// The tenant has certainly not done what was asked for: it said so, or was never asked.

@@ -1,0 +1,130 @@
+//! `provisioned`: users whom a run has created, or found to be meant by a row.
+//!
+//! They are known by HR's name and the tenant's, so that the next export can tell who is no longer named.
+
+use sqlx::SqliteConnection;
+
+use super::rows::{UNNAMED, number, stored};
+use super::{Store, StoreError};
+use crate::model::{TenantId, UserId};
+
+/// Users whom no row of a run names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unnamed {
+    /// By id, each with what HR knows him by.
+    pub users: Vec<(UserId, String)>,
+    /// How many users earlier runs have created or found to be meant, and we have not made inactive.
+    pub known: u64,
+    /// The first line that stands for none of them yet.
+    pub line: u64,
+}
+
+impl Store {
+    /// Whether we have made this user inactive because no row named him.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn deactivated_by_us(&self, tenant: &TenantId, user: &UserId) -> Result<bool, StoreError> {
+        let by_us: Option<bool> =
+            sqlx::query_scalar("SELECT deactivated <> 0 FROM provisioned WHERE tenant = $1 AND user_id = $2")
+                .bind(tenant.as_str())
+                .bind(user.as_str())
+                .fetch_optional(&self.reader)
+                .await?;
+        Ok(by_us.unwrap_or(false))
+    }
+
+    /// The user as whom an earlier run knows the one with this `externalId`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn provisioned_as(
+        &self,
+        tenant: &TenantId,
+        external_id: &str,
+    ) -> Result<Option<UserId>, StoreError> {
+        let user: Option<String> = sqlx::query_scalar(
+            "SELECT user_id FROM provisioned WHERE tenant = $1 AND external_id = $2 LIMIT 1",
+        )
+        .bind(tenant.as_str())
+        .bind(external_id)
+        .fetch_optional(&self.reader)
+        .await?;
+        Ok(user.map(UserId::from))
+    }
+
+    /// Whom a run names in no row, not even in a bad one, of those whom earlier runs have created or found to be meant;
+    /// whom we have made inactive already is left out.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn no_longer_named(&self, tenant: &TenantId, run: i64) -> Result<Unnamed, StoreError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT user_id, external_id FROM provisioned p
+             WHERE tenant = $1 AND run <> $2 AND deactivated = 0
+                 AND NOT EXISTS (SELECT 1 FROM run_rows r WHERE r.run = $2 AND r.external_id = p.external_id)
+                 AND NOT EXISTS (SELECT 1 FROM run_rows r WHERE r.run = $2 AND r.user_id = p.user_id)
+                 AND NOT EXISTS (SELECT 1 FROM run_found f JOIN run_rows r ON r.run = f.run AND r.user_name = f.user_name
+                     WHERE f.run = $2 AND f.user_id = p.user_id)
+             ORDER BY user_id",
+        )
+        .bind(tenant.as_str())
+        .bind(run)
+        .fetch_all(&self.reader)
+        .await?;
+        let known: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM provisioned WHERE tenant = $1 AND deactivated = 0")
+                .bind(tenant.as_str())
+                .fetch_one(&self.reader)
+                .await?;
+        let line: i64 = sqlx::query_scalar(
+            "SELECT coalesce(max(line) + 1, $2) FROM run_rows WHERE run = $1 AND line >= $2",
+        )
+        .bind(run)
+        .bind(stored(UNNAMED))
+        .fetch_one(&self.reader)
+        .await?;
+        let users = rows.into_iter().map(|(user, external_id)| (UserId::from(user), external_id)).collect();
+        Ok(Unnamed { users, known: number(known), line: number(line) })
+    }
+}
+
+/// A row means this user. Of an attributes file nothing is remembered: it does not say who is to be there.
+pub(super) async fn remember(
+    tx: &mut SqliteConnection,
+    tenant: &TenantId,
+    run: i64,
+    line: u64,
+    user: &UserId,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO provisioned (tenant, user_id, external_id, run)
+         SELECT $1, $2, external_id, $3 FROM run_rows
+         WHERE run = $3 AND line = $4 AND external_id IS NOT NULL
+             AND (SELECT kind FROM runs WHERE id = $3) = 'provision'
+         ON CONFLICT (tenant, user_id) DO UPDATE SET external_id = excluded.external_id, run = excluded.run",
+    )
+    .bind(tenant.as_str())
+    .bind(user.as_str())
+    .bind(run)
+    .bind(stored(line))
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Whether it is we who have made this user inactive.
+pub(super) async fn set_deactivated(
+    tx: &mut SqliteConnection,
+    tenant: &TenantId,
+    user: &UserId,
+    deactivated: bool,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE provisioned SET deactivated = $3 WHERE tenant = $1 AND user_id = $2")
+        .bind(tenant.as_str())
+        .bind(user.as_str())
+        .bind(deactivated)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
