@@ -9,7 +9,7 @@ use super::{CommandError, Exit, answer, complain, error};
 use crate::daemon::{Carried, RunEnd, RunFailure};
 use crate::deliver::Trouble;
 use crate::model::Outcome;
-use crate::store::{ROWS_AT_ONCE, RowEnd, Run, RunCounts, Store};
+use crate::store::{RowEnd, Run, RunCounts, Store};
 use crate::telemetry;
 
 /// How a run ended.
@@ -37,13 +37,8 @@ pub(super) async fn tell(
     let counts = store.run_summary(run.id).await?;
     // Only what somebody has to look at is kept; all else is written and forgotten, and what is open is counted.
     let mut left = Vec::new();
-    let mut skip = 0;
-    loop {
-        let rows = store.row_ends(run.id, skip, ROWS_AT_ONCE).await?;
-        if rows.is_empty() {
-            break;
-        }
-        skip += u64::try_from(rows.len()).unwrap_or(0);
+    let mut ends = store.row_ends(run.id);
+    while let Some(rows) = ends.next().await? {
         for row in rows {
             if let Some(file) = &mut file {
                 file.add(&row)?;

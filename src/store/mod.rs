@@ -65,7 +65,7 @@ pub use passes::{PassRow, PassTotals};
 pub use provisioned::Unnamed;
 pub use requests::Request;
 pub use resets::{Reset, ResetDone};
-pub use row_report::{PlannedRow, RowEnd};
+pub use row_report::{PlannedRow, RowEnd, RowEnds};
 pub use row_steps::{RowNext, RowStep};
 pub use rows::{NewRow, ROWS_AT_ONCE, WaitingRow};
 pub use runs::{NewRun, Run, RunCounts};

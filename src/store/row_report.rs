@@ -3,7 +3,7 @@
 use futures_util::TryStreamExt as _;
 use sqlx::FromRow;
 
-use super::rows::{UNNAMED, number, stored};
+use super::rows::{ROWS_AT_ONCE, UNNAMED, number};
 use super::{Store, StoreError};
 use crate::model::{Action, Outcome, Payload, RejectedRow, UserId};
 
@@ -28,6 +28,15 @@ pub struct RowEnd {
     pub operation: Option<i64>,
     /// The tenant has said that he is there already.
     pub conflicted: bool,
+}
+
+/// Rows of a run and what has become of them, some at a time.
+#[derive(Debug)]
+pub struct RowEnds<'a> {
+    store: &'a Store,
+    run: i64,
+    /// The last line that was read: what comes before it is not looked at again.
+    after: i64,
 }
 
 /// What is to be done for a row.
@@ -68,21 +77,10 @@ struct Planned {
 }
 
 impl Store {
-    /// Rows of a run and what has become of them, in their order, after the first `skip` of them.
-    ///
-    /// # Errors
-    /// When the database fails, or a row is damaged.
-    pub async fn row_ends(&self, run: i64, skip: u64, most: usize) -> Result<Vec<RowEnd>, StoreError> {
-        let rows: Vec<End> = sqlx::query_as(
-            "SELECT line, external_id, user_id, action, outcome, reason, faults, operation, conflicted <> 0 AS conflicted
-             FROM run_rows WHERE run = $1 ORDER BY line LIMIT $3 OFFSET $2",
-        )
-        .bind(run)
-        .bind(stored(skip))
-        .bind(i64::try_from(most).unwrap_or(i64::MAX))
-        .fetch_all(&self.reader)
-        .await?;
-        rows.into_iter().map(End::row).collect()
+    /// Rows of a run and what has become of them, in their order.
+    #[must_use]
+    pub fn row_ends(&self, run: i64) -> RowEnds<'_> {
+        RowEnds { store: self, run, after: 0 }
     }
 
     /// What is to be done for the rows of a run, in their order.
@@ -102,6 +100,27 @@ impl Store {
             planned.push(row.row()?);
         }
         Ok(planned)
+    }
+}
+
+impl RowEnds<'_> {
+    /// The next rows; `None` after the last.
+    ///
+    /// # Errors
+    /// When the database fails, or a row is damaged.
+    pub async fn next(&mut self) -> Result<Option<Vec<RowEnd>>, StoreError> {
+        let rows: Vec<End> = sqlx::query_as(
+            "SELECT line, external_id, user_id, action, outcome, reason, faults, operation, conflicted <> 0 AS conflicted
+             FROM run_rows WHERE run = $1 AND line > $2 ORDER BY line LIMIT $3",
+        )
+        .bind(self.run)
+        .bind(self.after)
+        .bind(i64::try_from(ROWS_AT_ONCE).unwrap_or(i64::MAX))
+        .fetch_all(&self.store.reader)
+        .await?;
+        let Some(last) = rows.last() else { return Ok(None) };
+        self.after = last.line;
+        rows.into_iter().map(End::row).collect::<Result<_, _>>().map(Some)
     }
 }
 

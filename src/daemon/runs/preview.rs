@@ -8,7 +8,7 @@ use super::worker::RunSettings;
 use crate::config::TenantSettings;
 use crate::daemon::connect::client;
 use crate::daemon::parts::Parts;
-use crate::store::{PlannedRow, ROWS_AT_ONCE, RowEnd, Run, RunCounts, Store, StoreError};
+use crate::store::{PlannedRow, RowEnd, Run, RunCounts, Store, StoreError};
 
 /// What a file would do.
 #[derive(Debug)]
@@ -59,12 +59,8 @@ pub async fn plan_run(
     runner.plan(&imported.run).await?;
     let run = imported.run;
     let mut ends = Vec::new();
-    loop {
-        let skip = u64::try_from(ends.len()).unwrap_or(u64::MAX);
-        let rows = store.row_ends(run.id, skip, ROWS_AT_ONCE).await?;
-        if rows.is_empty() {
-            break;
-        }
+    let mut told = store.row_ends(run.id);
+    while let Some(rows) = told.next().await? {
         ends.extend(rows);
     }
     let (rows, counts) = (store.planned_rows(run.id).await?, store.run_counts(run.id).await?);

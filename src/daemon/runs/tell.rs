@@ -4,7 +4,7 @@
 
 use super::runner::{RunFailure, Runner};
 use crate::model::{Outcome, RunKind};
-use crate::store::{ROWS_AT_ONCE, RowEnd, Run};
+use crate::store::{RowEnd, Run};
 use crate::webhook::{Event, News, RowNews};
 
 impl Runner<'_> {
@@ -15,13 +15,8 @@ impl Runner<'_> {
         }
         let at = self.clock.now();
         let event = |news| Event { tenant: self.tenant.clone(), run: run.id, at, news }.message();
-        let mut skip = 0;
-        loop {
-            let rows = self.store.row_ends(run.id, skip, ROWS_AT_ONCE).await?;
-            if rows.is_empty() {
-                break;
-            }
-            skip += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        let mut ends = self.store.row_ends(run.id);
+        while let Some(rows) = ends.next().await? {
             let messages: Vec<_> = rows.iter().flat_map(news).map(event).collect();
             if !messages.is_empty() {
                 self.store.enqueue_webhooks(self.tenant, &messages, at).await?;
