@@ -5,7 +5,7 @@
 
 use sqlx::SqliteConnection;
 
-use super::rows::{json, stored};
+use super::rows::{json, stored, superseded_rows};
 use super::{Run, Store, StoreError, provisioned};
 use crate::model::{
     Action, AttributesPayload, Cause, Finding, Operation, Outcome, Payload, TenantId, Timestamp, UserId,
@@ -219,13 +219,12 @@ async fn plan(
             .await?;
     } else {
         // What another run had planned for him is decided otherwise now.
-        sqlx::query(
-            "UPDATE run_rows SET state = 'finished', outcome = 'superseded', finished_at = $2, wanted = NULL
-             WHERE outcome IS NULL AND operation IN (SELECT id FROM operations WHERE tenant = $3 AND user_id = $4
-                 AND kind = $5 AND state = 'superseded' AND id < $1) AND NOT (run = $6 AND line = $7)",
-        )
-        .bind(id)
+        sqlx::query(superseded_rows!(
+            "outcome IS NULL AND operation IN (SELECT id FROM operations WHERE tenant = $3 AND user_id = $4
+                 AND kind = $5 AND state = 'superseded' AND id < $2) AND NOT (run = $6 AND line = $7)"
+        ))
         .bind(now.millis())
+        .bind(id)
         .bind(tenant.as_str())
         .bind(operation.user.as_str())
         .bind(kind.as_str())
@@ -306,14 +305,11 @@ async fn take_away(
     .fetch_all(&mut *tx)
     .await?;
     for operation in taken {
-        sqlx::query(
-            "UPDATE run_rows SET state = 'finished', outcome = 'superseded', finished_at = $2, wanted = NULL
-             WHERE operation = $1 AND (outcome IS NULL OR outcome = 'held')",
-        )
-        .bind(operation)
-        .bind(now.millis())
-        .execute(&mut *tx)
-        .await?;
+        sqlx::query(superseded_rows!("operation = $2 AND (outcome IS NULL OR outcome = 'held')"))
+            .bind(now.millis())
+            .bind(operation)
+            .execute(&mut *tx)
+            .await?;
     }
     Ok(())
 }

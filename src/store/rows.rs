@@ -13,6 +13,18 @@ pub const ROWS_AT_ONCE: usize = 500;
 /// From here on a line stands for a user whom no row names; no file has so many.
 pub(super) const UNNAMED: u64 = 1 << 40;
 
+/// Ends rows that are decided otherwise now, at the time $1: those of which `$which` is true.
+macro_rules! superseded_rows {
+    ($which:literal) => {
+        concat!(
+            "UPDATE run_rows SET state = 'finished', outcome = 'superseded', finished_at = $1, wanted = NULL
+             WHERE ",
+            $which
+        )
+    };
+}
+pub(super) use superseded_rows;
+
 /// A row as it was read from its file.
 #[derive(Clone, Debug)]
 pub struct NewRow {

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, SqliteConnection};
 
+use super::rows::superseded_rows;
 use super::{Store, StoreError};
 use crate::model::{Outcome, PassKind, RunKind, RunState, TenantId, Timestamp};
 
@@ -483,13 +484,12 @@ async fn supersede(tx: &mut SqliteConnection, run: i64, now: Timestamp) -> Resul
     .bind(now.millis())
     .execute(&mut *tx)
     .await?;
-    let rows = sqlx::query(
-        "UPDATE run_rows SET state = 'finished', outcome = 'superseded', finished_at = $2, wanted = NULL
-         WHERE run = $1 AND (outcome = 'held' OR state = 'waiting' OR (state = 'planned'
-             AND operation NOT IN (SELECT id FROM operations WHERE state = 'leased')))",
-    )
-    .bind(run)
+    let rows = sqlx::query(superseded_rows!(
+        "run = $2 AND (outcome = 'held' OR state = 'waiting' OR (state = 'planned'
+             AND operation NOT IN (SELECT id FROM operations WHERE state = 'leased')))"
+    ))
     .bind(now.millis())
+    .bind(run)
     .execute(&mut *tx)
     .await?;
     for close in [
