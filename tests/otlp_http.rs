@@ -9,40 +9,64 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
-use prost::Message as _;
+use tokio::runtime::Runtime;
 
-type Received = Arc<Mutex<Vec<ResourceSpans>>>;
+type Received<T> = Arc<Mutex<Vec<T>>>;
 
-async fn receive(State(received): State<Received>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    if headers.get("content-type").is_none_or(|kind| kind != "application/x-protobuf")
-        || headers.get("x-collector-key").is_none_or(|key| key != "a b")
-    {
-        return StatusCode::UNAUTHORIZED;
-    }
-    match ExportTraceServiceRequest::decode(body) {
-        Ok(request) => {
-            received.lock().unwrap().extend(request.resource_spans);
-            StatusCode::OK
-        }
-        Err(_) => StatusCode::BAD_REQUEST,
-    }
-}
-
-/// A collector on a free port, and its address.
-fn collector(runtime: &tokio::runtime::Runtime) -> (String, Received) {
+/// A collector at `path` of a free port, which knows its senders by a key and keeps what `kept` finds in a request; its
+/// address comes first.
+fn collector<R: prost::Message + Default + 'static, T: Send + 'static>(
+    runtime: &Runtime,
+    path: &str,
+    kept: fn(R) -> Vec<T>,
+) -> (String, Received<T>) {
     let received = Received::default();
-    let router = Router::new().route("/v1/traces", post(receive)).with_state(Arc::clone(&received));
+    let to = Arc::clone(&received);
+    let receive = async move |headers: HeaderMap, body: Bytes| {
+        if headers.get("content-type").is_none_or(|kind| kind != "application/x-protobuf")
+            || headers.get("x-collector-key").is_none_or(|key| key != "a b")
+        {
+            return StatusCode::UNAUTHORIZED;
+        }
+        match R::decode(body) {
+            Ok(request) => {
+                to.lock().unwrap().extend(kept(request));
+                StatusCode::OK
+            }
+            Err(_) => StatusCode::BAD_REQUEST,
+        }
+    };
+    let router = Router::new().route(path, post(receive));
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     runtime.spawn(async move { axum::serve(listener, router).await });
     (address, received)
+}
+
+fn span_collector(runtime: &Runtime) -> (String, Received<ResourceSpans>) {
+    collector(runtime, "/v1/traces", |request: ExportTraceServiceRequest| request.resource_spans)
+}
+
+fn metrics_collector(runtime: &Runtime) -> (String, Received<ResourceMetrics>) {
+    collector(runtime, "/v1/metrics", |request: ExportMetricsServiceRequest| request.resource_metrics)
+}
+
+/// What the child that runs `test` logs while its collector accepts and never answers. The exporter itself would wait for an
+/// hour: only the limit of the shutdown can end this.
+fn lines_without_answer(test: &str) -> Vec<serde_json::Value> {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", silent.local_addr().unwrap());
+    let variables =
+        [("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str()), ("OTEL_EXPORTER_OTLP_TIMEOUT", "3600000")];
+    let output = otlp::run_child(test, &variables);
+    silent.accept().unwrap();
+    otlp::lines(&output)
 }
 
 #[test]
@@ -50,8 +74,8 @@ fn spans_arrive_over_http() {
     if otlp::is_child() {
         return otlp::work();
     }
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (address, received) = collector(&runtime);
+    let runtime = Runtime::new().unwrap();
+    let (address, received) = span_collector(&runtime);
     let output = otlp::run_child(
         "spans_arrive_over_http",
         &[
@@ -63,31 +87,12 @@ fn spans_arrive_over_http() {
     otlp::assert_arrived(&received.lock().unwrap(), &otlp::lines(&output));
 }
 
-/// A collector of metrics on a free port, and its address.
-fn metrics_collector(runtime: &tokio::runtime::Runtime) -> (String, Arc<Mutex<Vec<ResourceMetrics>>>) {
-    let received = Arc::<Mutex<Vec<ResourceMetrics>>>::default();
-    let to = Arc::clone(&received);
-    let receive = async move |headers: HeaderMap, body: Bytes| {
-        if headers.get("x-collector-key").is_none_or(|key| key != "a b") {
-            return StatusCode::UNAUTHORIZED;
-        }
-        let request = ExportMetricsServiceRequest::decode(body).unwrap();
-        to.lock().unwrap().extend(request.resource_metrics);
-        StatusCode::OK
-    };
-    let router = Router::new().route("/v1/metrics", post(receive));
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    runtime.spawn(async move { axum::serve(listener, router).await });
-    (address, received)
-}
-
 #[test]
 fn gauges_arrive_over_http() {
     if otlp::is_child() {
         return otlp::measure();
     }
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let runtime = Runtime::new().unwrap();
     let (address, received) = metrics_collector(&runtime);
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str()),
@@ -104,7 +109,7 @@ fn metrics_that_are_off_are_not_measured() {
     if otlp::is_child() {
         return otlp::measure();
     }
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let runtime = Runtime::new().unwrap();
     let (address, received) = metrics_collector(&runtime);
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str()),
@@ -121,7 +126,7 @@ fn a_collector_that_refuses_metrics_is_named() {
     if otlp::is_child() {
         return otlp::measure();
     }
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let runtime = Runtime::new().unwrap();
     let (address, received) = metrics_collector(&runtime);
     let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str())];
     let output = otlp::run_child("a_collector_that_refuses_metrics_is_named", &variables);
@@ -132,20 +137,12 @@ fn a_collector_that_refuses_metrics_is_named() {
     assert!(received.lock().unwrap().is_empty());
 }
 
-/// As for spans, only the limit of the shutdown can end this.
 #[test]
 fn a_collector_that_never_answers_metrics_does_not_hold_up_the_stop() {
     if otlp::is_child() {
         return otlp::measure();
     }
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", silent.local_addr().unwrap());
-    let output = otlp::run_child(
-        "a_collector_that_never_answers_metrics_does_not_hold_up_the_stop",
-        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &address), ("OTEL_EXPORTER_OTLP_TIMEOUT", "3600000")],
-    );
-    silent.accept().unwrap();
-    let lines = otlp::lines(&output);
+    let lines = lines_without_answer("a_collector_that_never_answers_metrics_does_not_hold_up_the_stop");
     assert!(lines.iter().any(|line| line["message"] == "metrics were not flushed"), "{lines:?}");
 }
 
@@ -154,8 +151,8 @@ fn a_sampler_that_takes_nothing_sends_nothing() {
     if otlp::is_child() {
         return otlp::work();
     }
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (address, received) = collector(&runtime);
+    let runtime = Runtime::new().unwrap();
+    let (address, received) = span_collector(&runtime);
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str()),
         ("OTEL_EXPORTER_OTLP_HEADERS", "x-collector-key=a%20b"),
@@ -171,8 +168,8 @@ fn a_collector_that_refuses_us_is_said_once() {
     if otlp::is_child() {
         return otlp::work();
     }
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (address, received) = collector(&runtime);
+    let runtime = Runtime::new().unwrap();
+    let (address, received) = span_collector(&runtime);
     let variables =
         [("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str()), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")];
     let output = otlp::run_child("a_collector_that_refuses_us_is_said_once", &variables);
@@ -194,20 +191,12 @@ fn a_collector_that_is_down_costs_nothing() {
     assert_lost(&otlp::lines(&output), "network error");
 }
 
-/// The exporter itself would wait for an hour: only the limit of the shutdown can end this.
 #[test]
 fn a_collector_that_never_answers_does_not_hold_up_the_stop() {
     if otlp::is_child() {
         return otlp::work();
     }
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", silent.local_addr().unwrap());
-    let output = otlp::run_child(
-        "a_collector_that_never_answers_does_not_hold_up_the_stop",
-        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &address), ("OTEL_EXPORTER_OTLP_TIMEOUT", "3600000")],
-    );
-    silent.accept().unwrap();
-    let lines = otlp::lines(&output);
+    let lines = lines_without_answer("a_collector_that_never_answers_does_not_hold_up_the_stop");
     assert!(lines.iter().any(|line| line["message"] == "traces were not flushed"), "{lines:?}");
     assert!(lines.iter().any(|line| line["message"] == "spans were lost" && line["spans"] == 7), "{lines:?}");
 }

@@ -38,6 +38,19 @@ async fn collector(tasks: &mut JoinSet<std::io::Result<()>>) -> (String, Receive
     (address, received)
 }
 
+/// A tenant whose one user is to be in a team, and cannot be changed.
+async fn failing_practice() -> Practice {
+    let practice =
+        practice::start(Options { users: 1, ..Options::default() }, Clock::system()).await.unwrap();
+    let user: UserId = practice.tenant().users()[0].id.clone();
+    practice.tenant().set_active(&user, true).unwrap();
+    practice.tenant().set_teams(&user, []).unwrap();
+    practice.tenant().set_roles(&user, [Role::from("HR_SALES")]).unwrap();
+    let broken = Faults { fail_users: [(user.to_string(), 503)].into(), ..Faults::default() };
+    practice.tenant().set_faults(broken).unwrap();
+    practice
+}
+
 fn configuration(folder: &Path, practice: &Practice) {
     let toml = format!(
         r#"
@@ -79,18 +92,11 @@ fn named<'a>(spans: &'a [Span], name: &str) -> Vec<&'a Span> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_patch_sent_after_a_restart_belongs_to_the_change_that_caused_it() {
     let folder = tempfile::tempdir().unwrap();
-    let practice =
-        practice::start(Options { users: 1, ..Options::default() }, Clock::system()).await.unwrap();
-    let user: UserId = practice.tenant().users()[0].id.clone();
-    practice.tenant().set_active(&user, true).unwrap();
-    practice.tenant().set_teams(&user, []).unwrap();
-    practice.tenant().set_roles(&user, [Role::from("HR_SALES")]).unwrap();
+    let practice = failing_practice().await;
     configuration(folder.path(), &practice);
     let mut tasks = JoinSet::new();
     let (address, received) = collector(&mut tasks).await;
 
-    let broken = Faults { fail_users: [(user.to_string(), 503)].into(), ..Faults::default() };
-    practice.tenant().set_faults(broken).unwrap();
     let first = sync(folder.path(), &address, "1s").await;
     assert_eq!(first.status.code(), Some(3), "{first:?}");
     let first: Vec<Span> = std::mem::take(&mut *received.lock().unwrap());
@@ -153,14 +159,7 @@ fn total(points: &[NumberDataPoint]) -> i64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_daemon_measures_what_an_earlier_process_left() {
     let folder = tempfile::tempdir().unwrap();
-    let practice =
-        practice::start(Options { users: 1, ..Options::default() }, Clock::system()).await.unwrap();
-    let user: UserId = practice.tenant().users()[0].id.clone();
-    practice.tenant().set_active(&user, true).unwrap();
-    practice.tenant().set_teams(&user, []).unwrap();
-    practice.tenant().set_roles(&user, [Role::from("HR_SALES")]).unwrap();
-    let broken = Faults { fail_users: [(user.to_string(), 503)].into(), ..Faults::default() };
-    practice.tenant().set_faults(broken).unwrap();
+    let practice = failing_practice().await;
     configuration(folder.path(), &practice);
     let mut tasks = JoinSet::new();
     let (traces, _) = collector(&mut tasks).await;
