@@ -102,7 +102,7 @@ pub(super) async fn run(
             let carrying = daemon::carry_out(
                 &mut tenant,
                 &runs,
-                &store,
+                (&store, &audit),
                 &imported.run,
                 &parts.clock,
                 args.wait,

@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use super::outbox::{Leased, Row, leased, settle};
 use super::rows::{self, RowSettled, Settled};
 use super::{AuditHead, Settlement, Store, StoreError, audit_head};
-use crate::model::{Met, Payload, TenantId, Timestamp};
+use crate::model::{Met, Outcome, Payload, TenantId, Timestamp};
 
 /// How much may be in one bulk request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +175,15 @@ impl Store {
         for settlement in settlements {
             settle(&mut tx, tenant, settlement, now).await?;
         }
+        let superseded: Vec<i64> = sqlx::query_scalar(
+            "UPDATE operations SET state = 'superseded', finished_at = $2
+             WHERE job = $1 AND state = 'leased' AND superseded = 1 RETURNING id",
+        )
+        .bind(job.id)
+        .bind(now.millis())
+        .fetch_all(&mut *tx)
+        .await?;
+        rows::end_with(&mut tx, &superseded, (Outcome::Superseded, None), now).await?;
         sqlx::query(
             "UPDATE operations SET state = 'ready', due_at = max(due_at, $2), touched_at = $2
              WHERE job = $1 AND state = 'leased'",

@@ -414,14 +414,14 @@ async fn settle_rows(
     settlement: &Settlement,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let found: Option<(String, i64)> = sqlx::query_as(
-        "SELECT kind, attempts FROM operations WHERE id = $1 AND lease = $2 AND state = 'leased'",
+    let found: Option<(String, i64, bool)> = sqlx::query_as(
+        "SELECT kind, attempts, superseded <> 0 FROM operations WHERE id = $1 AND lease = $2 AND state = 'leased'",
     )
     .bind(settlement.id)
     .bind(settlement.lease)
     .fetch_optional(&mut *tx)
     .await?;
-    let Some((kind, attempts)) = found else { return Ok(()) };
+    let Some((kind, attempts, superseded)) = found else { return Ok(()) };
     if Kind::parse(&kind) == Some(Kind::Teams) {
         return Ok(());
     }
@@ -431,6 +431,9 @@ async fn settle_rows(
         Step::Dead => (RowSettled::Failed, true, said),
         Step::Gone => (RowSettled::Failed, true, Some("the tenant does not know him any more")),
         Step::LookUp { met, due, counted } => (RowSettled::LookUp(*met, *due), *counted, said),
+        Step::Later { .. } | Step::Released | Step::Stale { .. } if superseded => {
+            (RowSettled::Superseded, false, said)
+        }
         Step::Later { .. } | Step::Released | Step::Stale { .. } => return Ok(()),
     };
     let user = match (&end, &settlement.created) {

@@ -47,6 +47,8 @@ pub struct WaitingRow {
     pub met: Met,
     /// Attempts of its operations so far.
     pub attempts: u32,
+    /// The last of them.
+    pub operation: Option<i64>,
     /// Whom it means, by the tenant's id.
     pub user: Option<UserId>,
 }
@@ -159,6 +161,7 @@ struct Waiting {
     wanted: String,
     met: String,
     attempts: i64,
+    operation: Option<i64>,
     user_id: Option<String>,
 }
 
@@ -239,7 +242,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Vec<WaitingRow>, StoreError> {
         let rows: Vec<Waiting> = sqlx::query_as(
-            "SELECT line, external_id, user_name, wanted, met, attempts, user_id FROM run_rows
+            "SELECT line, external_id, user_name, wanted, met, attempts, operation, user_id FROM run_rows
              WHERE run = $1 AND state = 'waiting' AND outcome IS NULL AND line > $2 AND due_at <= $3
              ORDER BY line LIMIT $4",
         )
@@ -256,6 +259,7 @@ impl Store {
             wanted: row.wanted,
             met: Met::parse(&row.met).unwrap_or(Met::Unclear),
             attempts: u32::try_from(row.attempts).unwrap_or(u32::MAX),
+            operation: row.operation,
             user: row.user_id.map(UserId::from),
         };
         Ok(rows.into_iter().map(row).collect())
@@ -651,18 +655,19 @@ async fn plan(
     .bind(kind.as_str())
     .fetch_optional(&mut *tx)
     .await?;
+    let in_flight = open.as_ref().is_some_and(|(_, state, _)| state == "leased");
+    if in_flight || (operation.payload.creates() && unclear_before(tx, tenant, (run, step.line)).await?) {
+        sqlx::query("UPDATE run_rows SET due_at = $3, state = 'waiting' WHERE run = $1 AND line = $2")
+            .bind(run)
+            .bind(stored(step.line))
+            .bind(now.plus(IN_FLIGHT).millis())
+            .execute(tx)
+            .await?;
+        return Ok(());
+    }
     let mut payload = operation.payload.clone();
     let mut taken_over = None;
     if let Some((id, state, waiting)) = open {
-        if state == "leased" {
-            sqlx::query("UPDATE run_rows SET due_at = $3, state = 'waiting' WHERE run = $1 AND line = $2")
-                .bind(run)
-                .bind(stored(step.line))
-                .bind(now.plus(IN_FLIGHT).millis())
-                .execute(tx)
-                .await?;
-            return Ok(());
-        }
         if let (Payload::Attributes(newer), Ok(Payload::Attributes(waiting)), "ready" | "held") =
             (&payload, serde_json::from_str(&waiting), state.as_str())
         {
@@ -738,6 +743,49 @@ async fn plan(
     Ok(())
 }
 
+/// Whether the user of a row may have been created for an export that was superseded, and is still to be looked up for it.
+async fn unclear_before(
+    tx: &mut SqliteConnection,
+    tenant: &TenantId,
+    (run, line): (i64, u64),
+) -> Result<bool, StoreError> {
+    let unclear: i64 = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM runs u CROSS JOIN run_rows n CROSS JOIN run_rows b
+             WHERE u.tenant = $1 AND u.state = 'superseded' AND n.run = $2 AND n.line = $3
+                 AND b.run = u.id AND b.external_id = n.external_id AND b.state = 'waiting' AND b.outcome IS NULL)",
+    )
+    .bind(tenant.as_str())
+    .bind(run)
+    .bind(stored(line))
+    .fetch_one(tx)
+    .await?;
+    Ok(unclear > 0)
+}
+
+/// The rows that these operations were to carry come to this end, as far as they have come to none.
+pub(super) async fn end_with(
+    tx: &mut SqliteConnection,
+    operations: &[i64],
+    (outcome, reason): (Outcome, Option<&str>),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if operations.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE run_rows SET state = 'finished', outcome = $2, reason = $3, finished_at = $4, wanted = NULL
+         WHERE operation IN (SELECT value FROM json_each($1)) AND state = 'planned'
+             AND (outcome IS NULL OR outcome = 'held')",
+    )
+    .bind(serde_json::json!(operations).to_string())
+    .bind(outcome.as_str())
+    .bind(reason)
+    .bind(now.millis())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 async fn end(
     tx: &mut SqliteConnection,
     (tenant, run): (&TenantId, i64),
@@ -748,7 +796,8 @@ async fn end(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE run_rows SET state = 'finished', outcome = $3, reason = $4, user_id = coalesce($5, user_id),
-             finished_at = $6, wanted = NULL
+             finished_at = $6, wanted = NULL, user_name = CASE WHEN (SELECT state FROM runs WHERE id = $1) = 'superseded'
+                 THEN NULL ELSE user_name END
          WHERE run = $1 AND line = $2",
     )
     .bind(run)
@@ -779,7 +828,7 @@ async fn take_away(
     let taken: Vec<i64> = sqlx::query_scalar(
         "UPDATE operations SET state = 'superseded', finished_at = $4
          WHERE tenant = $1 AND user_id = $2 AND kind = 'profile' AND state IN ('ready', 'held', 'dead')
-             AND (SELECT kind FROM runs WHERE id = $3) = 'provision'
+             AND pass <= (SELECT pass FROM runs WHERE id = $3 AND kind = 'provision')
          RETURNING id",
     )
     .bind(tenant.as_str())
@@ -788,17 +837,7 @@ async fn take_away(
     .bind(now.millis())
     .fetch_all(&mut *tx)
     .await?;
-    for operation in taken {
-        sqlx::query(
-            "UPDATE run_rows SET state = 'finished', outcome = 'superseded', finished_at = $2, wanted = NULL
-             WHERE operation = $1 AND (outcome IS NULL OR outcome = 'held')",
-        )
-        .bind(operation)
-        .bind(now.millis())
-        .execute(&mut *tx)
-        .await?;
-    }
-    Ok(())
+    end_with(tx, &taken, (Outcome::Superseded, None), now).await
 }
 
 /// A row means this user. Of an attributes file nothing is remembered: it does not say who is to be there.
@@ -825,8 +864,8 @@ async fn remember(
     Ok(())
 }
 
-/// The operation `operation` has come to its end: so have the rows that it carries. What a creation has made is known by
-/// `user` from now on.
+/// The operation `operation` has come to its end: so have the rows that it carries, and those that had failed with it before
+/// it was sent once more. What a creation has made is known by `user` from now on.
 pub(super) async fn settle(
     tx: &mut SqliteConnection,
     tenant: &TenantId,
@@ -834,45 +873,59 @@ pub(super) async fn settle(
     settled: &Settled<'_>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let rows: Vec<(i64, i64, Option<String>)> =
-        sqlx::query_as("SELECT run, line, action FROM run_rows WHERE operation = $1 AND state = 'planned'")
-            .bind(operation)
-            .fetch_all(&mut *tx)
-            .await?;
-    for (run, line, action) in rows {
+    let rows: Vec<(i64, i64, Option<String>, bool, bool)> = sqlx::query_as(
+        "SELECT r.run, r.line, r.action, r.wanted IS NOT NULL, u.state = 'superseded'
+         FROM run_rows r JOIN runs u ON u.id = r.run
+         WHERE r.operation = $1 AND (r.state = 'planned' OR r.outcome = 'failed')",
+    )
+    .bind(operation)
+    .fetch_all(&mut *tx)
+    .await?;
+    for (run, line, action, wants, superseded) in rows {
         let action = action.as_deref().and_then(Action::parse);
         let ended = match settled.end {
-            // No row says how he is to be: the next run finds that he is not named, and decides anew.
-            RowSettled::LookUp(..) if number(line) >= UNNAMED => RowSettled::Failed,
+            // A newer export says how he is to be; but whom we may have created we must know of.
+            RowSettled::LookUp(Met::Conflict | Met::Changed, _) if superseded => RowSettled::Superseded,
+            // No row says any more how he is to be: the next run decides anew.
+            RowSettled::LookUp(..) if !wants => RowSettled::Failed,
             end => end,
         };
         let (state, outcome) = match ended {
             RowSettled::Done => ("finished", action.map(Action::outcome)),
             RowSettled::Failed => ("finished", Some(Outcome::Failed)),
+            RowSettled::Superseded => ("finished", Some(Outcome::Superseded)),
             RowSettled::LookUp(..) => ("waiting", None),
+        };
+        let reason = match (settled.end, ended) {
+            (RowSettled::LookUp(..), RowSettled::Failed) => settled
+                .reason
+                .or(Some("it is not known whether it was done: the next run of the file looks it up")),
+            _ => settled.reason,
         };
         let (met, due) = match ended {
             RowSettled::LookUp(met, due) => (met, due),
-            RowSettled::Done | RowSettled::Failed => (Met::Nothing, now),
+            RowSettled::Done | RowSettled::Failed | RowSettled::Superseded => (Met::Nothing, now),
         };
         sqlx::query(
             "UPDATE run_rows SET state = $3, outcome = $4, reason = $5, met = $6, latency_ms = $7, attempts = $8,
                  user_id = coalesce($9, user_id), conflicted = conflicted OR $6 = 'conflict', due_at = $11,
                  finished_at = CASE WHEN $3 = 'finished' THEN $10 END,
-                 wanted = CASE WHEN $3 = 'finished' THEN NULL ELSE wanted END
+                 wanted = CASE WHEN $3 = 'finished' THEN NULL ELSE wanted END,
+                 user_name = CASE WHEN $3 = 'finished' AND $12 THEN NULL ELSE user_name END
              WHERE run = $1 AND line = $2",
         )
         .bind(run)
         .bind(line)
         .bind(state)
         .bind(outcome.map(Outcome::as_str))
-        .bind(settled.reason)
+        .bind(reason)
         .bind(met.as_str())
         .bind(settled.latency_ms)
         .bind(settled.attempts)
         .bind(settled.user.map(UserId::as_str))
         .bind(now.millis())
         .bind(due.millis())
+        .bind(superseded)
         .execute(&mut *tx)
         .await?;
         if let (RowSettled::Done, Some(user)) = (ended, settled.user) {
@@ -895,7 +948,7 @@ pub(super) async fn settle(
             }
         }
         if ended == RowSettled::Failed {
-            stop_refused(tx, run, settled.reason, now).await?;
+            stop_refused(tx, run, reason, now).await?;
         }
     }
     Ok(())
@@ -908,6 +961,8 @@ pub(super) enum RowSettled {
     Done,
     /// It was given up.
     Failed,
+    /// It was decided otherwise while it was in flight, and is not sent again.
+    Superseded,
     /// Whether it is done has to be looked up.
     LookUp(Met, Timestamp),
 }

@@ -36,6 +36,7 @@ mod silence;
 mod status;
 mod state;
 mod store;
+mod superseded;
 mod sweep;
 mod sync;
 mod verify;

@@ -11,6 +11,7 @@ mod people;
 mod preview;
 mod runner;
 mod tell;
+mod unclear;
 mod worker;
 
 pub use import::{ImportError, Imported, Input, MOST_REFUSALS, Wish, import};
