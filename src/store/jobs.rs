@@ -94,6 +94,22 @@ impl Store {
         Ok(Some(Job { id, name: None, polls: 0, submitted_at: now, operations }))
     }
 
+    /// Whether anything waits to be sent in a bulk request, or is in one that is under way.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn bulk_waits(&self, tenant: &TenantId) -> Result<bool, StoreError> {
+        let waits: i64 = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM operations WHERE tenant = $1 AND state = 'ready' AND packed = 1)
+                 OR EXISTS (SELECT 1 FROM bulk_jobs
+                     WHERE tenant = $1 AND state = 'submitted' AND finished_at IS NULL)",
+        )
+        .bind(tenant.as_str())
+        .fetch_one(&self.reader)
+        .await?;
+        Ok(waits > 0)
+    }
+
     /// When the next operation is due that is to be sent in a bulk request.
     ///
     /// # Errors
