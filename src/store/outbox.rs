@@ -9,7 +9,7 @@ use sqlx::{FromRow, SqliteConnection};
 use super::commit::forget;
 use super::rows::{self, RowSettled, Settled};
 use super::{AuditHead, Store, StoreError, audit_head, grants, unclear};
-use crate::model::{Cause, Kind, Met, Operation, Payload, TenantId, Timestamp, UserId};
+use crate::model::{Cause, Kind, Met, Operation, Outcome, Payload, TenantId, Timestamp, UserId};
 
 /// Nothing is put off for longer: a due time further ahead was written before our clock was set back.
 const LONGEST_DELAY: Duration = Duration::from_hours(2);
@@ -354,9 +354,9 @@ async fn give_up(tx: &mut SqliteConnection, damaged: &Damaged, now: Timestamp) -
     .bind(damaged.id)
     .bind(now.millis())
     .bind(&damaged.reason)
-    .execute(tx)
+    .execute(&mut *tx)
     .await?;
-    Ok(())
+    rows::end_with(tx, &[damaged.id], (Outcome::Failed, Some(&damaged.reason)), now).await
 }
 
 pub(super) async fn settle(

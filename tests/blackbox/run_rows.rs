@@ -1,17 +1,20 @@
-//! A newer export takes the place of one of which something is in flight: through the store's public door, with time as an
-//! argument.
+//! Rows of runs move with the operations that carry them, whatever becomes of those: through the store's public door, with
+//! time as an argument.
 
 use std::time::Duration;
 
 use rosterd::model::{
-    Action, Cause, Change, Met, Operation, Outcome, Payload, ProfilePayload, RunKind, TenantId, Timestamp,
-    UserId,
+    Action, AttributesPayload, Cause, Change, Met, Operation, Outcome, Payload, ProfilePayload, RunKind,
+    TenantId, Timestamp, UserId,
 };
-use rosterd::store::{Leased, NewRow, NewRun, RowNext, RowStep, Run, Settlement, Step, Store, Turn};
+use rosterd::store::{
+    JobLimits, Leased, NewRow, NewRun, Reset, RowNext, RowStep, Run, Settlement, Step, Store, Turn,
+};
 use serde_json::{Map, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use crate::database::execute;
 use crate::home::TENANT;
 use crate::rig::runtime;
 
@@ -21,7 +24,7 @@ fn at(seconds: u64) -> Timestamp {
 
 struct Bench {
     runtime: Runtime,
-    _folder: TempDir,
+    folder: TempDir,
     tenant: TenantId,
     store: Store,
 }
@@ -30,14 +33,18 @@ impl Bench {
     fn new() -> Self {
         let (runtime, folder) = (runtime(), tempfile::tempdir().unwrap());
         let store = runtime.block_on(Store::own(&folder.path().join("rosterd.db"), at(0))).unwrap();
-        Self { runtime, _folder: folder, tenant: TenantId::from(TENANT), store }
+        Self { runtime, folder, tenant: TenantId::from(TENANT), store }
     }
 
     /// An export of rows for these people, open since `now`.
     fn export(&self, digest: &str, people: &[&str], now: Timestamp) -> Run {
+        self.open(RunKind::Provision, digest, people, now)
+    }
+
+    fn open(&self, kind: RunKind, digest: &str, people: &[&str], now: Timestamp) -> Run {
         let new = NewRun {
             tenant: &self.tenant,
-            kind: RunKind::Provision,
+            kind,
             digest,
             file: "hr.csv",
             options: "{}",
@@ -152,4 +159,86 @@ fn what_is_in_flight_comes_to_its_end_and_is_not_sent_again() {
         sent.iter().map(|leased| &leased.operation.user).collect::<Vec<_>>(),
         [&UserId::from("externalId:HR-2")]
     );
+}
+
+/// An earlier export with one operation in a bulk request, and a newer one that has taken its place since.
+fn superseded_in_bulk(bench: &Bench) -> (Run, rosterd::store::Job) {
+    let earlier = bench.export("a", &["HR-1"], at(1));
+    let mut step = update(2, "u-1");
+    if let RowNext::Send { packed, .. } = &mut step.next {
+        *packed = true;
+    }
+    bench.decide(&earlier, &[step], at(2));
+    let limits = JobLimits { operations: 10, bytes: 10_000 };
+    let job = bench.runtime.block_on(bench.store.pack(&bench.tenant, limits, at(3))).unwrap().unwrap();
+    bench.export("b", &["HR-2"], at(4));
+    assert_eq!(bench.outcomes(&earlier), [None]);
+    (earlier, job)
+}
+
+#[test]
+fn what_comes_back_of_a_bulk_request_is_not_sent_again_once_a_newer_export_is_there() {
+    let bench = Bench::new();
+    let (earlier, job) = superseded_in_bulk(&bench);
+    let finished = bench.store.finish_job(&bench.tenant, &job, (&[], true), (None, Some("429")), at(5));
+    bench.runtime.block_on(finished).unwrap();
+    assert_eq!(
+        (bench.turn(&[], at(6)).leased, bench.outcomes(&earlier)),
+        (vec![], vec![Some(Outcome::Superseded)])
+    );
+}
+
+#[test]
+fn nor_is_what_was_in_flight_before_a_restart() {
+    let bench = Bench::new();
+    let (earlier, _) = superseded_in_bulk(&bench);
+    bench.runtime.block_on(bench.store.clear(at(5))).unwrap();
+    assert_eq!(
+        (bench.turn(&[], at(6)).leased, bench.outcomes(&earlier)),
+        (vec![], vec![Some(Outcome::Superseded)])
+    );
+}
+
+#[test]
+fn a_row_ends_with_an_operation_that_is_dropped() {
+    let bench = Bench::new();
+    let export = bench.export("a", &["HR-1"], at(1));
+    bench.decide(&export, &[update(2, "u-1")], at(2));
+    bench.runtime.block_on(bench.store.reset(&bench.tenant, Reset::Queue, at(3))).unwrap();
+    assert_eq!(bench.outcomes(&export), [Some(Outcome::Superseded)]);
+}
+
+#[test]
+fn a_row_fails_with_a_user_who_turns_out_to_be_gone() {
+    let bench = Bench::new();
+    let export = bench.export("a", &["HR-1"], at(1));
+    bench.decide(&export, &[update(2, "u-1")], at(2));
+    let attributes = bench.open(RunKind::Attributes, "b", &["HR-1"], at(3));
+    let payload = AttributesPayload {
+        set: [("desk".to_owned(), json!("A-17"))].into(),
+        ..AttributesPayload::default()
+    };
+    let operation = Operation {
+        user: "u-1".into(),
+        payload: Payload::Attributes(payload),
+        cause: Cause::Asked,
+        version: None,
+    };
+    let next =
+        RowNext::Send { action: Action::Attributes, operation, packed: false, attempts: 0, due: at(3) };
+    bench.decide(&attributes, &[RowStep { line: 2, user: None, external_id: None, next }], at(3));
+    let flying = bench.turn(&[], at(4)).leased;
+    bench.turn(&[settled(&flying[0], Step::Gone)], at(5));
+    let failed = [Some(Outcome::Failed)];
+    assert_eq!((bench.outcomes(&export), bench.outcomes(&attributes)), (failed.to_vec(), failed.to_vec()));
+}
+
+#[test]
+fn a_row_fails_with_an_operation_that_cannot_be_read() {
+    let bench = Bench::new();
+    let export = bench.export("a", &["HR-1"], at(1));
+    bench.decide(&export, &[update(2, "u-1")], at(2));
+    execute(&bench.folder.path().join("rosterd.db"), "UPDATE operations SET payload = '{}'");
+    assert_eq!(bench.turn(&[], at(3)).damaged.len(), 1);
+    assert_eq!(bench.outcomes(&export), [Some(Outcome::Failed)]);
 }
