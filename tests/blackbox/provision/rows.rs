@@ -79,7 +79,7 @@ fn docs_name_whatever_is_said_of_a_run() {
             }
         }
     }
-    let report = std::fs::read_to_string(rig.path("report.csv")).unwrap();
+    let report = fs::read_to_string(rig.path("report.csv")).unwrap();
     let header = report.lines().next().unwrap();
     assert!(explained(header), "docs/JSON.md does not show {header}");
 }
