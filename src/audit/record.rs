@@ -66,6 +66,9 @@ pub enum Entry {
         attempt: u32,
         /// By which the vendor's support finds the call: the tenant's correlation id.
         request_id: Option<String>,
+        /// His creation was not answered, and a look-up has found him: the last attempt that may have created him counts.
+        #[serde(default)]
+        looked_up: bool,
     },
     /// The tenant has not accepted it, and it was given up.
     UserNotWritten {

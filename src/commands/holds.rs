@@ -47,6 +47,7 @@ pub(super) fn value(hold: &Hold) -> Value {
             "of": finding.of,
             "allowed": finding.allowed,
             "window_seconds": finding.window_seconds,
+            "deactivations": finding.deactivations,
             "text": finding.to_string(),
         })
     };

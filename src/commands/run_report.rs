@@ -70,7 +70,7 @@ pub(super) async fn tell(
 fn exit_of(told: &Told, counts: &RunCounts) -> (Exit, String) {
     match &told.carried {
         None => (Exit::Failed, "cut short; run the same command again to go on".to_owned()),
-        Some(Err(RunFailure::Store(_))) => (Exit::Failed, "failed".to_owned()),
+        Some(Err(RunFailure::Store(_) | RunFailure::Audit(_))) => (Exit::Failed, "failed".to_owned()),
         Some(Err(failure @ RunFailure::Read(_))) => (
             error::of_blame(failure.blame()),
             "the tenant could not be read; run the same command again to go on".to_owned(),

@@ -99,7 +99,8 @@ pub(super) async fn run(
         let mut tenant = Tenant::new(settings, &store, &audit, &parts)?;
         let runs: RunSettings = tenant.runs.clone();
         let clock = &parts.clock;
-        let carrying = daemon::carry_out(&mut tenant, &runs, &store, &run, clock, args.wait, &stop.stop);
+        let own = (&store, &audit);
+        let carrying = daemon::carry_out(&mut tenant, &runs, own, &run, clock, args.wait, &stop.stop);
         stop.run(Box::pin(progress.beside(&store, &run, clock, carrying))).await?
     };
     let told = Told::of(run, carried);

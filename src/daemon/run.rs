@@ -270,7 +270,7 @@ async fn tend(tenant: Tenant, store: Store, audit: Audit, parts: Parts, stop: Ca
     };
     let bulk_refused = bulk.refused();
     let wakes = [&wake, &wake_bulk];
-    let working = work(&name_of_runs, &runs, (&store, &client), &wakes, bulk_refused, &own);
+    let working = work(&name_of_runs, &runs, (&store, &client, &audit), &wakes, bulk_refused, &own);
     tokio::join!(passing, pump.run(&wake, &own), bulk.run(&wake_bulk, &own), working, telling);
     condition.end().await;
 }

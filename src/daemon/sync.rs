@@ -14,6 +14,7 @@ use super::tenant::Tenant;
 use crate::clock::Clock;
 use crate::deliver::{Drained, Trouble};
 use crate::model::{PassKind, TenantId};
+use crate::scim::Limiter;
 use crate::store::{OperationCounts, Store, StoreError};
 
 /// What is in flight gets this long when time is up.
@@ -136,6 +137,13 @@ async fn deliver(
     loop {
         let kind = match drain(tenant, deadline, stop).await {
             Drained::Unlisted => delta_or_sweep(tenant, store).await?,
+            // What an interrupted run has left for bulk requests; what comes back of them may be sent by itself.
+            Drained::Empty if store.bulk_waits(&tenant.name).await? => {
+                match drain_bulk(tenant, deadline, stop).await {
+                    Drained::Empty => continue,
+                    _ => return Ok(tenant.condition.trouble()),
+                }
+            }
             Drained::Empty if store.rereads(&tenant.name, 1, clock.now()).await?.is_empty() => {
                 return Ok(None);
             }
@@ -160,7 +168,22 @@ async fn deliver(
 pub(super) async fn drain(tenant: &mut Tenant, deadline: Instant, stop: &CancellationToken) -> Drained {
     let late = CancellationToken::new();
     let limiter = tenant.client.limiter().clone();
-    let drain = tenant.pump.drain(&late);
+    in_time(tenant.pump.drain(&late), (&late, &limiter), deadline, stop).await
+}
+
+/// The same for what is to be sent in bulk requests. One that is under way then is asked about by the next owner.
+async fn drain_bulk(tenant: &mut Tenant, deadline: Instant, stop: &CancellationToken) -> Drained {
+    let late = CancellationToken::new();
+    let limiter = tenant.client.limiter().clone();
+    in_time(tenant.bulk.drain(&late), (&late, &limiter), deadline, stop).await
+}
+
+async fn in_time(
+    drain: impl Future<Output = Drained>,
+    (late, limiter): (&CancellationToken, &Limiter),
+    deadline: Instant,
+    stop: &CancellationToken,
+) -> Drained {
     tokio::pin!(drain);
     tokio::select! {
         drained = &mut drain => drained,

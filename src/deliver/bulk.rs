@@ -13,8 +13,10 @@ use tracing::{error, info, warn};
 
 use super::condition::Condition;
 use super::health::{Allowance, Seen};
+use super::pump::Drained;
 use super::report::{refused, written};
 use super::step::{Nature, Policy, next_step};
+use super::trouble::Trouble;
 use super::vitals::Vitals;
 use crate::audit::{Audit, AuditError, Entry};
 use crate::chance::Chance;
@@ -126,18 +128,45 @@ impl BulkPump {
     /// Delivers until told to stop. A request that is under way then is gone on with after the next start.
     pub async fn run(&mut self, wake: &Notify, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            let look_in = match self.turn(stop).await {
-                Ok(look_in) => look_in,
-                Err(error) => {
-                    error!(tenant = %self.tenant, reason = %error, "database cannot be used");
-                    LOOK
-                }
-            };
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = wake.notified() => {}
-                () = self.clock.sleep(look_in) => {}
+            self.turn_and_wait(wake, stop).await;
+        }
+    }
+
+    /// Delivers until nothing waits to be sent in a bulk request, and none is under way, or the tenant refuses us.
+    pub async fn drain(&mut self, stop: &CancellationToken) -> Drained {
+        let nobody = Notify::new();
+        loop {
+            if stop.is_cancelled() {
+                return Drained::Stopped;
             }
+            match self.store.bulk_waits(&self.tenant).await {
+                Ok(true) => {}
+                Ok(false) => return Drained::Empty,
+                Err(reason) => error!(tenant = %self.tenant, %reason, "database cannot be used"),
+            }
+            match self.condition.trouble() {
+                Some(trouble) if trouble != Trouble::Outage => return Drained::Refused(trouble),
+                _ => self.turn_and_wait(&nobody, stop).await,
+            }
+        }
+    }
+
+    async fn turn_and_wait(&mut self, wake: &Notify, stop: &CancellationToken) {
+        let look_in = match self.turn(stop).await {
+            Ok(look_in) => look_in,
+            Err(BulkFailure::Store(reason)) => {
+                error!(tenant = %self.tenant, %reason, "database cannot be used");
+                LOOK
+            }
+            Err(BulkFailure::Audit(reason)) => {
+                error!(tenant = %self.tenant, %reason, "audit cannot be written");
+                LOOK
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = wake.notified() => {}
+            () = self.clock.sleep(look_in) => {}
         }
     }
 

@@ -63,7 +63,7 @@ pub struct Shared {
     pub stale: Arc<Notify>,
 }
 
-/// Why [`Pump::drain`] ended.
+/// Why [`Pump::drain`], or that of bulk requests, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drained {
     /// Nothing waits any more.

@@ -105,6 +105,7 @@ pub(super) fn written(tenant: &TenantId, leased: &Leased, receipt: &Receipt) -> 
         pass: leased.pass,
         attempt: leased.attempts + 1,
         request_id: receipt.correlation_id.clone(),
+        looked_up: false,
     }
 }
 

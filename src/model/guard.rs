@@ -53,12 +53,12 @@ pub struct Finding {
     /// In seconds, over how long they were counted; `None`: in one pass.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub window_seconds: Option<u64>,
+    /// The users are those whom earlier exports named, and who are to be made inactive.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub deactivations: bool,
 }
 
 impl Finding {
-    /// Before the key of a limit on users who are to be made inactive.
-    pub const DEACTIVATIONS: &'static str = "deactivations: ";
-
     /// The limit is a share of the users.
     #[must_use]
     pub fn is_percent(&self) -> bool {
@@ -69,16 +69,9 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (found, of) = (self.found, self.of);
-        if self.limit.starts_with(Self::DEACTIVATIONS) {
-            let unit = if self.is_percent() { " %" } else { "" };
-            let limit = &self.limit[Self::DEACTIVATIONS.len()..];
-            return write!(
-                f,
-                "{found} of {of} users whom earlier exports named are to be made inactive: more than {}{unit} ({limit})",
-                self.allowed
-            );
-        }
-        let what = if self.limit.contains("missing") {
+        let what = if self.deactivations {
+            "users whom earlier exports named are to be made inactive"
+        } else if self.limit.contains("missing") {
             "known users are missing from the list"
         } else if self.limit.contains("removals") {
             "users lose"
@@ -87,7 +80,7 @@ impl fmt::Display for Finding {
         };
         write!(f, "{found} of {of} {what}")?;
         match &self.team {
-            _ if self.limit.contains("missing") => {}
+            _ if self.deactivations || self.limit.contains("missing") => {}
             Some(team) => write!(f, " team {team}")?,
             None => write!(
                 f,

@@ -44,7 +44,7 @@ pub fn examine_deactivations(deactivated: u64, provisioned: u64, limits: &Limits
     let tally = Tally { known: provisioned, read: provisioned, removals: deactivated, ..Tally::default() };
     let mut findings = examine(&tally, limits, Duration::ZERO);
     for finding in &mut findings {
-        finding.limit.insert_str(0, Finding::DEACTIVATIONS);
+        finding.deactivations = true;
         finding.window_seconds = None;
     }
     findings
@@ -70,6 +70,7 @@ pub fn examine(tally: &Tally, limits: &Limits, window: Duration) -> Vec<Finding>
             of,
             allowed,
             window_seconds,
+            deactivations: false,
         };
         findings.extend(percent.map(|percent| finding(format!("max_{name}_percent"), percent)));
         #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^52")]
@@ -99,6 +100,7 @@ pub fn examine_missing(missing: u64, known: u64, limits: &Limits) -> Option<Find
         of: known,
         allowed: limits.missing_percent,
         window_seconds: None,
+        deactivations: false,
     })
 }
 
@@ -149,6 +151,7 @@ mod tests {
         let expected = "21 of 100 users whom earlier exports named are to be made inactive: more than 20 % \
                         (max_removals_percent)";
         assert_eq!(said, [expected]);
+        assert_eq!(findings[0].limit, "max_removals_percent", "the key as it is configured");
     }
 
     #[test]

@@ -66,6 +66,9 @@ pub struct Change {
     pub content: String,
     /// The same was decided before, and is open.
     pub already: Option<Already>,
+    /// He is made inactive, because no row of an export names him any more.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub deactivated: bool,
 }
 
 /// What has become so far of a change that was decided before.
@@ -115,6 +118,7 @@ impl From<&Operation> for Change {
             version: operation.version.clone(),
             content: content_before(operation),
             already: None,
+            deactivated: operation.cause == Cause::Missing,
         }
     }
 }
@@ -139,13 +143,17 @@ impl Change {
         matches!(self.already, None | Some(Already::Waiting))
     }
 
-    /// As a line without its end: `+` for teams gained and `-` for teams lost.
+    /// As a line without its end: `+` for teams gained and `-` for teams lost, and for whoever becomes inactive what is
+    /// written.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut line = format!("{} ({}):", self.user, self.cause);
         let gained = self.added.iter().map(|team| ('+', team));
         for (sign, team) in gained.chain(self.removed.iter().map(|team| ('-', team))) {
             let _ = write!(line, " {sign}{team}");
+        }
+        if self.deactivated {
+            line.push_str(" active: true -> false");
         }
         if let Some(already) = self.already {
             let _ = write!(line, " [{}]", already.as_str());
@@ -172,16 +180,28 @@ impl Plan {
         let since = self.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
         let _ = writeln!(
             out,
-            "{}: {}{since}, {} read, {} to change ({}, {})",
+            "{}: {}{since}, {} read, {} to change ({})",
             self.tenant,
             self.kind,
             counted(self.users_read, "user", "users"),
             self.to_change(),
-            counted(self.count(|change| &change.added), "gains a team", "gain a team"),
-            counted(self.count(|change| &change.removed), "loses one", "lose one")
+            self.sum()
         );
         self.objections(&mut out);
         out
+    }
+
+    /// What changes for how many.
+    fn sum(&self) -> String {
+        let inactive = self.count(|change| change.deactivated);
+        if inactive > 0 {
+            return counted(inactive, "becomes inactive", "become inactive");
+        }
+        format!(
+            "{}, {}",
+            counted(self.count(|change| !change.added.is_empty()), "gains a team", "gain a team"),
+            counted(self.count(|change| !change.removed.is_empty()), "loses one", "lose one")
+        )
     }
 
     /// What is wrong with it, a line for each.
@@ -214,14 +234,15 @@ impl Plan {
         }
     }
 
-    fn count(&self, teams: impl Fn(&Change) -> &BTreeSet<TeamId>) -> usize {
-        self.changes.iter().filter(|change| change.counts() && !teams(change).is_empty()).count()
+    fn count(&self, which: impl Fn(&Change) -> bool) -> usize {
+        self.changes.iter().filter(|change| change.counts() && which(change)).count()
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::model::ProfilePayload;
 
     pub(in super::super) fn change(user: &str, cause: Cause, added: &[&str], removed: &[&str]) -> Change {
         let teams = |ids: &[&str]| ids.iter().map(|id| TeamId::from(*id)).collect::<BTreeSet<_>>();
@@ -236,6 +257,7 @@ pub(super) mod tests {
             version: None,
             content: "c0ffee".to_owned(),
             already: None,
+            deactivated: false,
         }
     }
 
@@ -267,8 +289,15 @@ pub(super) mod tests {
             already(Already::Held, change("user-5", Cause::Unmapped, &[], &["team-b"])),
         ];
         let limit = "max_removals_percent".to_owned();
-        let finding =
-            Finding { limit, team: None, found: 2, of: 4, allowed: 20.0, window_seconds: Some(5400) };
+        let finding = Finding {
+            limit,
+            team: None,
+            found: 2,
+            of: 4,
+            allowed: 20.0,
+            window_seconds: Some(5400),
+            deactivations: false,
+        };
         let plan = Plan { unreadable: 1, complete: false, findings: vec![finding], ..plan(changes) };
         insta::assert_snapshot!(plan.to_text(), @r"
         user-1 (mapped): +team-a +team-b -team-c
@@ -282,6 +311,24 @@ pub(super) mod tests {
         acme: the list could not be read completely; there may be more to change
         acme: the guard holds it: 2 of 4 users lose a managed team: more than 20 % in the last 1h 30m (max_removals_percent)
         acme: its digest is 9f86d081
+        ");
+    }
+
+    #[test]
+    fn whoever_becomes_inactive_is_told_of_by_id() {
+        let payload = ProfilePayload::Update {
+            changes: vec![crate::model::Change { path: "active".to_owned(), value: false.into() }],
+        };
+        let inactive = |user: &str| {
+            let payload = Payload::Profile(payload.clone());
+            Change::from(&Operation { user: user.into(), payload, cause: Cause::Missing, version: None })
+        };
+        let changes = vec![inactive("user-1"), inactive("user-2")];
+        let plan = Plan { kind: PassKind::Provision, since: None, ..plan(changes) };
+        insta::assert_snapshot!(plan.to_text(), @r"
+        user-1 (missing): active: true -> false
+        user-2 (missing): active: true -> false
+        acme: provision, 40 users read, 2 to change (2 become inactive)
         ");
     }
 

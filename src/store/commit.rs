@@ -16,8 +16,8 @@ use super::naming::{Held, name};
 use super::passes::{Finished, PassTotals, count, finish};
 use super::rereads::{forget_rereads, postpone, unlist};
 use super::staging::drop_staged;
-use super::{Store, StoreError, grants, mappings};
-use crate::model::{PassKind, PassResult, Since, TenantId, Timestamp, UserId};
+use super::{Store, StoreError, grants, mappings, row_settlement};
+use crate::model::{Outcome, PassKind, PassResult, Since, TenantId, Timestamp, UserId};
 
 /// So far ahead lies nothing that was touched by the clock as it goes now; less is a commit that had to wait
 /// for its turn to write.
@@ -240,7 +240,7 @@ async fn replace(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<u64, 
     sqlx::query(concat!(
         "UPDATE operations SET superseded = ",
         same!("s.target IS NOT operations.target AND NOT (operations.found AND s.target IS NULL)"),
-        " WHERE state = 'leased' AND ",
+        " WHERE kind = 'teams' AND state = 'leased' AND ",
         decided!()
     ))
     .bind(commit.pass)
@@ -381,15 +381,18 @@ pub(super) async fn forget(
     user: &UserId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    let gone: Vec<i64> = sqlx::query_scalar(
         "UPDATE operations SET state = 'gone', finished_at = $3, lease = NULL
-         WHERE tenant = $1 AND user_id = $2 AND state IN ('ready', 'leased', 'stale', 'held', 'dead')",
+         WHERE tenant = $1 AND user_id = $2 AND state IN ('ready', 'leased', 'stale', 'held', 'dead')
+         RETURNING id",
     )
     .bind(tenant.as_str())
     .bind(user.as_str())
     .bind(now.millis())
-    .execute(&mut *tx)
+    .fetch_all(&mut *tx)
     .await?;
+    let why = Some("the tenant does not know him any more");
+    row_settlement::end_with(tx, &gone, (Outcome::Failed, why), now).await?;
     for delete in [
         "DELETE FROM users WHERE tenant = $1 AND id = $2",
         "DELETE FROM rereads WHERE tenant = $1 AND user_id = $2",

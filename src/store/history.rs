@@ -1,5 +1,5 @@
 //! What became of decisions: operations with all that is remembered of them, by pass, by hold, by user, and those
-//! that are open. Only changes of teams are told of here.
+//! that are open. But for what is held, only changes of teams are told of here.
 //!
 //! It only reads. Finished operations are remembered for a week.
 
@@ -106,12 +106,11 @@ impl Store {
     /// # Errors
     /// When the database fails, or a row is damaged.
     pub async fn operations_of_hold(&self, hold: i64) -> Result<Vec<Sent>, StoreError> {
-        let rows: Vec<Row> = sqlx::query_as(operations!(
-            "WHERE hold = $1 AND kind = 'teams' AND state = 'held' ORDER BY user_id, id"
-        ))
-        .bind(hold)
-        .fetch_all(&self.reader)
-        .await?;
+        let rows: Vec<Row> =
+            sqlx::query_as(operations!("WHERE hold = $1 AND state = 'held' ORDER BY user_id, id"))
+                .bind(hold)
+                .fetch_all(&self.reader)
+                .await?;
         rows.into_iter().map(Row::sent).collect()
     }
 

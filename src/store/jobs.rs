@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use super::outbox::{Leased, Row, leased, settle};
 use super::row_settlement::{self, RowSettled, Settled};
 use super::{AuditHead, Settlement, Store, StoreError, audit_head};
-use crate::model::{Met, Payload, TenantId, Timestamp};
+use crate::model::{Met, Outcome, Payload, TenantId, Timestamp};
 
 /// How much may be in one bulk request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +92,22 @@ impl Store {
         let operations = operations_of(&mut tx, id).await?;
         tx.commit().await?;
         Ok(Some(Job { id, name: None, polls: 0, submitted_at: now, operations }))
+    }
+
+    /// Whether anything waits to be sent in a bulk request, or is in one that is under way.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn bulk_waits(&self, tenant: &TenantId) -> Result<bool, StoreError> {
+        let waits: i64 = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM operations WHERE tenant = $1 AND state = 'ready' AND packed = 1)
+                 OR EXISTS (SELECT 1 FROM bulk_jobs
+                     WHERE tenant = $1 AND state = 'submitted' AND finished_at IS NULL)",
+        )
+        .bind(tenant.as_str())
+        .fetch_one(&self.reader)
+        .await?;
+        Ok(waits > 0)
     }
 
     /// When the next operation is due that is to be sent in a bulk request.
@@ -203,13 +219,22 @@ impl Store {
     }
 }
 
-/// What is still leased waits again, and nothing unfinished belongs to the request any more.
+/// What is still leased waits again, unless it was decided otherwise, and nothing unfinished belongs to the request any more.
 async fn close(
     tx: &mut SqliteConnection,
     job: &Job,
     reason: Option<&str>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let superseded: Vec<i64> = sqlx::query_scalar(
+        "UPDATE operations SET state = 'superseded', finished_at = $2
+         WHERE job = $1 AND state = 'leased' AND superseded = 1 RETURNING id",
+    )
+    .bind(job.id)
+    .bind(now.millis())
+    .fetch_all(&mut *tx)
+    .await?;
+    row_settlement::end_with(tx, &superseded, (Outcome::Superseded, None), now).await?;
     sqlx::query(
         "UPDATE operations SET state = 'ready', due_at = max(due_at, $2), touched_at = $2
          WHERE job = $1 AND state = 'leased'",

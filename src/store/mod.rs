@@ -78,7 +78,7 @@ pub use troubles::{Part, TroubleRow};
 pub use unclear::Unclear;
 pub use webhooks::{NewWebhook, NextWebhook, Webhook, WebhookCounts, WebhookSettlement, WebhookStep};
 
-use crate::model::Timestamp;
+use crate::model::{Outcome, Timestamp};
 
 /// How long a statement waits for another process to finish its transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -204,15 +204,18 @@ impl Store {
         runs::clear(&mut tx).await?;
         jobs::clear(&mut tx, now).await?;
         unclear::remember_in_flight(&mut tx).await?;
-        sqlx::query(
+        let moved: Vec<(i64, bool)> = sqlx::query_as(
             "UPDATE operations SET state = CASE superseded WHEN 1 THEN 'superseded' ELSE 'ready' END,
                  finished_at = CASE superseded WHEN 1 THEN $1 END,
                  superseded = 0, due_at = $1, touched_at = $1
-             WHERE state = 'leased' AND job IS NULL",
+             WHERE state = 'leased' AND job IS NULL RETURNING id, state = 'superseded'",
         )
         .bind(now.millis())
-        .execute(&mut *tx)
+        .fetch_all(&mut *tx)
         .await?;
+        let superseded: Vec<i64> =
+            moved.into_iter().filter_map(|(id, superseded)| superseded.then_some(id)).collect();
+        row_settlement::end_with(&mut tx, &superseded, (Outcome::Superseded, None), now).await?;
         requests::put_back(&mut tx).await?;
         tx.commit().await?;
         Ok(())

@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use sqlx::SqliteConnection;
+use sqlx::{FromRow, SqliteConnection};
 
 use super::commit::forget;
 use super::done::settle_done;
 use super::row_settlement::{self, RowSettled, Settled};
 use super::{AuditHead, Store, StoreError, audit_head, grants, unclear};
-use crate::model::{Cause, Kind, Met, Operation, Payload, TenantId, Timestamp, UserId};
+use crate::model::{Cause, Kind, Met, Operation, Outcome, Payload, TenantId, Timestamp, UserId};
 
 /// Nothing is put off for longer: a due time further ahead was written before our clock was set back.
 const LONGEST_DELAY: Duration = Duration::from_hours(2);
@@ -126,6 +126,23 @@ pub struct Turn {
     pub next_due: Option<Timestamp>,
 }
 
+impl Turn {
+    /// Operations now in our hands that a pass decided.
+    fn of_pass(&self, pass: i64) -> i64 {
+        let leased = self.leased.iter().filter(|leased| leased.pass == pass).count();
+        i64::try_from(leased).unwrap_or(i64::MAX)
+    }
+}
+
+/// A run of which nothing was accepted yet, and which is stopped after so many refusals for one reason: no more of it may
+/// be in flight than can be refused before that.
+#[derive(Clone, Copy, Debug, FromRow)]
+struct Careful {
+    pass: i64,
+    /// Operations that may be leased.
+    left: i64,
+}
+
 impl Store {
     /// The same database, whose [`turn`](Self::turn) leases nothing but what the pass `pass` decided.
     #[must_use]
@@ -153,10 +170,16 @@ impl Store {
         }
         settle(&mut tx, tenant, settlements, now).await?;
         let only = self.only;
-        let mut turn =
-            if room > 0 { lease(&mut tx, tenant, only, (room, lists), now).await? } else { Turn::default() };
+        let careful = careful(&mut tx, tenant).await?;
+        let mut turn = if room > 0 {
+            lease(&mut tx, tenant, (only, careful), (room, lists), now).await?
+        } else {
+            Turn::default()
+        };
         let all_taken = u32::try_from(turn.leased.len()).is_ok_and(|taken| taken < room) || room == 0;
-        turn.next_due = if all_taken { next_due(&mut tx, tenant, only).await? } else { None };
+        // What waits for an answer to something else of its run is due when that comes back.
+        let spent = careful.filter(|careful| careful.left <= turn.of_pass(careful.pass)).map(|run| run.pass);
+        turn.next_due = if all_taken { next_due(&mut tx, tenant, (only, spent)).await? } else { None };
         tx.commit().await?;
         Ok(turn)
     }
@@ -211,17 +234,34 @@ impl Store {
     }
 }
 
+async fn careful(tx: &mut SqliteConnection, tenant: &TenantId) -> Result<Option<Careful>, StoreError> {
+    let careful = sqlx::query_as(
+        "SELECT pass, max(0, stop_after
+             - coalesce((SELECT count(*) FROM run_rows WHERE run = runs.id AND state = 'finished' AND outcome = 'failed'
+                 GROUP BY reason ORDER BY 1 DESC LIMIT 1), 0)
+             - (SELECT count(*) FROM operations o WHERE o.pass = runs.pass AND o.state = 'leased')) AS left
+         FROM runs WHERE tenant = $1 AND state = 'open' AND stop_after IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM run_rows WHERE run = runs.id AND state = 'finished' AND outcome = 'updated')
+         ORDER BY id LIMIT 1",
+    )
+    .bind(tenant.as_str())
+    .fetch_optional(tx)
+    .await?;
+    Ok(careful)
+}
+
 async fn next_due(
     tx: &mut SqliteConnection,
     tenant: &TenantId,
-    only: Option<i64>,
+    (only, without): (Option<i64>, Option<i64>),
 ) -> Result<Option<Timestamp>, StoreError> {
     let due: Option<i64> = sqlx::query_scalar(
         "SELECT min(due_at) FROM operations
-         WHERE tenant = $1 AND state = 'ready' AND packed = 0 AND ($2 IS NULL OR pass = $2)",
+         WHERE tenant = $1 AND state = 'ready' AND packed = 0 AND ($2 IS NULL OR pass = $2) AND pass IS NOT $3",
     )
     .bind(tenant.as_str())
     .bind(only)
+    .bind(without)
     .fetch_one(tx)
     .await?;
     Ok(due.map(Timestamp::from_millis))
@@ -233,7 +273,7 @@ pub(super) type Row =
 async fn lease(
     tx: &mut SqliteConnection,
     tenant: &TenantId,
-    only: Option<i64>,
+    (only, careful): (Option<i64>, Option<Careful>),
     (room, lists): (u32, bool),
     now: Timestamp,
 ) -> Result<Turn, StoreError> {
@@ -243,6 +283,9 @@ async fn lease(
          WHERE id IN (
              SELECT id FROM operations o WHERE tenant = $1 AND state = 'ready' AND (due_at <= $2 OR due_at > $3)
                  AND ($5 IS NULL OR pass = $5) AND packed = 0 AND ($6 OR kind <> 'teams')
+                 AND (pass IS NOT $7 OR id IN (SELECT id FROM operations
+                     WHERE pass = $7 AND state = 'ready' AND (due_at <= $2 OR due_at > $3) AND packed = 0
+                     ORDER BY due_at, id LIMIT $8))
                  AND NOT EXISTS (SELECT 1 FROM operations f
                      WHERE f.tenant = o.tenant AND f.user_id = o.user_id AND f.state = 'leased')
              ORDER BY due_at, id LIMIT $4)
@@ -255,6 +298,8 @@ async fn lease(
     .bind(room)
     .bind(only)
     .bind(lists)
+    .bind(careful.map(|run| run.pass))
+    .bind(careful.map_or(0, |run| run.left))
     .fetch_all(&mut *tx)
     .await?;
     rows.sort_unstable_by_key(|row| row.0);
@@ -308,9 +353,9 @@ async fn give_up(tx: &mut SqliteConnection, damaged: &Damaged, now: Timestamp) -
     .bind(damaged.id)
     .bind(now.millis())
     .bind(&damaged.reason)
-    .execute(tx)
+    .execute(&mut *tx)
     .await?;
-    Ok(())
+    row_settlement::end_with(tx, &[damaged.id], (Outcome::Failed, Some(&damaged.reason)), now).await
 }
 
 /// Acknowledges what was sent.
@@ -379,14 +424,14 @@ async fn settle_rows(
     settlement: &Settlement,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let found: Option<(String, i64)> = sqlx::query_as(
-        "SELECT kind, attempts FROM operations WHERE id = $1 AND lease = $2 AND state = 'leased'",
+    let found: Option<(String, i64, bool)> = sqlx::query_as(
+        "SELECT kind, attempts, superseded <> 0 FROM operations WHERE id = $1 AND lease = $2 AND state = 'leased'",
     )
     .bind(settlement.id)
     .bind(settlement.lease)
     .fetch_optional(&mut *tx)
     .await?;
-    let Some((kind, attempts)) = found else { return Ok(()) };
+    let Some((kind, attempts, superseded)) = found else { return Ok(()) };
     if Kind::parse(&kind) == Some(Kind::Teams) {
         return Ok(());
     }
@@ -395,6 +440,9 @@ async fn settle_rows(
         Step::Dead => (RowSettled::Failed, true, said),
         Step::Gone => (RowSettled::Failed, true, Some("the tenant does not know him any more")),
         Step::LookUp { met, due, counted } => (RowSettled::LookUp(*met, *due), *counted, said),
+        Step::Later { .. } | Step::Released | Step::Stale { .. } if superseded => {
+            (RowSettled::Superseded, false, said)
+        }
         Step::Done | Step::Later { .. } | Step::Released | Step::Stale { .. } => return Ok(()),
     };
     let settled = Settled {

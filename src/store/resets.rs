@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
-use super::{Store, StoreError, mappings};
-use crate::model::{TenantId, Timestamp};
+use super::{Store, StoreError, mappings, row_settlement};
+use crate::model::{Outcome, TenantId, Timestamp};
 
 /// What is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,16 +116,18 @@ async fn drop_operations(
     states: &[&str],
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    let dropped = sqlx::query(
+    let dropped: Vec<i64> = sqlx::query_scalar(
         "UPDATE operations SET state = 'discarded', finished_at = $3
-         WHERE tenant = $1 AND state IN (SELECT value FROM json_each($2))",
+         WHERE tenant = $1 AND state IN (SELECT value FROM json_each($2)) RETURNING id",
     )
     .bind(tenant.as_str())
     .bind(serde_json::json!(states).to_string())
     .bind(now.millis())
-    .execute(tx)
+    .fetch_all(&mut *tx)
     .await?;
-    Ok(dropped.rows_affected())
+    row_settlement::end_with(tx, &dropped, (Outcome::Superseded, Some("dropped by an operator")), now)
+        .await?;
+    Ok(u64::try_from(dropped.len()).unwrap_or(u64::MAX))
 }
 
 async fn close_holds(

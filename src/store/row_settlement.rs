@@ -5,7 +5,7 @@
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
-use super::rows::{UNNAMED, json, number};
+use super::rows::json;
 use super::{StoreError, provisioned};
 use crate::model::{Action, Met, Outcome, TenantId, Timestamp, UserId};
 
@@ -16,6 +16,8 @@ pub(super) enum RowSettled {
     Done,
     /// It was given up.
     Failed,
+    /// It was decided otherwise while it was in flight, and is not sent again.
+    Superseded,
     /// Whether it is done has to be looked up.
     LookUp(Met, Timestamp),
 }
@@ -43,12 +45,18 @@ struct Ended<'a> {
     attempts: i64,
     user: Option<&'a str>,
     due: i64,
+    /// Nobody needs to know any more how he is to be named.
+    forget: bool,
     #[serde(skip)]
     done: Option<Action>,
 }
 
-/// These operations have come to their end: so have the rows that they carry. What a creation has made is known by its
-/// `user` from now on.
+/// A row that an operation carries: its run and line, what is to be done, the operation, and whether it still says how he is to
+/// be, in a run whose place a newer export has taken.
+type Carried = (i64, i64, Option<String>, i64, bool, bool);
+
+/// These operations have come to their end: so have the rows that they carry, and those that had failed with them before they were
+/// sent once more. What a creation has made is known by its `user` from now on.
 pub(super) async fn settle(
     tx: &mut SqliteConnection,
     tenant: &TenantId,
@@ -59,18 +67,19 @@ pub(super) async fn settle(
         return Ok(());
     }
     let operations: Vec<i64> = settled.iter().map(|settled| settled.operation).collect();
-    let rows: Vec<(i64, i64, Option<String>, i64)> = sqlx::query_as(
-        "SELECT run, line, action, operation FROM run_rows
-         WHERE operation IN (SELECT value FROM json_each($1)) AND state = 'planned'",
+    let rows: Vec<Carried> = sqlx::query_as(
+        "SELECT r.run, r.line, r.action, r.operation, r.wanted IS NOT NULL, u.state = 'superseded'
+         FROM run_rows r JOIN runs u ON u.id = r.run
+         WHERE r.operation IN (SELECT value FROM json_each($1)) AND (r.state = 'planned' OR r.outcome = 'failed')",
     )
     .bind(json(&operations)?)
     .fetch_all(&mut *tx)
     .await?;
     let ended: Vec<Ended<'_>> = rows
-        .into_iter()
-        .filter_map(|(run, line, action, operation)| {
-            let settled = settled.iter().find(|settled| settled.operation == operation)?;
-            Some(end((run, line), action.as_deref().and_then(Action::parse), settled, now))
+        .iter()
+        .filter_map(|row| {
+            let settled = settled.iter().find(|settled| settled.operation == row.3)?;
+            Some(end(row, settled, now))
         })
         .collect();
     sqlx::query(
@@ -79,7 +88,8 @@ pub(super) async fn settle(
              attempts = e.value ->> 'attempts', user_id = coalesce(e.value ->> 'user', user_id),
              conflicted = conflicted OR e.value ->> 'met' = 'conflict', due_at = e.value ->> 'due',
              finished_at = iif(e.value ->> 'state' = 'finished', $2, NULL),
-             wanted = iif(e.value ->> 'state' = 'finished', NULL, wanted)
+             wanted = iif(e.value ->> 'state' = 'finished', NULL, wanted),
+             user_name = iif(e.value ->> 'forget', NULL, user_name)
          FROM json_each($1) e WHERE run_rows.run = e.value ->> 'run' AND run_rows.line = e.value ->> 'line'",
     )
     .bind(json(&ended)?)
@@ -100,38 +110,72 @@ pub(super) async fn settle(
 }
 
 fn end<'a>(
-    (run, line): (i64, i64),
-    action: Option<Action>,
+    &(run, line, ref action, _, wants, superseded): &Carried,
     settled: &Settled<'a>,
     now: Timestamp,
 ) -> Ended<'a> {
+    let action = action.as_deref().and_then(Action::parse);
     let ended = match settled.end {
-        // No row says how he is to be: the next run finds that he is not named, and decides anew.
-        RowSettled::LookUp(..) if number(line) >= UNNAMED => RowSettled::Failed,
+        // A newer export says how he is to be; but whom we may have created we must know of.
+        RowSettled::LookUp(Met::Conflict | Met::Changed, _) if superseded => RowSettled::Superseded,
+        // No row says any more how he is to be: the next run decides anew.
+        RowSettled::LookUp(..) if !wants => RowSettled::Failed,
         end => end,
     };
     let (state, outcome) = match ended {
         RowSettled::Done => ("finished", action.map(Action::outcome)),
         RowSettled::Failed => ("finished", Some(Outcome::Failed)),
+        RowSettled::Superseded => ("finished", Some(Outcome::Superseded)),
         RowSettled::LookUp(..) => ("waiting", None),
+    };
+    let reason = match (settled.end, ended) {
+        (RowSettled::LookUp(..), RowSettled::Failed) => settled
+            .reason
+            .or(Some("it is not known whether it was done: the next run of the file looks it up")),
+        _ => settled.reason,
     };
     let (met, due) = match ended {
         RowSettled::LookUp(met, due) => (met, due),
-        RowSettled::Done | RowSettled::Failed => (Met::Nothing, now),
+        RowSettled::Done | RowSettled::Failed | RowSettled::Superseded => (Met::Nothing, now),
     };
     Ended {
         run,
         line,
         state,
         outcome: outcome.map(Outcome::as_str),
-        reason: settled.reason,
+        reason,
         met: met.as_str(),
         latency_ms: settled.latency_ms,
         attempts: settled.attempts,
         user: settled.user.map(UserId::as_str),
         due: due.millis(),
+        forget: superseded && state == "finished",
         done: action.filter(|_| ended == RowSettled::Done),
     }
+}
+
+/// The rows that these operations were to carry come to this end, as far as they have come to none.
+pub(super) async fn end_with(
+    tx: &mut SqliteConnection,
+    operations: &[i64],
+    (outcome, reason): (Outcome, Option<&str>),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if operations.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE run_rows SET state = 'finished', outcome = $2, reason = $3, finished_at = $4, wanted = NULL
+         WHERE operation IN (SELECT value FROM json_each($1)) AND state = 'planned'
+             AND (outcome IS NULL OR outcome = 'held')",
+    )
+    .bind(json(&operations)?)
+    .bind(outcome.as_str())
+    .bind(reason)
+    .bind(now.millis())
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// A run of which nothing but refusals for one reason come back is stopped: the rest is held.

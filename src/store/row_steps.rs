@@ -4,12 +4,13 @@
 //! what it takes the place of.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
-use super::rows::{json, stored, superseded_rows};
-use super::{Run, Store, StoreError, provisioned};
+use super::rows::{json, number, stored, superseded_rows};
+use super::{Run, Store, StoreError, provisioned, row_settlement};
 use crate::model::{
     Action, AttributesPayload, Cause, Finding, Kind, Operation, Outcome, Payload, RunKind, TenantId,
     Timestamp, UserId,
@@ -138,10 +139,16 @@ async fn take(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut busy = busy(tx, &run.tenant, steps).await?;
-    let (mut alone, mut together, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+    let unclear = unclear_before(tx, run).await?;
+    let (mut alone, mut together, mut ended, mut later) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for step in steps {
         match &step.next {
             RowNext::End { outcome, reason } => ended.push((step, *outcome, reason.as_deref())),
+            RowNext::Send { operation, .. }
+                if operation.payload.creates() && unclear.contains(&step.line) =>
+            {
+                later.push(step.line);
+            }
             RowNext::Send { action, operation, packed, attempts, due } => {
                 let sent = Sent {
                     step,
@@ -157,6 +164,7 @@ async fn take(
             }
         }
     }
+    put_off(tx, run, &later, now).await?;
     send(tx, run, &together, now).await?;
     for sent in &alone {
         plan(tx, run, sent, now).await?;
@@ -201,6 +209,44 @@ async fn busy(
     Ok(rows.into_iter().filter_map(|(user, kind)| Some((UserId::from(user), Kind::parse(&kind)?))).collect())
 }
 
+/// Rows whose user may have been created for an export that was superseded, and is still to be looked up for it.
+async fn unclear_before(tx: &mut SqliteConnection, run: &Run) -> Result<HashSet<u64>, StoreError> {
+    let lines: Vec<i64> = sqlx::query_scalar(
+        "SELECT n.line FROM runs u
+         CROSS JOIN run_rows b ON b.run = u.id AND b.state = 'waiting' AND b.outcome IS NULL
+         CROSS JOIN run_rows n ON n.run = $2 AND n.external_id = b.external_id
+         WHERE u.tenant = $1 AND u.state = 'superseded'",
+    )
+    .bind(run.tenant.as_str())
+    .bind(run.id)
+    .fetch_all(tx)
+    .await?;
+    Ok(lines.into_iter().map(number).collect())
+}
+
+/// Something is in flight for whom these rows mean: it will have ended by then, most of the time.
+async fn put_off(
+    tx: &mut SqliteConnection,
+    run: &Run,
+    lines: &[u64],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    const A_MOMENT: Duration = Duration::from_secs(1);
+    if lines.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE run_rows SET due_at = $3, state = 'waiting'
+         WHERE run = $1 AND line IN (SELECT value FROM json_each($2))",
+    )
+    .bind(run.id)
+    .bind(json(&lines)?)
+    .bind(now.plus(A_MOMENT).millis())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// An operation that waits is replaced by a newer one; custom attributes are merged with it.
 async fn plan(
     tx: &mut SqliteConnection,
@@ -208,8 +254,6 @@ async fn plan(
     sent: &Sent<'_>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    /// Somebody's operation is in flight: it will have ended by then, most of the time.
-    const IN_FLIGHT: std::time::Duration = std::time::Duration::from_secs(1);
     let operation = sent.operation;
     let open: Option<(i64, String, String)> = sqlx::query_as(
         "SELECT id, state, payload FROM operations WHERE tenant = $1 AND user_id = $2 AND kind = $3
@@ -224,13 +268,7 @@ async fn plan(
         return send(tx, run, std::slice::from_ref(sent), now).await;
     };
     if state == "leased" {
-        sqlx::query("UPDATE run_rows SET due_at = $3, state = 'waiting' WHERE run = $1 AND line = $2")
-            .bind(run.id)
-            .bind(stored(sent.step.line))
-            .bind(now.plus(IN_FLIGHT).millis())
-            .execute(tx)
-            .await?;
-        return Ok(());
+        return put_off(tx, run, &[sent.step.line], now).await;
     }
     sqlx::query("UPDATE operations SET state = 'superseded', finished_at = $2 WHERE id = $1")
         .bind(id)
@@ -403,7 +441,8 @@ async fn end(
         .collect();
     sqlx::query(
         "UPDATE run_rows SET state = 'finished', outcome = e.value ->> 1, reason = e.value ->> 2,
-             user_id = coalesce(e.value ->> 3, user_id), finished_at = $3, wanted = NULL
+             user_id = coalesce(e.value ->> 3, user_id), finished_at = $3, wanted = NULL,
+             user_name = iif((SELECT state FROM runs WHERE id = $1) = 'superseded', NULL, user_name)
          FROM json_each($2) e WHERE run_rows.run = $1 AND run_rows.line = e.value ->> 0",
     )
     .bind(run.id)
@@ -434,23 +473,14 @@ async fn take_away(
     let taken: Vec<i64> = sqlx::query_scalar(
         "UPDATE operations SET state = 'superseded', finished_at = $3
          WHERE tenant = $1 AND user_id IN (SELECT value FROM json_each($2)) AND kind = 'profile'
-             AND state IN ('ready', 'held', 'dead')
+             AND state IN ('ready', 'held', 'dead') AND pass <= $4
          RETURNING id",
     )
     .bind(run.tenant.as_str())
     .bind(json(&users)?)
     .bind(now.millis())
+    .bind(run.pass)
     .fetch_all(&mut *tx)
     .await?;
-    if taken.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(superseded_rows!(
-        "operation IN (SELECT value FROM json_each($2)) AND (outcome IS NULL OR outcome = 'held')"
-    ))
-    .bind(now.millis())
-    .bind(json(&taken)?)
-    .execute(tx)
-    .await?;
-    Ok(())
+    row_settlement::end_with(tx, &taken, (Outcome::Superseded, None), now).await
 }

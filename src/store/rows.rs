@@ -56,6 +56,8 @@ pub struct WaitingRow {
     pub met: Met,
     /// Attempts of its operations so far.
     pub attempts: u32,
+    /// The last of them.
+    pub operation: Option<i64>,
     /// Whom it means, by the tenant's id.
     pub user: Option<UserId>,
 }
@@ -68,6 +70,7 @@ struct Waiting {
     wanted: String,
     met: String,
     attempts: i64,
+    operation: Option<i64>,
     user_id: Option<String>,
 }
 
@@ -119,7 +122,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Vec<WaitingRow>, StoreError> {
         let rows: Vec<Waiting> = sqlx::query_as(
-            "SELECT line, external_id, user_name, wanted, met, attempts, user_id FROM run_rows
+            "SELECT line, external_id, user_name, wanted, met, attempts, operation, user_id FROM run_rows
              WHERE run = $1 AND state = 'waiting' AND outcome IS NULL AND line > $2 AND due_at <= $3
              ORDER BY line LIMIT $4",
         )
@@ -136,6 +139,7 @@ impl Store {
             wanted: row.wanted,
             met: Met::parse(&row.met).unwrap_or(Met::Unclear),
             attempts: u32::try_from(row.attempts).unwrap_or(u32::MAX),
+            operation: row.operation,
             user: row.user_id.map(UserId::from),
         };
         Ok(rows.into_iter().map(row).collect())

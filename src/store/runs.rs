@@ -281,6 +281,24 @@ impl Store {
         rows.into_iter().map(Row::run).collect()
     }
 
+    /// Exports of `tenant` that were superseded while something of them was in flight which has come to no end yet: whether it
+    /// was done has to be looked up.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unclear_runs(&self, tenant: &TenantId) -> Result<Vec<Run>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as(runs!(
+            "WHERE tenant = $1 AND kind = 'provision' AND state = 'superseded' AND (
+                 EXISTS (SELECT 1 FROM run_rows WHERE run = runs.id AND state = 'waiting' AND outcome IS NULL)
+                 OR EXISTS (SELECT 1 FROM run_rows WHERE run = runs.id AND state = 'planned' AND outcome IS NULL))
+             ORDER BY id"
+        ))
+        .bind(tenant.as_str())
+        .fetch_all(&self.reader)
+        .await?;
+        rows.into_iter().map(Row::run).collect()
+    }
+
     /// All its rows are there: it is carried out from now on. Of users there can be one wanted state only: an HRIS
     /// export takes the place of an earlier one that is not finished, whose rows are superseded; returns how many.
     ///
@@ -484,8 +502,16 @@ async fn supersede(tx: &mut SqliteConnection, run: i64, now: Timestamp) -> Resul
     .bind(now.millis())
     .execute(&mut *tx)
     .await?;
+    // What is in flight comes to its end, but is not sent again; and who may have been created is still looked up.
+    sqlx::query(
+        "UPDATE operations SET superseded = 1
+         WHERE pass = (SELECT pass FROM runs WHERE id = $1) AND state = 'leased'",
+    )
+    .bind(run)
+    .execute(&mut *tx)
+    .await?;
     let rows = sqlx::query(superseded_rows!(
-        "run = $2 AND (outcome = 'held' OR state = 'waiting' OR (state = 'planned'
+        "run = $2 AND (outcome = 'held' OR (state = 'waiting' AND met <> 'unclear') OR (state = 'planned'
              AND operation NOT IN (SELECT id FROM operations WHERE state = 'leased')))"
     ))
     .bind(now.millis())

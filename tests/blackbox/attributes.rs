@@ -288,12 +288,12 @@ fn with_unknown_key(count: usize) -> Rig {
 #[test]
 fn after_twenty_refusals_for_one_reason_the_rest_is_held() {
     let rig = with_unknown_key(100);
-    rig.set("delivery.workers = 2");
+    // However many calls could be in flight at once.
+    rig.set("delivery.workers = 30");
     let ran = rig.run(&["attributes", "attributes.csv", "--json"]).ended(3);
     let told = ran.json();
-    let (failed, held) = (told["failed"].as_u64().unwrap(), told["held"].as_u64().unwrap());
-    assert!((20..=25).contains(&failed) && failed + held == 100, "{failed} failed, {held} held");
-    assert_eq!((&told["state"], rig.patches()), (&json!("stopped"), failed));
+    assert_eq!((&told["failed"], &told["held"]), (&json!(20), &json!(80)), "{told:#}");
+    assert_eq!((&told["state"], rig.patches()), (&json!("stopped"), 20));
     let reason = told["reason"].as_str().unwrap();
     assert!(
         reason.contains("customAttributes[\"teamCode\"]") && reason.contains("does not exist"),

@@ -31,6 +31,7 @@ mod provision;
 mod quarantine;
 mod requests;
 mod rig;
+mod run_rows;
 mod scripted;
 mod silence;
 mod status;

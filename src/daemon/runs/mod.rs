@@ -12,6 +12,7 @@ mod people;
 mod preview;
 mod runner;
 mod tell;
+mod unclear;
 mod worker;
 
 pub use import::{ImportError, Imported, Input, MOST_REFUSALS, Wish, import};

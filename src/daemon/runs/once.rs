@@ -9,6 +9,7 @@ use tracing::{error, warn};
 use super::patience::Patience;
 use super::runner::{RunEnd, RunFailure};
 use super::worker::RunSettings;
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::daemon::tenant::Tenant;
 use crate::deliver::Trouble;
@@ -43,7 +44,7 @@ pub enum Carried {
 pub async fn carry_out(
     tenant: &mut Tenant,
     settings: &RunSettings,
-    store: &Store,
+    (store, audit): (&Store, &Audit),
     run: &Run,
     clock: &Clock,
     patience: Duration,
@@ -56,7 +57,7 @@ pub async fn carry_out(
     let Tenant { name, pump, bulk, client, condition, webhook, .. } = tenant;
     let done = CancellationToken::new();
     let wakes = [&wake, &wake_bulk];
-    let runner = settings.runner(name, store, client, &wakes, bulk_refused);
+    let runner = settings.runner(name, (store, client), Some(audit), &wakes, bulk_refused);
     let carrying = async {
         let trying = async {
             loop {

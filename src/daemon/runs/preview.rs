@@ -55,7 +55,8 @@ pub async fn plan_run(
     let client = client(settings, &parts.clock)?;
     let runs = RunSettings::of(settings, parts);
     let imported = import(&store, &settings.name, input, wish, &parts.clock, &|_| {}).await?;
-    let runner: Runner<'_> = runs.runner(&settings.name, &store, &client, &[], std::sync::Arc::default());
+    let runner: Runner<'_> =
+        runs.runner(&settings.name, (&store, &client), None, &[], std::sync::Arc::default());
     runner.plan(&imported.run).await?;
     let run = imported.run;
     let mut ends = Vec::new();

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use super::decide::Capacity;
+use crate::audit::{Audit, AuditError};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::daemon::report::{Blame, blame};
@@ -76,6 +77,9 @@ pub enum RunFailure {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The audit cannot be written.
+    #[error("the audit cannot be written: {0}")]
+    Audit(#[from] AuditError),
 }
 
 impl From<ReadError> for RunFailure {
@@ -90,7 +94,7 @@ impl RunFailure {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Read(error) => blame(&error.failure),
-            Self::Store(_) => Blame::Other,
+            Self::Store(_) | Self::Audit(_) => Blame::Other,
         }
     }
 }
@@ -104,6 +108,8 @@ pub struct Runner<'a> {
     pub store: &'a Store,
     /// Who is asked.
     pub client: &'a Client,
+    /// Where it is written down who was created; `None` where nothing is sent.
+    pub audit: Option<&'a Audit>,
     /// How lists are read.
     pub list: &'a ListSettings,
     /// How rows are carried out.
@@ -138,6 +144,7 @@ impl Runner<'_> {
         let by_name = run.kind == RunKind::Provision && !self.people(run, options.deactivate_missing).await?;
         let mut capacity = Capacity::new(self.policy.max_users);
         loop {
+            let unclear = run.kind == RunKind::Provision && self.look_up_superseded().await?;
             self.decide_waiting(run, options, by_name, &mut capacity).await?;
             let now = self.store.run(run.id).await?;
             match now.state {
@@ -149,7 +156,8 @@ impl Runner<'_> {
                 RunState::Finished => return Ok(RunEnd::Finished),
                 RunState::Reading | RunState::Open => {}
             }
-            let open = self.store.rows_open(run.id).await?
+            let open = unclear
+                || self.store.rows_open(run.id).await?
                 || (options.deactivate_missing && self.deactivate_missing(run).await?);
             if open {
                 self.clock.sleep(LOOK).await;
@@ -194,6 +202,7 @@ impl Runner<'_> {
                 RunKind::Provision => self.decide_users(run, &rows, by_name, capacity).await?,
                 RunKind::Attributes => self.decide_attributes(run, &rows, options.diff).await?,
             };
+            self.audit_created(run, &rows, &steps).await?;
             self.store.decide_rows(run, &steps, self.clock.now()).await?;
             for waiting in self.wake {
                 waiting.notify_one();

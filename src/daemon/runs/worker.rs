@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use super::import::{Input, import_new};
 use super::runner::{RunFailure, RunPolicy, Runner};
+use crate::audit::Audit;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{BulkMode, ProvisionSettings, TenantSettings, next_runs};
@@ -79,8 +80,8 @@ impl RunSettings {
     pub(super) fn runner<'a>(
         &'a self,
         tenant: &'a TenantId,
-        store: &'a Store,
-        client: &'a Client,
+        (store, client): (&'a Store, &'a Client),
+        audit: Option<&'a Audit>,
         wake: &'a [&'a Notify],
         bulk_refused: Arc<AtomicBool>,
     ) -> Runner<'a> {
@@ -88,6 +89,7 @@ impl RunSettings {
             tenant,
             store,
             client,
+            audit,
             list: &self.list,
             policy: self.policy,
             clock: &self.clock,
@@ -102,12 +104,12 @@ impl RunSettings {
 pub(in crate::daemon) async fn work(
     tenant: &TenantId,
     settings: &RunSettings,
-    (store, client): (&Store, &Client),
+    (store, client, audit): (&Store, &Client, &Audit),
     wake: &[&Notify],
     bulk_refused: Arc<AtomicBool>,
     stop: &CancellationToken,
 ) {
-    let runner = settings.runner(tenant, store, client, wake, bulk_refused);
+    let runner = settings.runner(tenant, (store, client), Some(audit), wake, bulk_refused);
     let mut due = next(settings);
     let mut failures = 0;
     loop {
@@ -123,6 +125,7 @@ pub(in crate::daemon) async fn work(
                     match error {
                         RunFailure::Read(reason) => warn!(%tenant, %reason, "run waits for the tenant"),
                         RunFailure::Store(reason) => error!(%tenant, %reason, "database cannot be used"),
+                        RunFailure::Audit(reason) => error!(%tenant, %reason, "audit cannot be written"),
                     }
                     settings.clock.sleep(backoff(failures, settings.chance.draw())).await;
                 }

@@ -67,6 +67,31 @@ fn what_somebody_has_left_the_daemon_goes_on_with() {
 }
 
 #[test]
+fn what_was_left_packed_a_sync_delivers_in_bulk_requests() {
+    for mode in [MODES[0], MODES[1]] {
+        let latency = Duration::from_millis(200);
+        let rig = rig_of(
+            Options { bulk: mode.1, bulk_max_operations: 10, bulk_polls: 1, latency, ..users(3) },
+            mode.0,
+        );
+        rig.write("hr.csv", &export((1..=40).map(newcomer)));
+        let run = Daemon::spawn(rig.command(&["provision", "hr.csv"]));
+        until("the first request has arrived", || rig.stats().bulk.jobs >= 1);
+        run.kill();
+        let before = rig.status();
+        assert!(before["operations"]["ready"].as_u64().unwrap() >= 20, "{before:#}");
+        rig.run(&["sync"]).ended(0).says("0 still waiting, 0 dead letters");
+        assert_eq!(rig.status()["operations"]["in_flight"], json!(0));
+        let stats = rig.stats();
+        assert!(stats.bulk.jobs >= 4 && stats.count("POST /Users") <= 10, "{stats:?}");
+        rig.run(&["provision", "hr.csv"]).ended(0).says("40 of 40 rows processed, 40 created\n");
+        assert_there(&rig, 3, 1..=40);
+        assert_eq!(lines(&rig, "user_written").len(), 40);
+        rig.run(&["audit", "verify"]).ended(0);
+    }
+}
+
+#[test]
 fn by_its_schedule_an_export_is_carried_out_once_for_each_new_content() {
     let rig = rig_of(Options { ..users(3) }, "jobs");
     let file = rig.path("hr.csv");

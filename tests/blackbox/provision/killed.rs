@@ -11,7 +11,7 @@ use wiremock::ResponseTemplate;
 
 use super::people::{assert_there, export, newcomer, rig_of};
 use super::{lines, quick};
-use crate::database::ask;
+use crate::database::{ask, number};
 use crate::process::{Daemon, until};
 use crate::rig::{Rig, users};
 use crate::scripted::{Scripted, list, page, parameter};
@@ -137,6 +137,66 @@ fn a_create_that_was_not_answered_before_a_kill_is_looked_up() {
         run.kill();
         tenant.run(&["provision", "hr.csv"]).ended(0).says("1 of 1 rows processed, 1 created\n");
         assert_eq!(tenant.writes(), 1, "{mode}: {:?}", tenant.names());
+        let written = lines(&tenant, "user_written");
+        assert_eq!(written.len(), 1, "{mode}: {written:#?}");
+        let line = &written[0];
+        assert_eq!(
+            (&line["user"], &line["external_id"], &line["kind"], &line["looked_up"]),
+            (&json!("u-1"), &json!("HR-0001"), &json!("profile"), &json!(true)),
+            "{mode}: {line}"
+        );
+        let names: Vec<&str> =
+            line["attributes"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+        assert!(names.contains(&"userName") && names.contains(&"active"), "{line}");
         tenant.run(&["audit", "verify"]).ended(0);
+    }
+}
+
+/// One user as the tenant shows him, and the answer to a call that creates him.
+fn made(id: &str, number: usize) -> serde_json::Value {
+    let mail = format!("new-{number:04}@example.com");
+    json!({ "id": id, "externalId": format!("HR-{number:04}"), "userName": mail, "active": true,
+        "name": { "givenName": "New", "familyName": format!("Person {number:04}") }, "title": "Agent",
+        "emails": [{ "value": mail, "primary": true }], "roles": [{ "value": "HR_SALES" }] })
+}
+
+/// The create was sent and is not answered when a newer export comes: he is looked up before anything else is done for him,
+/// whether that export names him or not.
+#[test]
+fn a_create_that_was_not_answered_before_a_newer_export_is_looked_up_all_the_same() {
+    for named_again in [false, true] {
+        let tenant = Scripted::new(|name, request| match (name, parameter(request, "filter")) {
+            ("GET /Users", Some(filter)) if filter.contains("HR-0001") => Some(list(&[made("u-1", 1)])),
+            ("GET /Users", _) => Some(page(&[], 0)),
+            ("POST /Users", _) if String::from_utf8_lossy(&request.body).contains("HR-0001") => {
+                Some(ResponseTemplate::new(500).set_delay(Duration::from_mins(5)))
+            }
+            ("POST /Users", _) => Some(ResponseTemplate::new(201).set_body_json(made("u-2", 2))),
+            _ => None,
+        });
+        tenant.set(&quick("off"));
+        tenant.write("hr.csv", &export([newcomer(1)]));
+        let run = Daemon::spawn(tenant.command(&["provision", "hr.csv"]));
+        until("the create has arrived", || tenant.named("POST /Users").len() == 1);
+        run.kill();
+
+        let again = named_again.then(|| newcomer(1));
+        tenant.write("hr.csv", &export(again.into_iter().chain([newcomer(2)])));
+        let said =
+            if named_again { "1 created, 1 unchanged\n" } else { "1 of 1 rows processed, 1 created\n" };
+        tenant.run(&["provision", "hr.csv"]).ended(0).says(said);
+        let sent = tenant.named("POST /Users");
+        let first = sent.iter().filter(|call| String::from_utf8_lossy(&call.body).contains("HR-0001"));
+        assert_eq!((first.count(), sent.len()), (1, 2), "{:?}", tenant.names());
+        let mut told: Vec<(String, bool)> = lines(&tenant, "user_written")
+            .iter()
+            .map(|line| (line["user"].as_str().unwrap().to_owned(), line["looked_up"] == json!(true)))
+            .collect();
+        told.sort_unstable();
+        assert_eq!(told, [("u-1".to_owned(), true), ("u-2".to_owned(), false)]);
+        let open = number(&tenant.database(), "SELECT count(*) FROM run_rows WHERE outcome IS NULL");
+        assert_eq!(open, 0, "each row has come to its end");
+        let known = number(&tenant.database(), "SELECT count(*) FROM provisioned");
+        assert_eq!(known, 2, "a later export that names neither of them can make both inactive");
     }
 }

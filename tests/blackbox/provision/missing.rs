@@ -115,10 +115,27 @@ fn too_many_are_held_until_they_are_approved() {
         assert!(held["reason"].as_str().unwrap().contains("max_removals"), "{held}");
         let digest = held["digest"].as_str().unwrap();
         rig.run(&["status"]).says(&digest[..6]);
+        let gone: Vec<String> = ["E-0002".to_owned()].into_iter().chain((6..=10).map(hr)).collect();
+        let people = records(&rig);
+        let mut ids: Vec<&str> = gone.iter().map(|id| people[id]["id"].as_str().unwrap()).collect();
+        ids.sort_unstable();
+        let shown = rig.run(&["status", "--held", digest]).ended(0);
+        let said: Vec<String> =
+            ids.iter().map(|id| format!("{id} (missing): active: true -> false")).collect();
+        assert_eq!(shown.stdout.lines().take(6).collect::<Vec<_>>(), said, "who, and what changes");
+        shown
+            .says("6 to change (6 become inactive)")
+            .says("are to be made inactive: more than 3 (max_removals)");
+        let told = rig.run(&["status", "--held", digest, "--json"]).ended(0).json();
+        let users: Vec<&Value> =
+            told["plan"]["changes"].as_array().unwrap().iter().map(|change| &change["user"]).collect();
+        assert_eq!(users, ids);
+        assert_eq!(told["plan"]["changes"][0]["deactivated"], true);
+        let finding = &told["hold"]["findings"][0];
+        assert_eq!((&finding["limit"], &finding["deactivations"]), (&json!("max_removals"), &json!(true)));
 
         rig.run(&["approve", digest]).ended(0).says("approved: 6 operations are ready");
         rig.run(&["sync"]).ended(0);
-        let gone: Vec<String> = ["E-0002".to_owned()].into_iter().chain((6..=10).map(hr)).collect();
         assert_eq!(inactive(&rig), gone, "{mode:?}");
         rig.run(&["provision", "hr.csv", "--deactivate-missing"])
             .ended(0)

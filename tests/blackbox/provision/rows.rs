@@ -56,6 +56,34 @@ const EXPECTED: [(u64, &str, &str); 9] = [
     (11, "emails", ""),
 ];
 
+/// Each key of what the commands say, and each column of the report, is explained.
+#[test]
+fn docs_name_whatever_is_said_of_a_run() {
+    let rig = rig(2, MODES[2]);
+    rig.write("hr.csv", &export([newcomer(1), known(1, "Lead", ""), ",bad,,,,,,".to_owned()]));
+    rig.write("attributes.csv", "externalId,desk\nE-0002,A-17\nHR-9999,A-17\n");
+    let mut said = Vec::new();
+    for command in [["provision", "hr.csv"], ["attributes", "attributes.csv"]] {
+        let [name, file] = command;
+        said.push(rig.run(&[name, file, "--plan", "--json"]).ended(3).json());
+        said.push(rig.run(&[name, file, "--json", "--report", "report.csv"]).ended(3).json());
+    }
+    let docs = include_str!("../../../docs/JSON.md");
+    let section = docs.split("**`provision`**").nth(1).unwrap().split("**`status`**").next().unwrap();
+    let explained = |word: &str| section.contains(&format!("`{word}`"));
+    for answer in &said {
+        let rows = ["planned", "faults", "left"].map(|list| answer[list].as_array().into_iter().flatten());
+        for object in rows.into_iter().flatten().chain([answer]) {
+            for key in object.as_object().unwrap().keys() {
+                assert!(explained(key), "docs/JSON.md does not explain {key}");
+            }
+        }
+    }
+    let report = fs::read_to_string(rig.path("report.csv")).unwrap();
+    let header = report.lines().next().unwrap();
+    assert!(explained(header), "docs/JSON.md does not show {header}");
+}
+
 #[test]
 fn each_wrong_row_is_named_and_every_good_one_is_carried_out() {
     let rig = with_roles(&mixed());

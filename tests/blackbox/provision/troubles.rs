@@ -9,6 +9,7 @@ use wiremock::{Request, ResponseTemplate};
 
 use super::people::{MODES, assert_there, export, hr, known, newcomer, records, rig, rig_of};
 use super::{lines, quick};
+use crate::database::ask;
 use crate::rig::{Rig, users};
 use crate::scripted::{Scripted, page, refusal};
 
@@ -64,6 +65,16 @@ fn lost_answers_repeat_no_create() {
         assert!(rig.stats().faults[&Fault::LostAnswer] > 0, "{mode:?}");
         rig.faults(Faults::default());
         assert_there(&rig, 5, 1..=40);
+        let people = records(&rig);
+        let mut told: Vec<String> = lines(&rig, "user_written")
+            .iter()
+            .map(|line| line["user"].as_str().unwrap().to_owned())
+            .collect();
+        told.sort_unstable();
+        let mut expected: Vec<&str> =
+            (1..=40).map(|number| people[&hr(number)]["id"].as_str().unwrap()).collect();
+        expected.sort_unstable();
+        assert_eq!(told, expected, "each user has his line, whether we heard of him or had to look");
     }
 }
 
@@ -127,6 +138,46 @@ fn a_row_that_the_tenant_refuses_fails_by_itself() {
         assert_there(&rig, 5, 1..=6);
         assert_eq!(records(&rig)["E-0002"]["title"], "Lead");
     }
+}
+
+/// The outcomes of the rows of the first run, in their order.
+fn outcomes(rig: &Rig) -> String {
+    ask(
+        &rig.database(),
+        "SELECT group_concat(outcome, ' ') FROM (SELECT * FROM run_rows WHERE run = 1 ORDER BY line)",
+    )
+}
+
+#[test]
+fn a_row_whose_dead_letter_is_replayed_and_delivered_is_done() {
+    let rig = rig(2, MODES[2]);
+    let refused = |status| Faults { fail_external_ids: [(hr(2), status)].into(), ..Faults::default() };
+    rig.faults(refused(400));
+    rig.write("hr.csv", &export((1..=2).map(newcomer)));
+    rig.run(&["provision", "hr.csv"]).ended(3).says("1 created, 1 failed");
+
+    // Refused again, whatever the reason, it has failed again.
+    rig.faults(refused(409));
+    rig.run(&["dead-letters", "replay", "--all"]).ended(0);
+    rig.run(&["sync"]);
+    assert_eq!(outcomes(&rig), "created failed");
+    rig.faults(refused(400));
+    rig.run(&["provision", "hr.csv"]).ended(3).says("run 2 of").says("1 unchanged, 1 failed");
+    rig.faults(Faults::default());
+    rig.run(&["dead-letters", "replay", "--all"]).ended(0).says("1 dead letter will be sent again");
+    rig.sync();
+    assert_there(&rig, 2, 1..=2);
+    let second = ask(
+        &rig.database(),
+        "SELECT group_concat(outcome, ' ') FROM (SELECT * FROM run_rows WHERE run = 2 ORDER BY line)",
+    );
+    assert_eq!(second, "unchanged created");
+    assert_eq!(lines(&rig, "user_written").len(), 2);
+
+    // He counts as one of ours: an export that does not name him makes him inactive.
+    rig.write("hr.csv", &export([newcomer(1)]));
+    rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(0).says("1 deactivated, 1 unchanged");
+    assert_eq!(records(&rig)[&hr(2)]["active"], json!(false));
 }
 
 /// How many operations were in each bulk request, and what came of it.

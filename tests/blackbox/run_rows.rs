@@ -1,0 +1,243 @@
+//! Rows of runs move with the operations that carry them, whatever becomes of those: through the store's public door, with
+//! time as an argument.
+
+use std::time::Duration;
+
+use rosterd::model::{
+    Action, AttributesPayload, Cause, Change, Met, Operation, Outcome, Payload, ProfilePayload, RunKind,
+    TenantId, Timestamp, UserId,
+};
+use rosterd::store::{
+    JobLimits, Leased, NewRow, NewRun, Reset, RowNext, RowStep, Run, Settlement, Step, Store, Turn,
+};
+use serde_json::{Map, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::database::execute;
+use crate::home::TENANT;
+use crate::rig::runtime;
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::EPOCH.plus(Duration::from_secs(seconds))
+}
+
+struct Bench {
+    runtime: Runtime,
+    folder: TempDir,
+    tenant: TenantId,
+    store: Store,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (runtime, folder) = (runtime(), tempfile::tempdir().unwrap());
+        let store = runtime.block_on(Store::own(&folder.path().join("rosterd.db"), at(0))).unwrap();
+        Self { runtime, folder, tenant: TenantId::from(TENANT), store }
+    }
+
+    /// An export of rows for these people, open since `now`.
+    fn export(&self, digest: &str, people: &[&str], now: Timestamp) -> Run {
+        self.open(RunKind::Provision, digest, people, now)
+    }
+
+    fn open(&self, kind: RunKind, digest: &str, people: &[&str], now: Timestamp) -> Run {
+        let new = NewRun {
+            tenant: &self.tenant,
+            kind,
+            digest,
+            file: "hr.csv",
+            options: "{}",
+            stop_after: None,
+            operator: None,
+        };
+        let row = |(line, person): (u64, &&str)| NewRow {
+            line,
+            external_id: Some((*person).to_owned()),
+            user_name: Some(format!("{person}@example.com").to_lowercase()),
+            user: None,
+            wanted: Ok("{}".to_owned()),
+        };
+        let rows: Vec<NewRow> = (2..).zip(people).map(row).collect();
+        self.runtime.block_on(async {
+            let run = self.store.begin_run(&new, now).await.unwrap();
+            self.store.add_rows(run.id, &rows, now).await.unwrap();
+            self.store.open_run(&run, now).await.unwrap();
+            run
+        })
+    }
+
+    fn decide(&self, run: &Run, steps: &[RowStep], now: Timestamp) {
+        self.runtime.block_on(self.store.decide_rows(run, steps, now)).unwrap();
+    }
+
+    fn turn(&self, settlements: &[Settlement], now: Timestamp) -> Turn {
+        self.runtime.block_on(self.store.turn(&self.tenant, settlements, None, (10, true), now)).unwrap()
+    }
+
+    fn outcomes(&self, run: &Run) -> Vec<Option<Outcome>> {
+        let rows = self.runtime.block_on(self.store.row_ends(run.id).next()).unwrap();
+        rows.into_iter().flatten().map(|row| row.outcome).collect()
+    }
+
+    /// Exports that are superseded and not at their end.
+    fn unclear(&self) -> Vec<i64> {
+        let runs = self.runtime.block_on(self.store.unclear_runs(&self.tenant)).unwrap();
+        runs.into_iter().map(|run| run.id).collect()
+    }
+
+    /// Lines that wait to be decided.
+    fn waiting(&self, run: &Run, now: Timestamp) -> Vec<u64> {
+        let rows = self.runtime.block_on(self.store.waiting_rows(run.id, 0, 10, now)).unwrap();
+        rows.into_iter().map(|row| row.line).collect()
+    }
+}
+
+fn send(line: u64, action: Action, user: &str, payload: ProfilePayload) -> RowStep {
+    let operation = Operation {
+        user: user.into(),
+        payload: Payload::Profile(payload),
+        cause: Cause::Asked,
+        version: None,
+    };
+    let next = RowNext::Send { action, operation, packed: false, attempts: 0, due: at(0) };
+    RowStep { line, user: None, external_id: None, next }
+}
+
+fn create(line: u64, person: &str) -> RowStep {
+    let user: Map<_, _> = [("externalId".to_owned(), json!(person))].into_iter().collect();
+    send(line, Action::Create, &format!("externalId:{person}"), ProfilePayload::Create { user })
+}
+
+fn update(line: u64, user: &str) -> RowStep {
+    let changes = vec![Change { path: "title".to_owned(), value: json!("Lead") }];
+    send(line, Action::Update, user, ProfilePayload::Update { changes })
+}
+
+fn settled(leased: &Leased, step: Step) -> Settlement {
+    Settlement {
+        id: leased.id,
+        lease: leased.lease,
+        user: leased.operation.user.clone(),
+        step,
+        note: None,
+        unclear: false,
+        created: None,
+        took: Duration::ZERO,
+    }
+}
+
+#[test]
+fn what_is_in_flight_comes_to_its_end_and_is_not_sent_again() {
+    let bench = Bench::new();
+    let earlier = bench.export("a", &["HR-1", "HR-2", "HR-3"], at(1));
+    bench.decide(&earlier, &[update(2, "u-1"), create(3, "HR-2"), create(4, "HR-3")], at(2));
+    let flying = bench.turn(&[], at(3)).leased;
+    assert_eq!(flying.len(), 3);
+
+    let newer = bench.export("b", &["HR-2"], at(4));
+    assert_eq!(bench.outcomes(&earlier), [None, None, None], "whatever becomes of it");
+    assert_eq!(bench.unclear(), [earlier.id]);
+    let look_up = |met| Step::LookUp { met, due: at(5), counted: true };
+    let steps = [Step::Later { due: at(5), counted: false }, look_up(Met::Unclear), look_up(Met::Conflict)];
+    let settlements: Vec<Settlement> =
+        flying.iter().zip(steps).map(|(leased, step)| settled(leased, step)).collect();
+    assert_eq!(bench.turn(&settlements, at(5)).leased, [], "a newer export decides");
+    assert_eq!(bench.turn(&[], at(100)).leased, []);
+    assert_eq!(bench.outcomes(&earlier), [Some(Outcome::Superseded), None, Some(Outcome::Superseded)]);
+
+    // Nobody is created again before it was looked up whether he is there.
+    bench.decide(&newer, &[create(2, "HR-2")], at(6));
+    assert_eq!((bench.turn(&[], at(6)).leased, bench.waiting(&newer, at(7))), (vec![], vec![2]));
+    assert_eq!(bench.waiting(&earlier, at(7)), [3]);
+    let next = RowNext::End { outcome: Outcome::Superseded, reason: None };
+    bench.decide(&earlier, &[RowStep { line: 3, user: None, external_id: None, next }], at(7));
+    assert_eq!((bench.unclear(), bench.outcomes(&earlier)), (vec![], vec![Some(Outcome::Superseded); 3]));
+    bench.decide(&newer, &[create(2, "HR-2")], at(8));
+    let sent = bench.turn(&[], at(8)).leased;
+    assert_eq!(
+        sent.iter().map(|leased| &leased.operation.user).collect::<Vec<_>>(),
+        [&UserId::from("externalId:HR-2")]
+    );
+}
+
+/// An earlier export with one operation in a bulk request, and a newer one that has taken its place since.
+fn superseded_in_bulk(bench: &Bench) -> (Run, rosterd::store::Job) {
+    let earlier = bench.export("a", &["HR-1"], at(1));
+    let mut step = update(2, "u-1");
+    if let RowNext::Send { packed, .. } = &mut step.next {
+        *packed = true;
+    }
+    bench.decide(&earlier, &[step], at(2));
+    let limits = JobLimits { operations: 10, bytes: 10_000 };
+    let job = bench.runtime.block_on(bench.store.pack(&bench.tenant, limits, at(3))).unwrap().unwrap();
+    bench.export("b", &["HR-2"], at(4));
+    assert_eq!(bench.outcomes(&earlier), [None]);
+    (earlier, job)
+}
+
+#[test]
+fn what_comes_back_of_a_bulk_request_is_not_sent_again_once_a_newer_export_is_there() {
+    let bench = Bench::new();
+    let (earlier, job) = superseded_in_bulk(&bench);
+    bench.runtime.block_on(bench.store.put_job_back(&job, "429", at(5))).unwrap();
+    assert_eq!(
+        (bench.turn(&[], at(6)).leased, bench.outcomes(&earlier)),
+        (vec![], vec![Some(Outcome::Superseded)])
+    );
+}
+
+#[test]
+fn nor_is_what_was_in_flight_before_a_restart() {
+    let bench = Bench::new();
+    let (earlier, _) = superseded_in_bulk(&bench);
+    bench.runtime.block_on(bench.store.clear(at(5))).unwrap();
+    assert_eq!(
+        (bench.turn(&[], at(6)).leased, bench.outcomes(&earlier)),
+        (vec![], vec![Some(Outcome::Superseded)])
+    );
+}
+
+#[test]
+fn a_row_ends_with_an_operation_that_is_dropped() {
+    let bench = Bench::new();
+    let export = bench.export("a", &["HR-1"], at(1));
+    bench.decide(&export, &[update(2, "u-1")], at(2));
+    bench.runtime.block_on(bench.store.reset(&bench.tenant, Reset::Queue, at(3))).unwrap();
+    assert_eq!(bench.outcomes(&export), [Some(Outcome::Superseded)]);
+}
+
+#[test]
+fn a_row_fails_with_a_user_who_turns_out_to_be_gone() {
+    let bench = Bench::new();
+    let export = bench.export("a", &["HR-1"], at(1));
+    bench.decide(&export, &[update(2, "u-1")], at(2));
+    let attributes = bench.open(RunKind::Attributes, "b", &["HR-1"], at(3));
+    let payload = AttributesPayload {
+        set: [("desk".to_owned(), json!("A-17"))].into(),
+        ..AttributesPayload::default()
+    };
+    let operation = Operation {
+        user: "u-1".into(),
+        payload: Payload::Attributes(payload),
+        cause: Cause::Asked,
+        version: None,
+    };
+    let next =
+        RowNext::Send { action: Action::Attributes, operation, packed: false, attempts: 0, due: at(3) };
+    bench.decide(&attributes, &[RowStep { line: 2, user: None, external_id: None, next }], at(3));
+    let flying = bench.turn(&[], at(4)).leased;
+    bench.turn(&[settled(&flying[0], Step::Gone)], at(5));
+    let failed = [Some(Outcome::Failed)];
+    assert_eq!((bench.outcomes(&export), bench.outcomes(&attributes)), (failed.to_vec(), failed.to_vec()));
+}
+
+#[test]
+fn a_row_fails_with_an_operation_that_cannot_be_read() {
+    let bench = Bench::new();
+    let export = bench.export("a", &["HR-1"], at(1));
+    bench.decide(&export, &[update(2, "u-1")], at(2));
+    execute(&bench.folder.path().join("rosterd.db"), "UPDATE operations SET payload = '{}'");
+    assert_eq!(bench.turn(&[], at(3)).damaged.len(), 1);
+    assert_eq!(bench.outcomes(&export), [Some(Outcome::Failed)]);
+}
