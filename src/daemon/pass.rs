@@ -246,6 +246,7 @@ impl<P: ServiceProvider> Passes<P> {
             gone: &readings.gone,
             unreadable: &readings.unreadable,
             later: &readings.later,
+            in_flight: &readings.in_flight,
             hold: held.then_some(NewHold { findings: &readings.findings, missing: readings.missing }),
             counts,
             now: self.parts.clock.now(),

@@ -307,6 +307,9 @@ impl<P: ServiceProvider> Reader<'_, P> {
             for known in known {
                 let operation = self.rules.decide(&known.user, granted.get(&known.user.id));
                 readings.totals.skipped += u64::from(operation.is_none());
+                if known.in_flight {
+                    readings.in_flight.push(known.user.id.clone());
+                }
                 if operation.is_some() || known.open {
                     decisions.push((Decision { user: known.user, operation }, known.read_at));
                 }

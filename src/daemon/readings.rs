@@ -24,6 +24,8 @@ pub(super) struct Readings {
     pub(super) gone: Vec<UserId>,
     /// Known users whom the list did not show and who are asked for after the pass.
     pub(super) later: Vec<UserId>,
+    /// Users with an operation in flight when a remap looked them up.
+    pub(super) in_flight: Vec<UserId>,
     /// Known users whom the list did not show are too many to be asked for.
     pub(super) missing: bool,
     /// What the guard objects to.

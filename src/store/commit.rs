@@ -14,7 +14,7 @@ use super::drift::{Drift, drift};
 use super::holds::{self, NewHold};
 use super::naming::{Held, name};
 use super::passes::{Finished, PassTotals, count, finish};
-use super::rereads::{forget_rereads, postpone, unlist};
+use super::rereads::{forget_rereads, postpone, reread, unlist};
 use super::staging::drop_staged;
 use super::{Store, StoreError, grants, mappings, row_settlement};
 use crate::model::{Outcome, PassKind, PassResult, Since, TenantId, Timestamp, UserId};
@@ -61,6 +61,9 @@ pub struct Commit<'a> {
     /// Known users whom a sweep has not shown and who were not asked for: they are read by id, and no longer count as
     /// listed, so that the next sweep does not miss them again.
     pub later: &'a [UserId],
+    /// Users with an operation in flight when a remap looked up how they were last read: what came of it may be missing from
+    /// that, so they are read by id.
+    pub in_flight: &'a [UserId],
     /// Its operations wait for an approval.
     pub hold: Option<NewHold<'a>>,
     /// Whether its operations count towards the limits on changes, and on removals.
@@ -167,18 +170,23 @@ async fn want_rereads(tx: &mut SqliteConnection, commit: &Commit<'_>) -> Result<
          SELECT DISTINCT $2, s.user_id, $4 FROM staged_operations s
          CROSS JOIN operations o ON o.tenant = $2 AND o.user_id = s.user_id
          WHERE s.pass = $1 AND (o.state = 'leased'
-             OR (o.touched_at BETWEEN s.read_at AND $3 AND NOT ($5 AND o.state = 'done')))
+             OR (o.touched_at BETWEEN s.read_at AND $3 AND NOT ($5 AND o.state = 'done' AND o.touched_at < $6)))
          ON CONFLICT DO NOTHING",
     )
     .bind(commit.pass)
     .bind(commit.tenant.as_str())
     .bind(commit.now.plus(FUTURE).millis())
     .bind(commit.now.millis())
-    // A remap decides from the snapshot, and that shows what was delivered.
+    // A remap decides from the snapshot, and that shows what was delivered before the remap began.
     .bind(commit.kind == PassKind::Remap)
+    .bind(commit.began.millis())
     .execute(&mut *tx)
     .await?;
     let mut rereads = wanted.rows_affected();
+    // What was in flight then may have been done at a time before that: a turn of delivery ends later than its clock says.
+    for user in commit.in_flight {
+        rereads += reread(tx, commit.tenant, user, commit.now).await?;
+    }
     for user in commit.unreadable {
         rereads += postpone(tx, commit.tenant, user, commit.now).await?;
     }

@@ -88,9 +88,8 @@ pub(super) async fn postpone(
     Ok(u64::from(attempts == 1))
 }
 
-/// Lists do not show a user who is known: he is read by id, and does not count as listed any more. Returns 1 if he was not
-/// to be read again before.
-pub(super) async fn unlist(
+/// A user is to be read by id. Returns 1 if he was not before.
+pub(super) async fn reread(
     tx: &mut SqliteConnection,
     tenant: &TenantId,
     user: &UserId,
@@ -102,12 +101,24 @@ pub(super) async fn unlist(
     .bind(tenant.as_str())
     .bind(user.as_str())
     .bind(now.millis())
-    .execute(&mut *tx)
+    .execute(tx)
     .await?;
+    Ok(wanted.rows_affected())
+}
+
+/// Lists do not show a user who is known: he is read by id, and does not count as listed any more. Returns 1 if he was not
+/// to be read again before.
+pub(super) async fn unlist(
+    tx: &mut SqliteConnection,
+    tenant: &TenantId,
+    user: &UserId,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let wanted = reread(&mut *tx, tenant, user, now).await?;
     sqlx::query("UPDATE users SET listed = 0 WHERE tenant = $1 AND id = $2")
         .bind(tenant.as_str())
         .bind(user.as_str())
         .execute(tx)
         .await?;
-    Ok(wanted.rows_affected())
+    Ok(wanted)
 }

@@ -20,9 +20,12 @@ pub struct Known {
     pub listed: bool,
     /// An operation of his is open.
     pub open: bool,
+    /// One is in flight.
+    pub in_flight: bool,
 }
 
 #[derive(FromRow)]
+#[allow(clippy::struct_excessive_bools, reason = "a row, column by column")]
 struct Row {
     id: String,
     active: bool,
@@ -34,6 +37,7 @@ struct Row {
     pass: i64,
     listed: bool,
     open: bool,
+    in_flight: bool,
 }
 
 impl Store {
@@ -50,7 +54,9 @@ impl Store {
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT id, active, roles, teams, version, last_modified, read_at, pass, listed,
                  EXISTS (SELECT 1 FROM operations o WHERE o.tenant = u.tenant AND o.user_id = u.id
-                     AND o.state IN ('ready', 'leased', 'stale', 'held', 'dead')) AS open
+                     AND o.state IN ('ready', 'leased', 'stale', 'held', 'dead')) AS open,
+                 EXISTS (SELECT 1 FROM operations o WHERE o.tenant = u.tenant AND o.user_id = u.id
+                     AND o.state = 'leased') AS in_flight
              FROM users u WHERE tenant = $1 AND id > $2 ORDER BY id LIMIT $3",
         )
         .bind(tenant.as_str())
@@ -82,7 +88,9 @@ impl Store {
         let row: Option<Row> = sqlx::query_as(
             "SELECT id, active, roles, teams, version, last_modified, read_at, pass, listed,
                  EXISTS (SELECT 1 FROM operations o WHERE o.tenant = u.tenant AND o.user_id = u.id
-                     AND o.state IN ('ready', 'leased', 'stale', 'held', 'dead')) AS open
+                     AND o.state IN ('ready', 'leased', 'stale', 'held', 'dead')) AS open,
+                 EXISTS (SELECT 1 FROM operations o WHERE o.tenant = u.tenant AND o.user_id = u.id
+                     AND o.state = 'leased') AS in_flight
              FROM users u WHERE tenant = $1 AND id = $2",
         )
         .bind(tenant.as_str())
@@ -111,6 +119,7 @@ impl Row {
             pass: self.pass,
             listed: self.listed,
             open: self.open,
+            in_flight: self.in_flight,
         })
     }
 }

@@ -19,6 +19,7 @@ use crate::home::TENANT;
 use crate::rig::runtime;
 
 const ROOM: u32 = 10;
+static NOBODY: BTreeSet<UserId> = BTreeSet::new();
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::EPOCH.plus(Duration::from_secs(seconds))
@@ -110,7 +111,17 @@ impl Bench {
         hold: Option<NewHold<'_>>,
         now: Timestamp,
     ) -> Result<Committed, StoreError> {
-        self.runtime.block_on(self.store().commit(&Commit {
+        self.runtime.block_on(self.store().commit(&self.of_delta(pass, watermark, hold, now)))
+    }
+
+    fn of_delta<'a>(
+        &'a self,
+        pass: i64,
+        watermark: Option<Timestamp>,
+        hold: Option<NewHold<'a>>,
+        now: Timestamp,
+    ) -> Commit<'a> {
+        Commit {
             pass,
             tenant: &self.tenant,
             kind: PassKind::Delta,
@@ -125,13 +136,14 @@ impl Bench {
             mapping_applied: true,
             sweep_wanted: false,
             since: None,
-            unreadable: &BTreeSet::new(),
+            unreadable: &NOBODY,
             later: &[],
+            in_flight: &[],
             gone: &[],
             hold,
             counts: (true, true),
             now,
-        }))
+        }
     }
 
     /// A whole pass that read these users at `read_at` and ends at `now`.
@@ -293,6 +305,36 @@ fn a_user_whom_delivery_touched_since_he_was_read_is_read_again_instead() {
     // Read again after that, the decision counts, and nobody has to be read any more.
     assert_eq!(bench.pass(&[decision("u", &["b"])], at(9), at(10)).planned, 1);
     assert_eq!((bench.counts(), bench.rereads()), (only(1, 0, 0, 1), vec![]));
+}
+
+/// A remap decides from how users were last read, and that shows what was delivered before it looked, but not what is
+/// delivered after that.
+#[test]
+fn a_remap_does_not_decide_about_whom_delivery_touches_meanwhile() {
+    let done_at = |seconds: u64, in_flight: &[UserId]| {
+        let bench = Bench::new();
+        bench.pass(&[decision("u", &["a"])], at(1), at(2));
+        let leased = bench.lease_one(at(3));
+        let remap =
+            bench.runtime.block_on(bench.store().begin_pass(&bench.tenant, PassKind::Remap, at(5))).unwrap();
+        let staged = Staged { pass: remap, listed: false, traceparent: None };
+        let decisions = [(decision("u", &["b"]), at(1))];
+        bench.runtime.block_on(bench.store().stage_known(staged, &decisions)).unwrap();
+        bench.settle(&leased, Step::Done, at(seconds));
+        let of_remap = Commit {
+            kind: PassKind::Remap,
+            began: at(5),
+            in_flight,
+            ..bench.of_delta(remap, None, None, at(8))
+        };
+        let committed = bench.runtime.block_on(bench.store().commit(&of_remap)).unwrap();
+        assert_eq!(bench.rereads().len() as u64, committed.rereads);
+        (committed.planned, committed.rereads)
+    };
+    assert_eq!(done_at(4, &[]), (1, 0), "it saw what was delivered");
+    assert_eq!(done_at(5, &[]), (0, 1), "it may not have seen it");
+    assert_eq!(done_at(6, &[]), (0, 1), "it cannot have seen it");
+    assert_eq!(done_at(4, &[UserId::from("u")]), (0, 1), "he was in flight when it looked");
 }
 
 #[test]
