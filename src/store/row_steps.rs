@@ -139,10 +139,15 @@ async fn take(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut busy = busy(tx, &run.tenant, steps).await?;
+    let in_flight = in_flight(tx, run, steps).await?;
+    let open = open(tx, run, steps).await?;
     let unclear = unclear_before(tx, run).await?;
     let (mut alone, mut together, mut ended, mut later) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for step in steps {
+    for step in steps.iter().filter(|step| open.contains(&step.line)) {
         match &step.next {
+            RowNext::End { .. } if step.user.as_ref().is_some_and(|user| in_flight.contains(user)) => {
+                later.push(step.line);
+            }
             RowNext::End { outcome, reason } => ended.push((step, *outcome, reason.as_deref())),
             RowNext::Send { operation, .. }
                 if operation.payload.creates() && unclear.contains(&step.line) =>
@@ -182,6 +187,44 @@ struct Sent<'a> {
     due: Timestamp,
     /// The operation whose rows it carries too.
     takes_over: Option<i64>,
+}
+
+/// Lines that are still to be decided. Meanwhile a newer file may have taken the place of this one: then only those rows are
+/// open that have to be looked up, and nobody stands for a user whom no row names.
+async fn open(tx: &mut SqliteConnection, run: &Run, steps: &[RowStep]) -> Result<HashSet<u64>, StoreError> {
+    let lines: Vec<i64> = steps.iter().map(|step| stored(step.line)).collect();
+    let open: Vec<i64> = sqlx::query_scalar(
+        "SELECT l.value FROM json_each($2) l LEFT JOIN run_rows r ON r.run = $1 AND r.line = l.value
+         WHERE (r.state = 'waiting' AND r.outcome IS NULL)
+             OR (r.line IS NULL AND (SELECT state FROM runs WHERE id = $1) = 'open')",
+    )
+    .bind(run.id)
+    .bind(json(&lines)?)
+    .fetch_all(tx)
+    .await?;
+    Ok(open.into_iter().map(number).collect())
+}
+
+/// Those whom rows of an export find as they are to be, while something is in flight that may change them.
+async fn in_flight(
+    tx: &mut SqliteConnection,
+    run: &Run,
+    steps: &[RowStep],
+) -> Result<HashSet<UserId>, StoreError> {
+    let found: Vec<&str> = steps
+        .iter()
+        .filter(|step| matches!(step.next, RowNext::End { .. }) && run.kind == RunKind::Provision)
+        .filter_map(|step| Some(step.user.as_ref()?.as_str()))
+        .collect();
+    let users: Vec<String> = sqlx::query_scalar(
+        "SELECT user_id FROM operations WHERE tenant = $1 AND user_id IN (SELECT value FROM json_each($2))
+             AND kind = 'profile' AND state = 'leased'",
+    )
+    .bind(run.tenant.as_str())
+    .bind(json(&found)?)
+    .fetch_all(tx)
+    .await?;
+    Ok(users.into_iter().map(UserId::from).collect())
 }
 
 /// Those for whom something is sent, and who have an open operation of its kind.

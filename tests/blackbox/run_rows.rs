@@ -161,6 +161,36 @@ fn what_is_in_flight_comes_to_its_end_and_is_not_sent_again() {
     );
 }
 
+#[test]
+fn what_a_newer_export_has_taken_over_meanwhile_is_not_planned_any_more() {
+    let bench = Bench::new();
+    let earlier = bench.export("a", &["HR-1", "HR-2"], at(1));
+    bench.export("b", &["HR-1"], at(2));
+    // Whoever was looking users up for the earlier one comes too late.
+    let unnamed = update(1 << 40, "u-3");
+    bench.decide(&earlier, &[create(2, "HR-1"), create(3, "HR-2"), unnamed], at(3));
+    assert_eq!(bench.turn(&[], at(4)).leased, []);
+    assert_eq!(bench.outcomes(&earlier), [Some(Outcome::Superseded); 2]);
+}
+
+#[test]
+fn whoever_is_right_while_something_is_in_flight_for_him_is_looked_at_again() {
+    let bench = Bench::new();
+    let earlier = bench.export("a", &["HR-1"], at(1));
+    bench.decide(&earlier, &[update(2, "u-1")], at(2));
+    let flying = bench.turn(&[], at(3)).leased;
+    let newer = bench.export("b", &["HR-1"], at(4));
+    let right = || {
+        let next = RowNext::End { outcome: Outcome::Unchanged, reason: None };
+        RowStep { line: 2, user: Some("u-1".into()), external_id: None, next }
+    };
+    bench.decide(&newer, &[right()], at(5));
+    assert_eq!((bench.outcomes(&newer), bench.waiting(&newer, at(6))), (vec![None], vec![2]));
+    bench.turn(&[settled(&flying[0], Step::Done)], at(6));
+    bench.decide(&newer, &[right()], at(7));
+    assert_eq!(bench.outcomes(&newer), [Some(Outcome::Unchanged)]);
+}
+
 /// An earlier export with one operation in a bulk request, and a newer one that has taken its place since.
 fn superseded_in_bulk(bench: &Bench) -> (Run, rosterd::store::Job) {
     let earlier = bench.export("a", &["HR-1"], at(1));
