@@ -214,6 +214,21 @@ impl Store {
         Ok(number(rows))
     }
 
+    /// Whether a row of a run says how somebody is to be.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn any_good_row(&self, run: i64) -> Result<bool, StoreError> {
+        let any: i64 = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM run_rows WHERE run = $1 AND line < $2 AND outcome IS NOT 'rejected')",
+        )
+        .bind(run)
+        .bind(stored(UNNAMED))
+        .fetch_one(&self.reader)
+        .await?;
+        Ok(any > 0)
+    }
+
     /// Rows of a run that are wrong and do not even say whom they are about.
     ///
     /// # Errors

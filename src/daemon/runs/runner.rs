@@ -218,7 +218,7 @@ impl Runner<'_> {
             return Ok(false);
         }
         let nameless = self.store.nameless_rows(run.id).await?;
-        if nameless > 0 {
+        if nameless > 0 || !self.store.any_good_row(run.id).await? {
             let operations = i64::try_from(nameless).unwrap_or(i64::MAX);
             warn!(tenant = %self.tenant, run = run.id, operations, "nobody is deactivated");
             return Ok(false);

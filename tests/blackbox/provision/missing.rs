@@ -94,6 +94,17 @@ fn whose_row_is_bad_stays_active() {
 }
 
 #[test]
+fn an_export_without_a_good_row_says_nothing_about_anybody() {
+    let rig = settled(MODES[2], "");
+    for rows in [vec![], vec!["HR-0009,new-0009@example.com,,New,Person,,,".to_owned()]] {
+        rig.write("hr.csv", &export(rows));
+        let ran = rig.run(&["provision", "hr.csv", "--deactivate-missing"]);
+        assert!(ran.stderr.contains("nobody is deactivated"), "{}", ran.stderr);
+        assert_eq!(inactive(&rig), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn too_many_are_held_until_they_are_approved() {
     for mode in [MODES[0], MODES[2]] {
         let rig = settled(mode, "guard.max_removals = 3");
