@@ -2,29 +2,46 @@
 //!
 //! Rows are named by line and ids; what the tenant said passes the redaction.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use comfy_table::Table;
 use serde_json::{Value, json};
 
-use super::CommandError;
+use super::{CommandError, complain};
 use crate::model::{Outcome, RejectedRow, UserId};
 use crate::store::RowEnd;
 use crate::telemetry;
 
-/// A CSV file with a line for each row and what became of it.
+const HEADER: [&str; 7] = ["line", "external_id", "user_id", "outcome", "action", "reason", "operation"];
+
+/// A CSV file with a line for each row and what became of it. It takes its name once all rows are there: until then an
+/// earlier report stays as it is.
 pub(super) struct RowFile {
     path: PathBuf,
+    /// Where it is written meanwhile; `None` for what is no file, such as a terminal.
+    part: Option<PathBuf>,
     writer: csv::Writer<File>,
 }
 
 impl RowFile {
-    /// Begins a new file, in the place of one that is there.
+    /// Begins a new file, which can take the place of an earlier report, and of nothing else.
     pub(super) fn create(path: &Path) -> Result<Self, CommandError> {
-        let writer = csv::Writer::from_path(path).map_err(|error| unwritten(path, &error))?;
-        let mut file = Self { path: path.to_owned(), writer };
-        file.write(["line", "external_id", "user_id", "outcome", "action", "reason", "operation"])?;
+        let is_file = fs::metadata(path).map_or(true, |there| there.is_file());
+        let part = is_file.then(|| part_of(path));
+        for file in part.iter().map(PathBuf::as_path).chain(is_file.then_some(path)) {
+            if !may_be_replaced(file).map_err(|error| unwritten(path, &error.into()))? {
+                return Err(CommandError::Usage(format!(
+                    "{}: is there already, and is no report; name another file with --report",
+                    file.display()
+                )));
+            }
+        }
+        let writer = csv::Writer::from_path(part.as_deref().unwrap_or(path))
+            .map_err(|error| unwritten(path, &error))?;
+        let mut file = Self { path: path.to_owned(), part, writer };
+        file.write(HEADER)?;
         Ok(file)
     }
 
@@ -35,12 +52,44 @@ impl RowFile {
 
     /// All rows are there.
     pub(super) fn finish(mut self) -> Result<(), CommandError> {
-        self.writer.flush().map_err(|error| unwritten(&self.path, &error.into()))
+        let written = self.writer.flush().and_then(|()| match self.part.take() {
+            Some(part) => fs::rename(part, &self.path),
+            None => Ok(()),
+        });
+        written.map_err(|error| unwritten(&self.path, &error.into()))
     }
 
     fn write<T: AsRef<[u8]>>(&mut self, cells: [T; 7]) -> Result<(), CommandError> {
         self.writer.write_record(cells).map_err(|error| unwritten(&self.path, &error))
     }
+}
+
+impl Drop for RowFile {
+    /// What was not finished is nobody's report.
+    fn drop(&mut self) {
+        if let Some(part) = self.part.take()
+            && let Err(error) = fs::remove_file(&part)
+        {
+            complain(&format!("{}: cannot be removed: {error}", part.display()));
+        }
+    }
+}
+
+fn part_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    PathBuf::from(name)
+}
+
+/// Nothing is there, or nothing is in it, or it is a report.
+fn may_be_replaced(path: &Path) -> io::Result<bool> {
+    let header = format!("{}\n", HEADER.join(","));
+    let mut begin = Vec::new();
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        opened => opened?.take(header.len() as u64).read_to_end(&mut begin)?,
+    };
+    Ok(begin.is_empty() || begin == header.as_bytes())
 }
 
 fn unwritten(path: &Path, error: &csv::Error) -> CommandError {
@@ -151,6 +200,26 @@ mod tests {
             operation: Some(12),
             conflicted: false,
         }
+    }
+
+    #[test]
+    fn a_report_takes_the_place_of_a_report_and_of_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("report.csv"), folder.path().join("export.csv"));
+        let mut first = RowFile::create(&path).unwrap();
+        first.add(&row()).unwrap();
+        first.finish().unwrap();
+        let told = fs::read_to_string(&path).unwrap();
+        assert_eq!(told.lines().count(), 2);
+        // One that is begun and not finished leaves the earlier one as it is, and nothing behind.
+        drop(RowFile::create(&path).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), told);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        RowFile::create(&path).unwrap().finish().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
+        fs::write(&other, "externalId,userName\n").unwrap();
+        assert!(RowFile::create(&other).is_err());
+        assert_eq!(fs::read_to_string(&other).unwrap(), "externalId,userName\n");
     }
 
     #[test]

@@ -30,10 +30,11 @@ const LOOK: Duration = Duration::from_millis(250);
 pub(super) struct RunArgs {
     #[command(flatten)]
     selected: Selected,
-    /// Show what would be done, and change nothing; exit code 2 when there is anything to do
+    /// Show what would be done, and change nothing; exit code 3 when a row cannot be carried out, else 2 when there is
+    /// anything to do
     #[arg(long)]
     plan: bool,
-    /// Write a CSV file with one line for each row and what became of it
+    /// Write a CSV file with one line for each row and what became of it, in the place of an earlier report
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Give up after this long in which nothing moves, because the tenant cannot be reached; what is left is kept
