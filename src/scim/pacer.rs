@@ -263,9 +263,6 @@ fn settle(began: f64, from: f64, knee: f64) -> Climb {
 
 #[cfg(test)]
 mod tests {
-    use rand::rngs::StdRng;
-    use rand::{Rng as _, SeedableRng as _};
-
     use super::*;
 
     /// How a simulated tenant counts.
@@ -290,13 +287,13 @@ mod tests {
         at: f64,
         window: f64,
         used: u32,
-        dice: StdRng,
+        dice: u64,
     }
 
     impl Tenant {
         fn new(allows: Allows) -> Self {
             let tokens = if let Allows::Bucket { burst, .. } = allows { burst } else { 0.0 };
-            Self { allows, tokens, at: 0.0, window: -1.0, used: 0, dice: StdRng::seed_from_u64(1) }
+            Self { allows, tokens, at: 0.0, window: -1.0, used: 0, dice: 1 }
         }
 
         fn accepts(&mut self, now: f64) -> bool {
@@ -316,7 +313,14 @@ mod tests {
                     self.used += u32::from(yes);
                     yes
                 }
-                Allows::Chance { refused } => !self.dice.random_bool(refused),
+                Allows::Chance { refused } => {
+                    // Knuth's linear congruential generator: the same draws each time.
+                    self.dice = self
+                        .dice
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
+                    f64::from(u32::try_from(self.dice >> 32).unwrap()) / f64::from(u32::MAX) >= refused
+                }
             }
         }
     }
