@@ -1,9 +1,7 @@
 //! One attempt: one operation, sent once, and perhaps read back.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tracing::{Instrument, Span};
 
 use super::verify::ignored;
@@ -70,23 +68,6 @@ pub(super) struct Sender<P> {
 }
 
 impl<P: ServiceProvider> Sender<P> {
-    /// Makes one attempt as soon as one of `slots` is free, unless it is `called_off` by then.
-    pub(super) async fn attempt_in(
-        self,
-        slots: Arc<Semaphore>,
-        called_off: impl Fn() -> bool,
-        leased: Leased,
-        task: Task,
-        span: Span,
-    ) -> Outcome {
-        let slot = slots.acquire().await;
-        if slot.is_err() || called_off() {
-            let result = Err(Failure::local(Verdict::NotSent, "not sent, because its turn has not come"));
-            return Outcome { leased, result, tenant_answers: None, took: Duration::ZERO, span };
-        }
-        self.attempt(leased, task, span).await
-    }
-
     /// Makes one attempt.
     pub(super) async fn attempt(self, leased: Leased, task: Task, span: Span) -> Outcome {
         let began = self.clock.instant();

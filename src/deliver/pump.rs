@@ -1,9 +1,6 @@
 //! The pool: a loop around one step. It settles what came back, leases as much as there is room for, sends
 //! it, and waits for the next thing to happen.
 //!
-//! Against a tenant that answers sooner than the database, more is leased than can be in flight, so that the workers have
-//! something to do while a turn is written down.
-//!
 //! A settlement that the database did not take is handed in again; a task that died is an attempt that
 //! failed. Nothing is in flight that the loop does not know of.
 
@@ -11,9 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, error};
 
@@ -40,11 +36,6 @@ const LOOK: Duration = Duration::from_secs(2);
 const CLOCK_STEADY: Duration = Duration::from_secs(5);
 /// What was sent without an answer is told of in the audit so much at a time.
 const UNCLEAR_AT_ONCE: u32 = 500;
-/// For each worker at most so many operations are leased ahead.
-const AHEAD: usize = 3;
-/// As many as are done in this time are leased ahead, and what lands meanwhile is settled together: a turn costs more than a
-/// settlement.
-const LINGER: Duration = Duration::from_millis(20);
 /// And not more often than this while nothing happens.
 const SHORTEST_LOOK: Duration = Duration::from_millis(5);
 
@@ -96,12 +87,6 @@ pub struct Pump<P> {
     shared: Shared,
     sample: Sample,
     flying: JoinSet<Outcome>,
-    /// In flight at once.
-    slots: Arc<Semaphore>,
-    /// How many are leased beyond those.
-    ahead: usize,
-    /// When the last turn was over, and whether there was more to lease than it could.
-    turn_ended: (Instant, bool),
     leased: HashMap<Id, Leased>,
     settlements: Vec<Settlement>,
     /// Given up since the last success: the tenant's fault, if it turns out to refuse everybody.
@@ -133,7 +118,7 @@ impl<P: ServiceProvider> Pump<P> {
     ) -> Self {
         let sender = Sender { provider, clock, role_attribute: settings.role_attribute };
         let sample = Sample::new(settings.verify_percent);
-        let (turned_at, began) = (sender.clock.now(), sender.clock.instant());
+        let turned_at = sender.clock.now();
         Self {
             turned_at,
             tenant,
@@ -144,9 +129,6 @@ impl<P: ServiceProvider> Pump<P> {
             shared,
             sample,
             flying: JoinSet::new(),
-            slots: Arc::new(Semaphore::new(settings.workers)),
-            ahead: 0,
-            turn_ended: (began, false),
             leased: HashMap::new(),
             settlements: Vec::new(),
             given_up: Vec::new(),
@@ -221,10 +203,10 @@ impl<P: ServiceProvider> Pump<P> {
         let allowance = self.shared.condition.allowance(self.settings.workers);
         let most = match allowance {
             _ if stop.is_cancelled() => 0,
-            Allowance::Write(workers) => workers + self.ahead,
+            Allowance::Write(workers) => workers,
             Allowance::Probe | Allowance::ProbeByReading => 1,
             // What carries no complete list needs no fresh one.
-            Allowance::Unlisted => self.settings.workers + self.ahead,
+            Allowance::Unlisted => self.settings.workers,
             Allowance::Wait(_) => 0,
         };
         let lists = allowance != Allowance::Unlisted;
@@ -241,8 +223,6 @@ impl<P: ServiceProvider> Pump<P> {
             }
         };
         self.settled();
-        let more = room > 0 && u32::try_from(turn.leased.len()).is_ok_and(|leased| leased == room);
-        self.turn_ended = (self.sender.clock.instant(), more);
         if !self.revived.is_empty() {
             let letters = Selection::Ids(self.revived.clone());
             match self.store.replay(&letters, now).await {
@@ -266,7 +246,7 @@ impl<P: ServiceProvider> Pump<P> {
             error!(tenant = %self.tenant, %user, operation = id, reason, "operation is a dead letter");
         }
         for leased in turn.leased {
-            self.send(leased, allowance, stop);
+            self.send(leased, allowance);
         }
         if !self.tell_unclear(now).await {
             return FAILED;
@@ -323,7 +303,7 @@ impl<P: ServiceProvider> Pump<P> {
         }
     }
 
-    fn send(&mut self, leased: Leased, allowance: Allowance, stop: &CancellationToken) {
+    fn send(&mut self, leased: Leased, allowance: Allowance) {
         let operation = &leased.operation;
         let (kind, cause) = (operation.payload.kind(), operation.cause.as_str());
         let parent = leased.traceparent.as_deref();
@@ -336,11 +316,7 @@ impl<P: ServiceProvider> Pump<P> {
             _ if self.sample.takes(self.chance.draw()) => Task::WriteAndVerify,
             _ => Task::Write,
         };
-        let (slots, condition, stop) = (self.slots.clone(), self.shared.condition.clone(), stop.clone());
-        let was_well = condition.trouble().is_none();
-        let called_off = move || stop.is_cancelled() || (was_well && condition.trouble().is_some());
-        let attempt = self.sender.clone().attempt_in(slots, called_off, leased.clone(), task, span);
-        let task = self.flying.spawn(attempt);
+        let task = self.flying.spawn(self.sender.clone().attempt(leased.clone(), task, span));
         self.leased.insert(task.id(), leased);
     }
 
@@ -371,36 +347,13 @@ impl<P: ServiceProvider> Pump<P> {
             biased;
             Some(landed) = self.flying.join_next_with_id() => {
                 self.landed(landed);
-                self.linger().await;
+                while let Some(landed) = self.flying.try_join_next_with_id() {
+                    self.landed(landed);
+                }
             }
             () = wake.notified(), if !stop.is_cancelled() => {}
             () = stop.cancelled(), if !stop.is_cancelled() => {}
             () = self.sender.clock.sleep(look_in) => {}
-        }
-    }
-
-    /// Takes in what lands until nothing waits for a worker any more, and learns from that how much to lease ahead.
-    async fn linger(&mut self) {
-        let (turn_ended, more) = self.turn_ended;
-        let clock = self.sender.clock.clone();
-        self.join_landed();
-        while self.flying.len() > self.settings.workers {
-            let left = (turn_ended + LINGER).saturating_duration_since(clock.instant());
-            tokio::select! {
-                biased;
-                Some(landed) = self.flying.join_next_with_id() => self.landed(landed),
-                () = clock.sleep(left) => break,
-            }
-        }
-        self.join_landed();
-        let quick = clock.instant().saturating_duration_since(turn_ended) < LINGER;
-        let most = AHEAD * self.settings.workers;
-        self.ahead = if quick && more { (2 * self.ahead + 1).min(most) } else { self.ahead / 2 };
-    }
-
-    fn join_landed(&mut self) {
-        while let Some(landed) = self.flying.try_join_next_with_id() {
-            self.landed(landed);
         }
     }
 

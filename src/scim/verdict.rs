@@ -82,7 +82,7 @@ pub struct Failure {
 
 impl Failure {
     /// A failure before anything was asked of the tenant.
-    pub fn local(verdict: Verdict, reason: impl Into<String>) -> Self {
+    pub(super) fn local(verdict: Verdict, reason: impl Into<String>) -> Self {
         let reason = reason.into();
         Self { verdict, status: None, reason, correlation_id: None, answer: None, unclear: false }
     }
