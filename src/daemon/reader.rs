@@ -64,6 +64,8 @@ impl<P: ServiceProvider> Reader<'_, P> {
         let Parts { clock, chance, .. } = &self.parts;
         let mut list = UserList::new(self.provider, self.settings, since, clock, *chance);
         while let Some(batch) = list.next().await? {
+            let unreadable = batch.unreadable.iter().filter_map(|at| at.unreadable.id.as_ref());
+            list.read_before(&self.store.staged_among(self.pass, unreadable).await?);
             list.new_users(self.page(batch, readings).await?);
             readings.totals.pages = list.pages();
         }
