@@ -69,7 +69,8 @@ impl<P: ServiceProvider> Reader<'_, P> {
             list.new_users(self.page(batch, readings).await?);
             readings.totals.pages = list.pages();
         }
-        if since.is_none() && readings.totals.users_read > 0 {
+        // Whoever is there will do for that, whether he can be read or not.
+        if since.is_none() && readings.totals.users_read + readings.totals.unreadable > 0 {
             readings.since = self.probe_since().await;
         }
         readings.complete = true;

@@ -123,3 +123,18 @@ fn a_user_whose_record_can_be_read_in_one_place_only_hides_nobody() {
     one_moves(garble(), None);
     one_moves(None, garble());
 }
+
+/// It was not asked what it makes of `since`, because nobody could be read; then it was believed that nobody had changed.
+#[test]
+fn a_tenant_whose_only_record_cannot_be_read_is_asked_what_it_makes_of_since() {
+    run(&Case {
+        nature: Nature { etag: false, date: true, lists_inactive: false, since: Understands::Wrong },
+        ..case(vec![
+            Step::Garble { user: 0, times: 1 },
+            Step::Pass { calls: 2 },
+            Step::Create { roles: 0, teams: 0, place: 0 },
+            Step::Pass { calls: 2 },
+            Step::Go,
+        ])
+    });
+}
