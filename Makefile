@@ -30,13 +30,16 @@ endef
 step_with = $(call step_if,command -v $(1),$(1) is not installed here,$(2),$(3))
 
 # cargo-fuzz goes into target/, and so does what the fuzzer finds on its way; seeds are in fuzz/seeds. Without a
-# sanitizer the pinned compiler will do: there is no unsafe code to watch.
+# sanitizer the pinned compiler will do: there is no unsafe code to watch. libFuzzer itself is built from C++, by `c++` or
+# what CXX names. To build all of it takes as long as an optimised build of the daemon, once.
 FUZZ_SECONDS ?= 60
 FUZZ_RUNS := $(patsubst fuzz/fuzz_targets/%.rs,fuzz-%,$(wildcard fuzz/fuzz_targets/*.rs))
 FUZZ_INSTALL := test -x $(TARGET)/tools/bin/cargo-fuzz || cargo install --locked --root $(TARGET)/tools cargo-fuzz@0.13.2
 FUZZ := CARGO_TARGET_DIR=$(abspath $(TARGET))/fuzz $(TARGET)/tools/bin/cargo-fuzz fuzz
 FUZZ_OPTIONS := --sanitizer none
 FUZZ_CORPUS := $(TARGET)/fuzz/corpus
+# $(call fuzz_step,NAME,COMMAND)
+fuzz_step = $(call step_if,command -v $${CXX:-c++},there is no C++ compiler here,$(1),$(2))
 KILLS ?= 60
 PROPTEST_CASES ?= 5000
 FUZZ_LIMITS := -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -rss_limit_mb=1024
@@ -90,10 +93,10 @@ model: ## PROPTEST_CASES cases of each kind for the model, 5000 by default
 fuzz: $(FUZZ_RUNS) ## Each fuzz target for FUZZ_SECONDS, a minute by default (needs a C++ compiler)
 
 fuzz-build:
-	$(call step,$@,$(FUZZ_INSTALL) && $(FUZZ) build $(FUZZ_OPTIONS))
+	$(call fuzz_step,$@,$(FUZZ_INSTALL) && $(FUZZ) build $(FUZZ_OPTIONS))
 
 $(FUZZ_RUNS): fuzz-%: fuzz-build
-	$(call step,$*,mkdir -p $(FUZZ_CORPUS)/$* && $(FUZZ) run $(FUZZ_OPTIONS) $* $(FUZZ_CORPUS)/$* fuzz/seeds/$* -- $(FUZZ_LIMITS))
+	$(call fuzz_step,$*,mkdir -p $(FUZZ_CORPUS)/$* && $(FUZZ) run $(FUZZ_OPTIONS) $* $(FUZZ_CORPUS)/$* fuzz/seeds/$* -- $(FUZZ_LIMITS))
 
 demo: ## The daemon on a practice tenant for half a minute
 	@cargo run --locked --release -- demo

@@ -64,10 +64,13 @@ impl<P: ServiceProvider> Reader<'_, P> {
         let Parts { clock, chance, .. } = &self.parts;
         let mut list = UserList::new(self.provider, self.settings, since, clock, *chance);
         while let Some(batch) = list.next().await? {
+            let unreadable = batch.unreadable.iter().filter_map(|at| at.unreadable.id.as_ref());
+            list.read_before(&self.store.staged_among(self.pass, unreadable).await?);
             list.new_users(self.page(batch, readings).await?);
             readings.totals.pages = list.pages();
         }
-        if since.is_none() && readings.totals.users_read > 0 {
+        // Whoever is there will do for that, whether he can be read or not.
+        if since.is_none() && readings.totals.users_read + readings.totals.unreadable > 0 {
             readings.since = self.probe_since().await;
         }
         readings.complete = true;

@@ -8,10 +8,16 @@
 //! servers give the number of users on the page for a total, so a full first page that is all there is gets no belief
 //! either.
 
+use std::collections::BTreeSet;
+
+use crate::model::UserId;
+
 /// More runs than this through one list are not made.
 const MOST_RUNS: u32 = 3;
 /// A list with more records is refused, because it may have no end. Far above any tenant.
 pub(super) const MOST_USERS: u64 = 10_000_000;
+/// So many users whose record cannot be read are told apart in a run. No pass that sees as many believes that it has read all.
+const MOST_NAMED: usize = 100;
 
 /// What is known of a list after a run through it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +41,12 @@ pub(super) struct Tally {
     last: Option<Run>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Run {
     records: u64,
     new: u64,
-    unreadable: u64,
+    /// Whose records could not be read, unless they could elsewhere; and how many more there were.
+    unreadable: (BTreeSet<UserId>, u64),
     total: u64,
     /// The last page showed nothing.
     empty: bool,
@@ -51,16 +58,29 @@ struct Run {
 
 impl Tally {
     /// A page came; `asked` records were asked for.
-    pub(super) fn page(&mut self, asked: u32, records: u64, unreadable: u64, total: u64) {
+    pub(super) fn page(&mut self, asked: u32, records: u64, total: u64) {
         self.run.understated |=
             self.run.records + records > total || (records == total && records == u64::from(asked));
         self.run.records += records;
-        self.run.unreadable += unreadable;
         self.run.empty = records == 0;
         self.run.shown = self.run.records >= total;
         // A list that shrinks moves users to pages that have been read: who was seen before it shrank does not
         // make up for them.
         self.run.total = self.run.total.max(total);
+    }
+
+    /// A record of it cannot be read; whose it is, if at least that is known.
+    pub(super) fn unreadable(&mut self, id: Option<&UserId>) {
+        let (named, others) = &mut self.run.unreadable;
+        match id {
+            Some(id) if named.len() < MOST_NAMED => _ = named.insert(id.clone()),
+            _ => *others += 1,
+        }
+    }
+
+    /// A record of this user was read, on this page or another: where he could not be read, too, he is nobody else.
+    pub(super) fn read(&mut self, id: &UserId) {
+        self.run.unreadable.0.remove(id);
     }
 
     /// So many of its users had not been read before; whether the run is over.
@@ -90,11 +110,15 @@ impl Tally {
     /// The run is over.
     pub(super) fn end_run(&mut self) -> Reading {
         let run = std::mem::take(&mut self.run);
+        let (new, records) = (run.new, run.records);
+        let (named, others) = &run.unreadable;
+        let unreadable = others + u64::try_from(named.len()).unwrap_or(u64::MAX);
+        let complete = self.distinct + unreadable >= run.total;
         let last = self.last.replace(run);
         self.runs += 1;
-        if self.distinct + run.unreadable >= run.total {
+        if complete {
             Reading::Complete
-        } else if last.is_some_and(|last| run.new == 0 && run.records == last.records) {
+        } else if last.is_some_and(|last| new == 0 && records == last.records) {
             Reading::Short
         } else if self.runs < MOST_RUNS {
             Reading::Again
@@ -116,7 +140,7 @@ mod tests {
         let mut end = Reading::Again;
         for &(records, new, total) in runs {
             assert_eq!(end, Reading::Again, "read on after the end");
-            tally.page(ASKED, records, 0, total);
+            tally.page(ASKED, records, total);
             tally.new_users(ASKED, new);
             end = tally.end_run();
         }
@@ -127,7 +151,7 @@ mod tests {
     fn over(pages: &[(u64, u64, u64)]) -> Option<usize> {
         let mut tally = Tally::default();
         pages.iter().position(|&(records, new, total)| {
-            tally.page(ASKED, records, 0, total);
+            tally.page(ASKED, records, total);
             tally.new_users(ASKED, new)
         })
     }
@@ -162,11 +186,11 @@ mod tests {
     #[test]
     fn a_list_that_shrank_while_it_was_read_is_read_again() {
         let mut tally = Tally::default();
-        tally.page(ASKED, 100, 0, 200);
-        tally.page(ASKED, 99, 0, 199);
+        tally.page(ASKED, 100, 200);
+        tally.page(ASKED, 99, 199);
         tally.new_users(ASKED, 199);
         assert_eq!(tally.end_run(), Reading::Again);
-        tally.page(ASKED, 199, 0, 199);
+        tally.page(ASKED, 199, 199);
         tally.new_users(ASKED, 1);
         assert_eq!(tally.end_run(), Reading::Complete);
     }
@@ -174,10 +198,10 @@ mod tests {
     #[test]
     fn a_list_without_end_ends() {
         let mut tally = Tally::default();
-        tally.page(5, 5, 0, 1_000_000);
+        tally.page(5, 5, 1_000_000);
         assert!(!tally.new_users(5, 5));
         let more = (1..100).find(|_| {
-            tally.page(5, 5, 0, 1_000_000);
+            tally.page(5, 5, 1_000_000);
             tally.new_users(5, 0)
         });
         assert_eq!(more, Some(12));
@@ -186,9 +210,9 @@ mod tests {
     #[test]
     fn a_list_of_ever_more_users_is_refused() {
         let mut tally = Tally::default();
-        tally.page(ASKED, MOST_USERS, 0, u64::MAX);
+        tally.page(ASKED, MOST_USERS, u64::MAX);
         assert!(!tally.new_users(ASKED, MOST_USERS) && !tally.too_many());
-        tally.page(ASKED, 1, 0, u64::MAX);
+        tally.page(ASKED, 1, u64::MAX);
         assert!(tally.too_many());
     }
 
@@ -208,8 +232,27 @@ mod tests {
     #[test]
     fn a_record_that_cannot_be_read_is_not_missing() {
         let mut tally = Tally::default();
-        tally.page(ASKED, 10, 1, 10);
+        tally.page(ASKED, 10, 10);
+        tally.unreadable(None);
         tally.new_users(ASKED, 9);
         assert_eq!(tally.end_run(), Reading::Complete);
+    }
+
+    /// He changes his place while the list is read, and somebody else comes to one that has been read.
+    #[test]
+    fn a_user_who_cannot_be_read_in_one_place_and_can_in_another_is_one() {
+        let (moves, other) = (UserId::from("moves"), UserId::from("other"));
+        for read in [None, Some(&moves), Some(&other)] {
+            let mut tally = Tally::default();
+            tally.page(ASKED, 10, 10);
+            tally.unreadable(Some(&moves));
+            tally.unreadable(Some(&moves));
+            if let Some(read) = read {
+                tally.read(read);
+            }
+            tally.new_users(ASKED, 9);
+            let ended = if read == Some(&moves) { Reading::Again } else { Reading::Complete };
+            assert_eq!(tally.end_run(), ended, "{read:?}");
+        }
     }
 }

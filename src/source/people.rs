@@ -50,7 +50,8 @@ impl<'a, P: ServiceProvider> RecordList<'a, P> {
         let shown = u64::try_from(page.resources.len()).unwrap_or(u64::MAX);
         let unreadable = shown - u64::try_from(records.len()).unwrap_or(shown);
         self.total = page.total;
-        self.tally.page(count, shown, unreadable, page.total);
+        self.tally.page(count, shown, page.total);
+        (0..unreadable).for_each(|_| self.tally.unreadable(None));
         if self.tally.too_many() {
             let failure = Failure::unreadable("the list has no end");
             return Err(ReadError { place: place(), failure });

@@ -105,8 +105,8 @@ impl<'a, P: ServiceProvider> UserList<'a, P> {
         }
     }
 
-    /// The next page, or `None` at the end. Between two pages the caller says with [`Self::new_users`] how
-    /// many of the users it had not seen before.
+    /// The next page, or `None` at the end. Between two pages the caller says with [`Self::read_before`] who could not be read
+    /// and was on an earlier one, and then with [`Self::new_users`] how many of the users it had not seen before.
     ///
     /// # Errors
     /// When a page cannot be read, after several tries.
@@ -119,14 +119,20 @@ impl<'a, P: ServiceProvider> UserList<'a, P> {
         let records = u64::try_from(page.resources.len()).unwrap_or(u64::MAX);
         let total = page.total;
         let batch = self.read(page, start_index, read_at);
-        let unreadable = u64::try_from(batch.unreadable.len()).unwrap_or(u64::MAX);
-        self.tally.page(self.settings.page_size, records, unreadable, total);
+        self.tally.page(self.settings.page_size, records, total);
+        batch.unreadable.iter().for_each(|at| self.tally.unreadable(at.unreadable.id.as_ref()));
+        batch.users.iter().for_each(|user| self.tally.read(&user.id));
         if self.tally.too_many() {
             let failure = broken(format!("the list has more than {MOST_USERS} users"));
             return Err(ReadError { place: place(start_index), failure });
         }
         self.next = Some(self.tally.records() + 1);
         Ok(Some(batch))
+    }
+
+    /// Users of whom a record was read before.
+    pub fn read_before<'u>(&mut self, users: impl IntoIterator<Item = &'u UserId>) {
+        users.into_iter().for_each(|user| self.tally.read(user));
     }
 
     /// So many users of the last page had not been read before. This decides whether there is another page, and after

@@ -7,7 +7,7 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::{Store, StoreError};
-use crate::model::{Kind, Operation, Timestamp, User};
+use crate::model::{Kind, Operation, Timestamp, User, UserId};
 
 /// A user as read, and what was decided for him; `None` is a decision too.
 #[derive(Clone, Debug)]
@@ -54,6 +54,29 @@ impl Store {
         }
         tx.commit().await?;
         Ok(new)
+    }
+
+    /// Whom of these users a pass has staged.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn staged_among(
+        &self,
+        pass: i64,
+        users: impl IntoIterator<Item = &UserId>,
+    ) -> Result<Vec<UserId>, StoreError> {
+        let users: Vec<&str> = users.into_iter().map(UserId::as_str).collect();
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        let staged: Vec<String> = sqlx::query_scalar(
+            "SELECT id FROM staged_users WHERE pass = $1 AND id IN (SELECT value FROM json_each($2))",
+        )
+        .bind(pass)
+        .bind(serde_json::json!(users).to_string())
+        .fetch_all(&self.reader)
+        .await?;
+        Ok(staged.into_iter().map(UserId::from).collect())
     }
 
     /// Stages decisions about users as they were last read, each with when that was.

@@ -97,3 +97,44 @@ fn a_change_while_a_list_is_read_is_not_the_tenants_clock() {
         ])
     });
 }
+
+/// Three users on two pages, of whom the second one changes his place when the first page has been read.
+fn one_moves(before: Option<Step>, after: Option<Step>) {
+    let steps = [
+        before,
+        Some(Step::Pass { calls: 1 }),
+        after,
+        Some(Step::Move { user: 1, place: 2 }),
+        Some(Step::Go),
+        Some(Step::Roles { user: 0, roles: 0 }),
+    ];
+    run(&Case {
+        nature: Nature { etag: false, date: true, lists_inactive: false, since: Understands::It },
+        people: vec![(0, 0); 3],
+        ..case(steps.into_iter().flatten().collect())
+    });
+}
+
+/// He was counted twice, once as a record that could not be read, so the list seemed complete; it had not shown the
+/// third user, and the watermark passed him by.
+#[test]
+fn a_user_whose_record_can_be_read_in_one_place_only_hides_nobody() {
+    let garble = || Some(Step::Garble { user: 1, times: 1 });
+    one_moves(garble(), None);
+    one_moves(None, garble());
+}
+
+/// It was not asked what it makes of `since`, because nobody could be read; then it was believed that nobody had changed.
+#[test]
+fn a_tenant_whose_only_record_cannot_be_read_is_asked_what_it_makes_of_since() {
+    run(&Case {
+        nature: Nature { etag: false, date: true, lists_inactive: false, since: Understands::Wrong },
+        ..case(vec![
+            Step::Garble { user: 0, times: 1 },
+            Step::Pass { calls: 2 },
+            Step::Create { roles: 0, teams: 0, place: 0 },
+            Step::Pass { calls: 2 },
+            Step::Go,
+        ])
+    });
+}

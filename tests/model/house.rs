@@ -42,6 +42,9 @@ pub(crate) struct House {
     pub(crate) clock: Clock,
     pub(crate) settings: TenantSettings,
     path: PathBuf,
+    /// Teams of the mapping that was in force until a held remap was approved. The next remap decides everybody anew; before
+    /// that, passes may end, and what was decided by the old mapping and approved as well may be sent.
+    outgoing: BTreeSet<String>,
     /// A pass has ended, or the process was started.
     pub(crate) moved: bool,
     store: Option<Store>,
@@ -88,7 +91,9 @@ impl Wake for Bell {
 impl House {
     pub(crate) async fn new(tenant: Tenant, clock: Clock, settings: TenantSettings, path: PathBuf) -> Self {
         let bell = Arc::default();
-        let mut house = Self { tenant, clock, settings, path, moved: true, store: None, process: None, bell };
+        let outgoing = BTreeSet::new();
+        let mut house =
+            Self { tenant, clock, settings, path, outgoing, moved: true, store: None, process: None, bell };
         house.start().await;
         house
     }
@@ -399,6 +404,9 @@ impl House {
                 }
             }
         }
+        if done && kind == PassKind::Remap {
+            self.outgoing.clear();
+        }
         let process = self.process();
         if done {
             process.wake.notify_one();
@@ -423,7 +431,7 @@ impl House {
     }
 
     /// Tells the tenant which teams are managed from now on, for it to judge what is sent: those of the mapping in force,
-    /// and during a remap those of the new one too.
+    /// during a remap those of the new one too, and until a remap those of one that was in force before.
     async fn note_managed(&mut self) {
         let state = self.store().tenant(self.name()).await.unwrap();
         let mut managed = BTreeSet::new();
@@ -436,18 +444,21 @@ impl House {
             managed.extend(rules.into_values().flatten());
         }
         let mut tenant = self.tenant.state();
-        let managed: BTreeSet<String> = managed.into_iter().map(|team| team.to_string()).collect();
+        let mut managed: BTreeSet<String> = managed.into_iter().map(|team| team.to_string()).collect();
+        managed.extend(self.outgoing.clone());
         tenant.ever_managed.extend(managed.clone());
         tenant.managed = managed;
     }
 
-    /// A held pass is approved or discarded. What was decided by the mapping that was in force before may still be sent.
+    /// A held pass is approved or discarded.
     pub(crate) async fn decide(&mut self, hold: &Hold, decision: HoldDecision) {
         let now = self.clock.now();
         self.beside(async |store| store.release(hold, decision, now).await.unwrap()).await;
-        let before = self.tenant.state().managed.clone();
+        if hold.mapping_digest.is_some() && decision == HoldDecision::Approve {
+            let managed = self.tenant.state().managed.clone();
+            self.outgoing.extend(managed);
+        }
         self.note_managed().await;
-        self.tenant.state().managed.extend(before);
         self.process().wake.notify_one();
     }
 
