@@ -3,7 +3,9 @@
 //! Nothing is decided here about users: an operation carries all that is needed to send it. What happens
 //! after an answer is decided by two pure functions, [`next_step`] and [`Health`].
 
+mod ahead;
 mod attempt;
+mod books;
 mod bulk;
 mod condition;
 mod health;

@@ -2,9 +2,10 @@
 //! it, and waits for the next thing to happen.
 //!
 //! A settlement that the database did not take is handed in again; a task that died is an attempt that
-//! failed. Nothing is in flight that the loop does not know of.
+//! failed. Nothing is in flight that the loop does not know of, and nothing is sent before it knows of all that has landed.
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, error};
 
+use super::ahead::Ahead;
 use super::attempt::{Outcome, Sender, Sent, Task};
+use super::books::{Books, Landed};
 use super::condition::Condition;
 use super::health::{Allowance, Seen};
 use super::report::{entry, note, refused, report, unclear, unclear_entry};
@@ -21,7 +24,7 @@ use super::step::{Nature, Policy, next_step};
 use super::trouble::Trouble;
 use super::verify::Sample;
 use super::vitals::Vitals;
-use crate::audit::{Audit, AuditError, Entry, Link};
+use crate::audit::{Audit, Link};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::{Kind, Met, TenantId, Timestamp};
@@ -80,26 +83,25 @@ pub enum Drained {
 #[derive(Debug)]
 pub struct Pump<P> {
     tenant: TenantId,
-    store: Store,
+    books: Books,
     sender: Sender<P>,
     settings: PumpSettings,
     chance: Chance,
     shared: Shared,
     sample: Sample,
+    /// Leased, and not begun.
+    ahead: Ahead<Leased>,
     flying: JoinSet<Outcome>,
+    /// What they carry.
     leased: HashMap<Id, Leased>,
-    settlements: Vec<Settlement>,
+    /// What has landed and is not written down.
+    landed: Landed,
     /// Given up since the last success: the tenant's fault, if it turns out to refuse everybody.
     given_up: Vec<i64>,
     /// Those of them that have to be tried again.
     revived: Vec<i64>,
     /// Our clock at the last turn.
     turned_at: Timestamp,
-    audit: Audit,
-    /// What was done and does not stand in the audit yet.
-    unaudited: Vec<Entry>,
-    /// The last line of what does.
-    audited: Option<AuditHead>,
     /// What was sent and is unclear, and stands in the audit, and its last line; the database does not know that yet.
     told: Option<(Vec<i64>, AuditHead)>,
 }
@@ -119,30 +121,29 @@ impl<P: ServiceProvider> Pump<P> {
         let sender = Sender { provider, clock, role_attribute: settings.role_attribute };
         let sample = Sample::new(settings.verify_percent);
         let turned_at = sender.clock.now();
+        let ahead = Ahead::new(settings.workers, sender.clock.instant());
         Self {
             turned_at,
+            books: Books { tenant: tenant.clone(), store, audit },
             tenant,
-            store,
             sender,
             settings,
             chance,
             shared,
             sample,
+            ahead,
             flying: JoinSet::new(),
             leased: HashMap::new(),
-            settlements: Vec::new(),
+            landed: Landed::default(),
             given_up: Vec::new(),
             revived: Vec::new(),
-            audit,
-            unaudited: Vec::new(),
-            audited: None,
             told: None,
         }
     }
 
     /// From now on it delivers nothing but what the pass `pass` decided.
     pub fn only(&mut self, pass: i64) {
-        self.store = self.store.only(pass);
+        self.books.store = self.books.store.only(pass);
     }
 
     /// What is wrong with delivery at the moment.
@@ -180,9 +181,9 @@ impl<P: ServiceProvider> Pump<P> {
         }
     }
 
-    /// Nothing is in flight, and the database knows of everything that was.
+    /// Nothing is in flight or about to be, and the database knows of everything that was.
     fn at_rest(&self) -> bool {
-        self.flying.is_empty() && self.settlements.is_empty() && self.told.is_none()
+        self.flying.is_empty() && self.ahead.is_empty() && self.landed.is_written() && self.told.is_none()
     }
 
     /// One turn: audit what was done, settle and lease in one transaction, and send.
@@ -191,41 +192,38 @@ impl<P: ServiceProvider> Pump<P> {
         self.shared.condition.note().await;
         let now = self.sender.clock.now();
         let was_set_back = now.plus(CLOCK_STEADY) < self.turned_at;
-        if was_set_back && let Err(error) = self.store.make_due(&self.tenant, now).await {
+        if was_set_back && let Err(error) = self.books.store.make_due(&self.tenant, now).await {
             error!(tenant = %self.tenant, reason = %error, "database cannot be used");
             return FAILED;
         }
         self.turned_at = now;
-        if let Err(error) = self.audit_done(now).await {
-            error!(tenant = %self.tenant, reason = %error, "audit cannot be written");
-            return FAILED;
-        }
-        let allowance = self.shared.condition.allowance(self.settings.workers);
+        let allowance = self.begin(stop);
         let most = match allowance {
             _ if stop.is_cancelled() => 0,
-            Allowance::Write(workers) => workers,
-            Allowance::Probe | Allowance::ProbeByReading => 1,
             // What carries no complete list needs no fresh one.
-            Allowance::Unlisted => self.settings.workers,
+            Allowance::Write(_) | Allowance::Unlisted => self.settings.workers + self.ahead.target(),
+            Allowance::Probe | Allowance::ProbeByReading => 1,
             Allowance::Wait(_) => 0,
         };
         let lists = allowance != Allowance::Unlisted;
-        let room = u32::try_from(most.saturating_sub(self.flying.len())).unwrap_or(u32::MAX);
-        let turn = match self
-            .store
-            .turn(&self.tenant, &self.settlements, self.audited.as_ref(), (room, lists), now)
-            .await
-        {
+        let taken = self.flying.len() + self.ahead.len();
+        let room = u32::try_from(most.saturating_sub(taken)).unwrap_or(u32::MAX);
+        let (books, landed) = (self.books.clone(), mem::take(&mut self.landed));
+        let made_final = landed.makes_final();
+        let work = Box::pin(books.turn(landed, (room, lists), now));
+        let turn = match self.beside(work, stop).await {
             Ok(turn) => turn,
-            Err(error) => {
-                error!(tenant = %self.tenant, reason = %error, "database cannot be used");
+            Err(landed) => {
+                self.landed.put_before(landed);
                 return FAILED;
             }
         };
-        self.settled();
+        if made_final {
+            self.shared.stale.notify_one();
+        }
         if !self.revived.is_empty() {
             let letters = Selection::Ids(self.revived.clone());
-            match self.store.replay(&letters, now).await {
+            match self.books.store.replay(&letters, now).await {
                 Ok(_) => self.revived.clear(),
                 Err(error) => error!(tenant = %self.tenant, reason = %error, "database cannot be used"),
             }
@@ -245,29 +243,14 @@ impl<P: ServiceProvider> Pump<P> {
             self.shared.vitals.dead.add(1);
             error!(tenant = %self.tenant, %user, operation = id, reason, "operation is a dead letter");
         }
-        for leased in turn.leased {
-            self.send(leased, allowance);
-        }
+        self.ahead.turned(turn.leased, room, allowance, self.sender.clock.instant());
+        self.begin(stop);
         if !self.tell_unclear(now).await {
             return FAILED;
         }
-        let next = if self.settlements.is_empty() { next } else { Some(now) };
+        let next = if self.landed.is_written() { next } else { Some(now) };
         let look_in = next.map_or(LOOK, |next| next.since(now).clamp(SHORTEST_LOOK, LOOK));
         Turned { nothing_waits, unlisted, look_in }
-    }
-
-    /// Writes down what was done, once: nothing counts as done before it stands in the audit. A settlement that the
-    /// database does not take is handed in again without a second line.
-    ///
-    /// # Errors
-    /// When the audit cannot be written; then nothing has been.
-    async fn audit_done(&mut self, now: Timestamp) -> Result<(), AuditError> {
-        if !self.unaudited.is_empty() {
-            let Link { seq, hash } = self.audit.record(self.unaudited.clone(), now).await?;
-            self.unaudited.clear();
-            self.audited = Some(AuditHead { seq, hash: hash.to_string() });
-        }
-        Ok(())
     }
 
     /// Writes down what was sent without an answer and has come to another end, once; returns whether all of it stands in
@@ -275,13 +258,13 @@ impl<P: ServiceProvider> Pump<P> {
     async fn tell_unclear(&mut self, now: Timestamp) -> bool {
         loop {
             if let Some((ids, head)) = &self.told {
-                if let Err(error) = self.store.told(ids, head).await {
+                if let Err(error) = self.books.store.told(ids, head).await {
                     error!(tenant = %self.tenant, reason = %error, "database cannot be used");
                     return false;
                 }
                 self.told = None;
             }
-            let unclear = match self.store.unclear(&self.tenant, UNCLEAR_AT_ONCE).await {
+            let unclear = match self.books.store.unclear(&self.tenant, UNCLEAR_AT_ONCE).await {
                 Ok(unclear) if unclear.is_empty() => return true,
                 Ok(unclear) => unclear,
                 Err(error) => {
@@ -290,7 +273,7 @@ impl<P: ServiceProvider> Pump<P> {
                 }
             };
             let entries = unclear.iter().map(|unclear| unclear_entry(&self.tenant, unclear)).collect();
-            match self.audit.record(entries, now).await {
+            match self.books.audit.record(entries, now).await {
                 Ok(Link { seq, hash }) => {
                     let ids = unclear.iter().map(|unclear| unclear.id).collect();
                     self.told = Some((ids, AuditHead { seq, hash: hash.to_string() }));
@@ -301,6 +284,22 @@ impl<P: ServiceProvider> Pump<P> {
                 }
             }
         }
+    }
+
+    /// Begins what was leased as workers become free; what may not be sent any more goes back. Returns what may be sent.
+    fn begin(&mut self, stop: &CancellationToken) -> Allowance {
+        let allowance = self.shared.condition.allowance(self.settings.workers);
+        if stop.is_cancelled() || allowance != self.ahead.leased_under() {
+            for leased in self.ahead.give_back() {
+                self.landed.settlements.push(released(leased));
+            }
+        }
+        while self.flying.len() < self.settings.workers
+            && let Some(leased) = self.ahead.next()
+        {
+            self.send(leased, allowance);
+        }
+        allowance
     }
 
     fn send(&mut self, leased: Leased, allowance: Allowance) {
@@ -325,11 +324,11 @@ impl<P: ServiceProvider> Pump<P> {
         let result = Ok(Sent::Written { receipt: Receipt::default(), verified: true });
         let outcome = Outcome { leased, result, tenant_answers: None, took: Duration::ZERO, span };
         outcome.span.in_scope(|| report(&outcome, &Step::Done, &self.shared.vitals));
-        self.unaudited.extend(entry(&self.tenant, &outcome));
+        self.landed.entries.extend(entry(&self.tenant, &outcome));
         let Leased { id, lease, operation, .. } = outcome.leased;
         let (user, step) = (operation.user, Step::Done);
         let (created, took) = (None, Duration::ZERO);
-        self.settlements.push(Settlement {
+        self.landed.settlements.push(Settlement {
             id,
             lease,
             user,
@@ -346,10 +345,8 @@ impl<P: ServiceProvider> Pump<P> {
         tokio::select! {
             biased;
             Some(landed) = self.flying.join_next_with_id() => {
-                self.landed(landed);
-                while let Some(landed) = self.flying.try_join_next_with_id() {
-                    self.landed(landed);
-                }
+                self.land(landed);
+                self.gather(stop).await;
             }
             () = wake.notified(), if !stop.is_cancelled() => {}
             () = stop.cancelled(), if !stop.is_cancelled() => {}
@@ -357,7 +354,43 @@ impl<P: ServiceProvider> Pump<P> {
         }
     }
 
-    fn landed(&mut self, landed: Result<(Id, Outcome), JoinError>) {
+    /// Takes in what lands, and begins what was leased ahead, until little of that is left or it takes too long.
+    async fn gather(&mut self, stop: &CancellationToken) {
+        let clock = self.sender.clock.clone();
+        loop {
+            while let Some(landed) = self.flying.try_join_next_with_id() {
+                self.land(landed);
+            }
+            self.begin(stop);
+            if !self.ahead.is_ample() {
+                break;
+            }
+            let left = self.ahead.gathered().saturating_duration_since(clock.instant());
+            tokio::select! {
+                biased;
+                Some(landed) = self.flying.join_next_with_id() => self.land(landed),
+                () = stop.cancelled() => break,
+                () = clock.sleep(left) => break,
+            }
+        }
+        self.ahead.learn(clock.instant());
+    }
+
+    /// Does `work` while the workers go on with what was leased ahead.
+    async fn beside<T>(&mut self, mut work: impl Future<Output = T> + Unpin, stop: &CancellationToken) -> T {
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                Some(landed) = self.flying.join_next_with_id(), if !self.ahead.is_empty() => {
+                    self.land(landed);
+                    self.begin(stop);
+                }
+            }
+        }
+    }
+
+    fn land(&mut self, landed: Result<(Id, Outcome), JoinError>) {
         match landed {
             Ok((id, outcome)) => {
                 self.leased.remove(&id);
@@ -379,7 +412,7 @@ impl<P: ServiceProvider> Pump<P> {
                 error!(tenant = %self.tenant, user = %user, operation = leased.id, "task of an attempt died");
                 let note =
                     Note { reason: Some("the task of the attempt died".to_owned()), ..Note::default() };
-                self.settlements.push(Settlement {
+                self.landed.settlements.push(Settlement {
                     id: leased.id,
                     lease: leased.lease,
                     user,
@@ -441,13 +474,13 @@ impl<P: ServiceProvider> Pump<P> {
             self.revived.append(&mut self.given_up);
         }
         match (&step, failure) {
-            (Step::Done, _) => self.unaudited.extend(entry(&self.tenant, outcome)),
+            (Step::Done, _) => self.landed.entries.extend(entry(&self.tenant, outcome)),
             (Step::Dead | Step::Gone, Some(failure)) if !of_teams => {
-                self.unaudited.push(refused(&self.tenant, &outcome.leased, failure));
+                self.landed.entries.push(refused(&self.tenant, &outcome.leased, failure));
             }
             _ => {}
         }
-        self.settlements.push(Settlement {
+        self.landed.settlements.push(Settlement {
             id: outcome.leased.id,
             lease: outcome.leased.lease,
             user,
@@ -482,18 +515,20 @@ impl<P: ServiceProvider> Pump<P> {
             }
         }
     }
+}
 
-    /// The database has taken the settlements.
-    fn settled(&mut self) {
-        if self
-            .settlements
-            .iter()
-            .any(|settlement| !matches!(settlement.step, Step::Later { .. } | Step::Released))
-        {
-            self.shared.stale.notify_one();
-        }
-        self.settlements.clear();
-        self.audited = None;
+/// It was leased, and is not begun.
+fn released(leased: Leased) -> Settlement {
+    let Leased { id, lease, operation, .. } = leased;
+    Settlement {
+        id,
+        lease,
+        user: operation.user,
+        step: Step::Released,
+        note: None,
+        unclear: false,
+        created: None,
+        took: Duration::ZERO,
     }
 }
 

@@ -82,6 +82,9 @@ use crate::model::{Outcome, Timestamp};
 
 /// How long a statement waits for another process to finish its transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The write-ahead log goes into the database file when it has so many pages (4 KiB each): a page that many transactions
+/// change is written there once.
+const LOG_PAGES: &str = "4000";
 /// Statuses and plans are read beside the writer.
 const READERS: u32 = 2;
 /// Finished operations and passes are kept this long.
@@ -150,6 +153,7 @@ impl Store {
             .create_if_missing(false)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
+            .pragma("wal_autocheckpoint", LOG_PAGES)
             .busy_timeout(BUSY_TIMEOUT);
         let error = |error| StoreError::open(path, error);
         let writer =

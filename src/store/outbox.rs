@@ -151,7 +151,7 @@ impl Store {
     }
 
     /// Acknowledges what was sent, with the last line that the audit has of it, and leases up to `room` operations
-    /// that are due, oldest first, in one transaction. A user with an operation in flight is passed over, and what is to
+    /// that are due, oldest first and one for each user, in one transaction. A user with an operation in flight is passed over, and what is to
     /// be sent in a bulk request; without `lists` whatever carries a complete list is, too.
     ///
     /// # Errors
@@ -280,15 +280,15 @@ async fn lease(
     // The number of a lease is one more than the last, so that no two leases of a row are alike.
     let mut rows: Vec<Row> = sqlx::query_as(
         "UPDATE operations SET state = 'leased', lease = coalesce(lease, 0) + 1, touched_at = $2
-         WHERE id IN (
-             SELECT id FROM operations o WHERE tenant = $1 AND state = 'ready' AND (due_at <= $2 OR due_at > $3)
+         WHERE id IN (SELECT min(id) FROM (
+             SELECT id, user_id FROM operations o WHERE tenant = $1 AND state = 'ready' AND (due_at <= $2 OR due_at > $3)
                  AND ($5 IS NULL OR pass = $5) AND packed = 0 AND ($6 OR kind <> 'teams')
                  AND (pass IS NOT $7 OR id IN (SELECT id FROM operations
                      WHERE pass = $7 AND state = 'ready' AND (due_at <= $2 OR due_at > $3) AND packed = 0
                      ORDER BY due_at, id LIMIT $8))
                  AND NOT EXISTS (SELECT 1 FROM operations f
                      WHERE f.tenant = o.tenant AND f.user_id = o.user_id AND f.state = 'leased')
-             ORDER BY due_at, id LIMIT $4)
+             ORDER BY due_at, id LIMIT $4) GROUP BY user_id)
          RETURNING id, lease, user_id, payload, cause, version, attempts, traceparent, pass, found,
              (SELECT p.mapping_digest FROM passes p WHERE p.id = operations.pass)",
     )

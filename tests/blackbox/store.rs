@@ -244,6 +244,25 @@ fn an_equal_decision_keeps_attempts_and_due_time() {
 }
 
 #[test]
+fn two_operations_of_a_user_are_never_in_flight_together() {
+    let bench = Bench::new();
+    bench.pass(&[decision("u", &["a"]), decision("v", &["a"])], at(1), at(2));
+    let database = bench.folder.path().join("rosterd.db");
+    let also_attributes = "INSERT INTO operations (tenant, user_id, kind, state, target, payload, cause, pass, created_at, due_at, touched_at)
+        SELECT tenant, user_id, 'attributes', state, 'x', payload, cause, pass, created_at, due_at, touched_at
+        FROM operations WHERE user_id = 'u'";
+    execute(&database, also_attributes);
+    let users = |leased: &[Leased]| -> Vec<_> {
+        leased.iter().map(|leased| leased.operation.user.to_string()).collect()
+    };
+    let first = bench.lease(at(3));
+    assert_eq!(users(&first), ["u", "v"]);
+    assert!(bench.lease(at(3)).is_empty());
+    bench.settle(&first[0], Step::Done, at(4));
+    assert_eq!(users(&bench.lease(at(5))), ["u"]);
+}
+
+#[test]
 fn a_newer_decision_takes_the_place_of_what_waits() {
     let bench = Bench::new();
     bench.pass(&[decision("u", &["a"])], at(1), at(2));
