@@ -2,6 +2,8 @@
 //!
 //! A row is planned in one transaction with its operation, or ends without one. Why it does is not asked here, only
 //! what it takes the place of.
+//!
+//! `+state` keeps SQLite from going through all operations in that state where those of a few users are asked for.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -243,7 +245,7 @@ async fn busy(
     let rows: Vec<(String, String)> = sqlx::query_as(
         "SELECT user_id, kind FROM operations
          WHERE tenant = $1 AND user_id IN (SELECT value FROM json_each($2))
-             AND state IN ('ready', 'leased', 'stale', 'held', 'dead')",
+             AND +state IN ('ready', 'leased', 'stale', 'held', 'dead')",
     )
     .bind(tenant.as_str())
     .bind(json(&users)?)
@@ -398,7 +400,7 @@ async fn send(
         "outcome IS NULL AND operation IN (
              SELECT o.id FROM json_each($2) p CROSS JOIN operations o ON o.tenant = $3
                  AND o.user_id = p.value ->> 'whose' AND o.kind = p.value ->> 'kind'
-                 AND o.state = 'superseded' AND o.id < p.value ->> 'operation')
+                 AND +o.state = 'superseded' AND o.id < p.value ->> 'operation')
              AND NOT (run = $4 AND line IN (SELECT p.value ->> 'line' FROM json_each($2) p))"
     ))
     .bind(now.millis())
@@ -479,14 +481,15 @@ async fn end(
     let rows: Vec<_> = ended
         .iter()
         .map(|(step, outcome, reason)| {
-            (stored(step.line), outcome.as_str(), reason, step.user.as_ref().map(UserId::as_str))
+            (run.id, stored(step.line), outcome.as_str(), reason, step.user.as_ref().map(UserId::as_str))
         })
         .collect();
+    // Both columns of the key come from the list, or all rows of the run would be gone through for each of its.
     sqlx::query(
-        "UPDATE run_rows SET state = 'finished', outcome = e.value ->> 1, reason = e.value ->> 2,
-             user_id = coalesce(e.value ->> 3, user_id), finished_at = $3, wanted = NULL,
+        "UPDATE run_rows SET state = 'finished', outcome = e.value ->> 2, reason = e.value ->> 3,
+             user_id = coalesce(e.value ->> 4, user_id), finished_at = $3, wanted = NULL,
              user_name = iif((SELECT state FROM runs WHERE id = $1) = 'superseded', NULL, user_name)
-         FROM json_each($2) e WHERE run_rows.run = $1 AND run_rows.line = e.value ->> 0",
+         FROM json_each($2) e WHERE run_rows.run = e.value ->> 0 AND run_rows.line = e.value ->> 1",
     )
     .bind(run.id)
     .bind(json(&rows)?)
@@ -516,7 +519,7 @@ async fn take_away(
     let taken: Vec<i64> = sqlx::query_scalar(
         "UPDATE operations SET state = 'superseded', finished_at = $3
          WHERE tenant = $1 AND user_id IN (SELECT value FROM json_each($2)) AND kind = 'profile'
-             AND state IN ('ready', 'held', 'dead') AND pass <= $4
+             AND +state IN ('ready', 'held', 'dead') AND pass <= $4
          RETURNING id",
     )
     .bind(run.tenant.as_str())

@@ -1,6 +1,7 @@
 //! Files that are carried out by the daemon: those that somebody hands in while it runs, those that somebody has left, and
 //! the one that it reads by a schedule.
 
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
@@ -86,7 +87,10 @@ fn what_was_left_packed_a_sync_delivers_in_bulk_requests() {
         assert!(stats.bulk.jobs >= 4 && stats.count("POST /Users") <= 10, "{stats:?}");
         rig.run(&["provision", "hr.csv"]).ended(0).says("40 of 40 rows processed, 40 created\n");
         assert_there(&rig, 3, 1..=40);
-        assert_eq!(lines(&rig, "user_written").len(), 40);
+        // Who was killed between the audit and the database has told of his last request twice.
+        let told: BTreeSet<_> =
+            lines(&rig, "user_written").iter().map(|line| line["user"].to_string()).collect();
+        assert_eq!(told.len(), 40);
         rig.run(&["audit", "verify"]).ended(0);
     }
 }
