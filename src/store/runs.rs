@@ -398,14 +398,24 @@ impl Store {
         Ok(())
     }
 
-    /// Each row has an outcome. What was kept of persons for its sake is forgotten.
+    /// Each row has an outcome. What was kept of persons for its sake is forgotten. Returns whether it was open until now: one
+    /// that was stopped, or superseded, meanwhile is left as it is.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn finish_run(&self, run: &Run, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn finish_run(&self, run: &Run, now: Timestamp) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
-        for finish in [
-            "UPDATE runs SET state = 'finished', finished_at = $2 WHERE id = $1",
+        let finished = sqlx::query(
+            "UPDATE runs SET state = 'finished', finished_at = $2 WHERE id = $1 AND state = 'open'",
+        )
+        .bind(run.id)
+        .bind(now.millis())
+        .execute(&mut *tx)
+        .await?;
+        if finished.rows_affected() == 0 {
+            return Ok(false);
+        }
+        sqlx::query(
             "UPDATE passes SET finished_at = $2, complete = 1,
                  result = CASE WHEN EXISTS (SELECT 1 FROM run_rows WHERE run = $1
                      AND outcome IN ('rejected', 'unresolved', 'failed', 'held')) THEN 'degraded' ELSE 'ok' END,
@@ -414,9 +424,11 @@ impl Store {
                  skipped = (SELECT count(*) FROM run_rows WHERE run = $1 AND outcome IN ('unchanged', 'skipped')),
                  planned = (SELECT count(*) FROM run_rows WHERE run = $1 AND operation IS NOT NULL)
              WHERE id = (SELECT pass FROM runs WHERE id = $1)",
-        ] {
-            sqlx::query(finish).bind(run.id).bind(now.millis()).execute(&mut *tx).await?;
-        }
+        )
+        .bind(run.id)
+        .bind(now.millis())
+        .execute(&mut *tx)
+        .await?;
         for forget in [
             "UPDATE run_rows SET wanted = NULL, user_name = NULL WHERE run = $1",
             "DELETE FROM run_found WHERE run = $1",
@@ -424,7 +436,7 @@ impl Store {
             sqlx::query(forget).bind(run.id).execute(&mut *tx).await?;
         }
         tx.commit().await?;
-        Ok(())
+        Ok(true)
     }
 
     /// How far a run is.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rosterd::model::{
     Action, AttributesPayload, Cause, Change, Met, Operation, Outcome, Payload, ProfilePayload, RunKind,
-    TenantId, Timestamp, UserId,
+    RunState, TenantId, Timestamp, UserId,
 };
 use rosterd::store::{
     JobLimits, Leased, NewRow, NewRun, Reset, RowNext, RowStep, Run, Settlement, Step, Store, Turn,
@@ -260,6 +260,17 @@ fn a_row_fails_with_a_user_who_turns_out_to_be_gone() {
     bench.turn(&[settled(&flying[0], Step::Gone)], at(5));
     let failed = [Some(Outcome::Failed)];
     assert_eq!((bench.outcomes(&export), bench.outcomes(&attributes)), (failed.to_vec(), failed.to_vec()));
+}
+
+#[test]
+fn a_run_whose_place_a_newer_one_has_taken_is_not_finished_any_more() {
+    let bench = Bench::new();
+    let earlier = bench.export("a", &["HR-1"], at(1));
+    let newer = bench.export("b", &["HR-1"], at(2));
+    let finish = |run: &Run| bench.runtime.block_on(bench.store.finish_run(run, at(3))).unwrap();
+    assert_eq!([finish(&earlier), finish(&newer), finish(&newer)], [false, true, false]);
+    let state = |run: &Run| bench.runtime.block_on(bench.store.run(run.id)).unwrap().state;
+    assert_eq!((state(&earlier), state(&newer)), (RunState::Superseded, RunState::Finished));
 }
 
 #[test]

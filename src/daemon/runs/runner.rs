@@ -163,9 +163,11 @@ impl Runner<'_> {
                 self.clock.sleep(LOOK).await;
             } else {
                 self.tell(run, "finished").await?;
-                self.store.finish_run(run, self.clock.now()).await?;
-                info!(tenant = %self.tenant, run = run.id, kind = run.kind.as_str(), "run finished");
-                return Ok(RunEnd::Finished);
+                // Somebody may have taken its place at this very moment: the next look says so.
+                if self.store.finish_run(run, self.clock.now()).await? {
+                    info!(tenant = %self.tenant, run = run.id, kind = run.kind.as_str(), "run finished");
+                    return Ok(RunEnd::Finished);
+                }
             }
         }
     }
