@@ -21,13 +21,13 @@ mod holds;
 mod jobs;
 mod mappings;
 mod naming;
+mod opening;
 mod outbox;
 mod passes;
 mod provisioned;
 mod requests;
 mod rereads;
 mod resets;
-
 mod row_report;
 mod row_settlement;
 mod row_steps;
@@ -61,6 +61,7 @@ pub use history::{Sent, Work};
 pub use holds::{Hold, HoldDecision, NewHold, Released};
 pub use jobs::{Job, JobLimits};
 pub use naming::Held;
+pub use opening::{NewRun, Opened};
 pub use outbox::{Damaged, Leased, Note, Settlement, Step, Turn};
 pub use passes::{PassRow, PassTotals};
 pub use provisioned::Unnamed;
@@ -69,7 +70,7 @@ pub use resets::{Reset, ResetDone};
 pub use row_report::{PlannedRow, RowEnd, RowEnds};
 pub use row_steps::{RowNext, RowStep};
 pub use rows::{NewRow, ROWS_AT_ONCE, WaitingRow};
-pub use runs::{NewRun, Run, RunCounts};
+pub use runs::{Run, RunCounts};
 pub use snapshot::Known;
 pub use staging::{Decision, Staged};
 pub use status::{Backlog, OperationCounts, TenantStatus};
@@ -201,7 +202,7 @@ impl Store {
         .bind(now.millis())
         .execute(&mut *tx)
         .await?;
-        runs::clear(&mut tx).await?;
+        opening::clear(&mut tx).await?;
         jobs::clear(&mut tx, now).await?;
         unclear::remember_in_flight(&mut tx).await?;
         let moved: Vec<(i64, bool)> = sqlx::query_as(

@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::plan::{Checker, Rules};
 use crate::source::{Assignments, AttributeFile, Export, InputError, Trouble, UserFile, digest};
-use crate::store::{NewRow, NewRun, ROWS_AT_ONCE, Run, Store, StoreError};
+use crate::store::{NewRow, NewRun, Opened, ROWS_AT_ONCE, Run, Store, StoreError};
 
 /// So many refusals for one reason, before any success, stop a run of custom attributes.
 pub const MOST_REFUSALS: u32 = 20;
@@ -70,8 +70,8 @@ pub struct Imported {
     pub run: Run,
     /// It was begun before, and goes on.
     pub resumed: bool,
-    /// Rows of an earlier file that this one takes the place of.
-    pub superseded: u64,
+    /// What it has ended of earlier ones.
+    pub ended: Opened,
 }
 
 /// Why a file did not become a run.
@@ -259,7 +259,7 @@ async fn take_in(
         if run.state == RunState::Stopped {
             store.resume_run(&run, clock.now(), !wish.force).await?;
         }
-        return Ok(Imported { run: store.run(run.id).await?, resumed: true, superseded: 0 });
+        return Ok(Imported { run: store.run(run.id).await?, resumed: true, ended: Opened::default() });
     }
     if kind == RunKind::Attributes {
         let unfinished = store.unfinished_runs(tenant).await?;
@@ -284,8 +284,8 @@ async fn take_in(
         store.discard_run(&run).await?;
         return Err(ImportError::Strict(rejected));
     }
-    let superseded = store.open_run(&run, clock.now()).await?;
-    Ok(Imported { run: store.run(run.id).await?, resumed: false, superseded })
+    let ended = store.open_run(&run, clock.now()).await?;
+    Ok(Imported { run: store.run(run.id).await?, resumed: false, ended })
 }
 
 /// Answers with the rows that are wrong, if nothing may be.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::people::{MODES, export, hr, known, newcomer, records, rig, writes};
 use super::{lines, quick};
+use crate::database::number;
 use crate::rig::Rig;
 
 fn inactive(rig: &Rig) -> Vec<String> {
@@ -159,13 +160,61 @@ fn too_many_are_held_until_they_are_approved() {
 fn what_is_discarded_is_held_again_by_the_next_run() {
     let rig = settled(MODES[2], "guard.max_removals = 3");
     rig.write("hr.csv", &export((1..=5).map(newcomer)));
-    let digest = |ran: &str| {
-        let lines = ran.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.into_iter().find_map(|line| Some(line["digest"].as_str()?.to_owned())).unwrap()
-    };
-    let first = digest(&rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3).stderr);
+    let first = held(&rig);
     rig.run(&["discard", &first]).ended(0);
-    let again = rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3).says("7 held");
-    assert_eq!(digest(&again.stderr), first, "the same plan has the same digest");
+    assert_eq!(held(&rig), first, "the same plan has the same digest");
     assert_eq!(inactive(&rig), Vec::<String>::new());
+}
+
+/// The digest under which a run holds deactivations.
+#[track_caller]
+fn held(rig: &Rig) -> String {
+    let ran = rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3);
+    let lines = ran.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.into_iter().find_map(|line| Some(line["digest"].as_str()?.to_owned())).unwrap()
+}
+
+/// Rows by what became of them.
+fn outcomes(rig: &Rig, outcome: &'static str) -> u64 {
+    match outcome {
+        "held" => number(&rig.database(), "SELECT count(*) FROM run_rows WHERE outcome = 'held'"),
+        "superseded" => number(&rig.database(), "SELECT count(*) FROM run_rows WHERE outcome = 'superseded'"),
+        _ => number(&rig.database(), "SELECT count(*) FROM run_rows WHERE outcome IS NULL"),
+    }
+}
+
+#[test]
+fn a_newer_export_ends_what_is_held_or_not_sent_yet_of_an_earlier_one() {
+    for approved in [false, true] {
+        let rig = settled(MODES[2], "guard.max_removals = 3");
+        rig.write("hr.csv", &export((1..=5).map(newcomer)));
+        let digest = held(&rig);
+        if approved {
+            rig.run(&["approve", &digest]).ended(0);
+            assert_eq!((outcomes(&rig, "held"), outcomes(&rig, "open")), (0, 7), "they wait to be sent");
+        }
+        // All are named again, two of them in rows that are wrong.
+        let bad = (9..=10).map(|at| format!("{},no-mail,,,,,,", hr(at)));
+        rig.write(
+            "hr.csv",
+            &export((1..=8).map(newcomer).chain([known(1, "", ""), known(2, "", "")]).chain(bad)),
+        );
+        let ran = rig.run(&["provision", "hr.csv"]).ended(3);
+        ran.complains("7 users are not made inactive any more").says("10 unchanged, 2 rejected\n");
+        rig.run(&["approve", &digest]).ended(1).complains("nothing is held at all");
+        rig.run(&["sync"]).ended(0);
+        assert_eq!(inactive(&rig), Vec::<String>::new(), "approved before: {approved}");
+        assert_eq!((outcomes(&rig, "held"), outcomes(&rig, "open"), outcomes(&rig, "superseded")), (0, 0, 7));
+        assert_eq!(rig.status()["operations"]["held"], json!(0));
+    }
+}
+
+#[test]
+fn rows_end_with_what_is_discarded() {
+    let rig = settled(MODES[2], "guard.max_removals = 3");
+    rig.write("hr.csv", &export((1..=5).map(newcomer)));
+    let digest = held(&rig);
+    assert_eq!(outcomes(&rig, "held"), 7);
+    rig.run(&["discard", &digest]).ended(0).says("7 operations are dropped");
+    assert_eq!((outcomes(&rig, "held"), outcomes(&rig, "superseded")), (0, 7));
 }
