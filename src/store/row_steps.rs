@@ -68,7 +68,8 @@ impl Store {
     }
 
     /// Carries out what was decided about rows of a run, but holds it until it is approved under `digest`: nothing of it
-    /// can be sent before.
+    /// can be sent before. It is one plan: as long as something of this kind is in flight for any of them nothing moves, and
+    /// the answer is `false`.
     ///
     /// # Errors
     /// When the database fails; then nothing has moved.
@@ -78,8 +79,11 @@ impl Store {
         steps: &[RowStep],
         (digest, findings): (&str, &[Finding]),
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
+        if !leased(&mut tx, run, steps).await?.is_empty() {
+            return Ok(false);
+        }
         take(&mut tx, run, steps, now).await?;
         let hold: i64 = sqlx::query_scalar(
             "INSERT INTO holds (tenant, digest, pass, created_at, operations, findings)
@@ -97,7 +101,7 @@ impl Store {
         let lines = serde_json::json!(steps.iter().map(|step| step.line).collect::<Vec<_>>()).to_string();
         // Whoever approves it may deliver it by a pass, which makes no bulk requests.
         sqlx::query(
-            "UPDATE operations SET state = 'held', hold = $3, packed = 0 WHERE state = 'ready' AND id IN (
+            "UPDATE operations SET state = 'held', hold = $3, packed = 0, counts_removal = 0 WHERE state = 'ready' AND id IN (
                  SELECT operation FROM run_rows WHERE run = $1 AND line IN (SELECT value FROM json_each($2)))",
         )
         .bind(run.id)
@@ -127,7 +131,7 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -211,11 +215,19 @@ async fn in_flight(
     run: &Run,
     steps: &[RowStep],
 ) -> Result<HashSet<UserId>, StoreError> {
-    let found: Vec<&str> = steps
+    let found = steps
         .iter()
-        .filter(|step| matches!(step.next, RowNext::End { .. }) && run.kind == RunKind::Provision)
-        .filter_map(|step| Some(step.user.as_ref()?.as_str()))
-        .collect();
+        .filter(|step| matches!(step.next, RowNext::End { .. }) && run.kind == RunKind::Provision);
+    leased(tx, run, found).await
+}
+
+/// Those of them for whom something of an export is in flight.
+async fn leased(
+    tx: &mut SqliteConnection,
+    run: &Run,
+    steps: impl IntoIterator<Item = &RowStep>,
+) -> Result<HashSet<UserId>, StoreError> {
+    let found: Vec<&str> = steps.into_iter().filter_map(|step| Some(step.user.as_ref()?.as_str())).collect();
     let users: Vec<String> = sqlx::query_scalar(
         "SELECT user_id FROM operations WHERE tenant = $1 AND user_id IN (SELECT value FROM json_each($2))
              AND kind = 'profile' AND state = 'leased'",
@@ -340,6 +352,8 @@ struct NewOperation<'a> {
     due: i64,
     attempts: u32,
     packed: bool,
+    /// It counts towards the guard's limit on those who lose something.
+    removes: bool,
 }
 
 /// A row as it is planned.
@@ -423,7 +437,7 @@ async fn send(
     });
     let meant =
         asked.filter_map(|sent| Some((run.id, stored(sent.step.line), sent.step.user.as_ref()?.as_str())));
-    provisioned::remember(tx, &run.tenant, meant).await
+    provisioned::remember(tx, &run.tenant, meant, now).await
 }
 
 /// Writes these operations; returns which is whose, and of which kind.
@@ -446,15 +460,16 @@ async fn add(
                 due: due.millis(),
                 attempts: *attempts,
                 packed: *packed,
+                removes: operation.cause == Cause::Missing,
             })
         })
         .collect::<Result<Vec<_>, StoreError>>()?;
     let added: Vec<(String, String, i64)> = sqlx::query_as(
         "INSERT INTO operations (tenant, pass, created_at, user_id, kind, state, target, payload, cause, version, due_at,
-             attempts, packed)
+             attempts, packed, counts_removal)
          SELECT $1, $2, $3, o.value ->> 'user', o.value ->> 'kind', 'ready', o.value ->> 'target', o.value ->> 'payload',
              o.value ->> 'cause', o.value ->> 'version', o.value ->> 'due', o.value ->> 'attempts',
-             o.value ->> 'packed'
+             o.value ->> 'packed', o.value ->> 'removes'
          FROM json_each($4) o RETURNING user_id, kind, id",
     )
     .bind(run.tenant.as_str())
@@ -498,7 +513,7 @@ async fn end(
         rows.filter_map(|(step, ..)| Some((run.id, stored(step.line), step.user.as_ref()?.as_str())))
     };
     let known = there(&[Outcome::Unchanged, Outcome::Created, Outcome::Skipped]);
-    provisioned::remember(tx, &run.tenant, known).await?;
+    provisioned::remember(tx, &run.tenant, known, now).await?;
     let right = there(&[Outcome::Unchanged, Outcome::Created]).map(|(.., user)| user);
     take_away(tx, run, right.collect(), now).await
 }

@@ -26,7 +26,7 @@ const COPIES: [&str; 12] = [
     "INSERT INTO main.unclear SELECT * FROM source.unclear WHERE tenant = $1",
     "INSERT INTO main.grants SELECT * FROM source.grants WHERE tenant = $1",
     // Runs are not copied and their numbers begin anew: those that have met these users are of none of them.
-    "INSERT INTO main.provisioned SELECT tenant, user_id, external_id, 0, deactivated FROM source.provisioned
+    "INSERT INTO main.provisioned SELECT tenant, user_id, external_id, 0, deactivated, since FROM source.provisioned
      WHERE tenant = $1",
     "UPDATE main.operations SET state = CASE superseded WHEN 1 THEN 'superseded' ELSE 'ready' END
      WHERE state = 'leased' AND tenant = $1",

@@ -282,3 +282,26 @@ fn a_row_fails_with_an_operation_that_cannot_be_read() {
     assert_eq!(bench.turn(&[], at(3)).damaged.len(), 1);
     assert_eq!(bench.outcomes(&export), [Some(Outcome::Failed)]);
 }
+
+#[test]
+fn nothing_is_held_before_all_of_it_can_be() {
+    let bench = Bench::new();
+    let earlier = bench.export("a", &["HR-1"], at(1));
+    bench.decide(&earlier, &[update(2, "u-1")], at(2));
+    let flying = bench.turn(&[], at(3)).leased;
+    let newer = bench.export("b", &["HR-2"], at(4));
+    let hold = |now| {
+        let unnamed = |line, user: &str| RowStep {
+            user: Some(user.into()),
+            ..send(line, Action::Deactivate, user, ProfilePayload::Update { changes: Vec::new() })
+        };
+        let steps = [unnamed(1 << 40, "u-1"), unnamed((1 << 40) + 1, "u-2")];
+        bench.runtime.block_on(bench.store.hold_rows(&newer, &steps, ("digest", &[]), now)).unwrap()
+    };
+    assert!(!hold(at(5)));
+    assert_eq!(bench.outcomes(&newer), [None], "and nothing of it is there");
+    bench.turn(&[settled(&flying[0], Step::Done)], at(6));
+    assert!(hold(at(7)));
+    assert_eq!(bench.outcomes(&newer), [None, Some(Outcome::Held), Some(Outcome::Held)]);
+    assert_eq!(bench.turn(&[], at(8)).leased, []);
+}

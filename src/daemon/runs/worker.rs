@@ -68,6 +68,7 @@ impl RunSettings {
             max_attempts: settings.delivery.max_attempts,
             workers: settings.delivery.workers,
             limits: settings.guard.limits,
+            window: settings.guard.window,
             tell: settings.webhook.is_some(),
         };
         let (clock, chance) = (parts.clock.clone(), parts.chance);

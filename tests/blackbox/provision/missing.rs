@@ -137,7 +137,7 @@ fn too_many_are_held_until_they_are_approved() {
         assert_eq!(shown.stdout.lines().take(6).collect::<Vec<_>>(), said, "who, and what changes");
         shown
             .says("6 to change (6 become inactive)")
-            .says("are to be made inactive: more than 3 (max_removals)");
+            .says("are to be made inactive: more than 3 in the last 1h (max_removals)");
         let told = rig.run(&["status", "--held", digest, "--json"]).ended(0).json();
         let users: Vec<&Value> =
             told["plan"]["changes"].as_array().unwrap().iter().map(|change| &change["user"]).collect();
@@ -217,4 +217,46 @@ fn rows_end_with_what_is_discarded() {
     assert_eq!(outcomes(&rig, "held"), 7);
     rig.run(&["discard", &digest]).ended(0).says("7 operations are dropped");
     assert_eq!((outcomes(&rig, "held"), outcomes(&rig, "superseded")), (0, 7));
+}
+
+/// The limits of everybody: a fifth, of fifty users at least.
+const A_FIFTH: &str = "guard.max_removals_percent = 20\nguard.min_users = 50";
+
+/// A tenant in which an export has created so many, with further keys.
+fn filled(count: usize, keys: &str) -> Rig {
+    let rig = rig(1, MODES[2]);
+    rig.set(&format!("{}\n{A_FIFTH}\n{keys}", quick("off")));
+    rig.write("hr.csv", &export((1..=count).map(newcomer)));
+    rig.run(&["provision", "hr.csv"]).ended(0);
+    rig
+}
+
+#[test]
+fn deactivations_count_over_the_window_and_not_run_by_run() {
+    let rig = filled(120, "");
+    let left = |count: usize| rig.write("hr.csv", &export((1..=count).map(newcomer)));
+    left(100);
+    rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(0).says("20 deactivated");
+    left(81);
+    let ran = rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3).says("19 held");
+    assert!(ran.stderr.contains("39 of 120 users whom earlier exports named"), "{}", ran.stderr);
+    left(65);
+    let ran = rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3).says("35 held");
+    assert!(ran.stderr.contains("55 of 120 users whom earlier exports named"), "{}", ran.stderr);
+    assert_eq!(inactive(&rig).len(), 20);
+    // Four more are within the limit, and what somebody forgets counts no more.
+    left(96);
+    rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(0).says("4 deactivated");
+    left(81);
+    held(&rig);
+    rig.run(&["state", "reset", "guard"]).ended(0);
+    rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(0).says("15 deactivated");
+}
+
+#[test]
+fn whom_a_wrong_export_brings_does_not_make_those_few_who_are_missing_from_it() {
+    let rig = filled(60, "");
+    rig.write("hr.csv", &export((61..=360).map(newcomer)));
+    let ran = rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3).says("300 created, 60 held");
+    assert!(ran.stderr.contains("60 of 60 users"), "{}", ran.stderr);
 }
