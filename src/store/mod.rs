@@ -25,6 +25,7 @@ mod opening;
 mod outbox;
 mod passes;
 mod provisioned;
+mod reading;
 mod requests;
 mod rereads;
 mod resets;
@@ -65,6 +66,7 @@ pub use opening::{NewRun, Opened};
 pub use outbox::{Damaged, Leased, Note, Settlement, Step, Turn};
 pub use passes::{PassRow, PassTotals};
 pub use provisioned::Unnamed;
+pub use reading::Reading;
 pub use requests::Request;
 pub use resets::{Reset, ResetDone};
 pub use row_report::{PlannedRow, RowEnd, RowEnds};
@@ -95,6 +97,8 @@ pub struct Store {
     reader: SqlitePool,
     /// Where it is, to be named when it turns out to be damaged.
     path: Arc<Path>,
+    /// The same, if others may use it beside us; `None` for a copy that nobody else sees.
+    shared: Option<Arc<Path>>,
     /// What is leased was decided by this pass.
     only: Option<i64>,
     /// Held for as long as any clone lives.
@@ -160,7 +164,9 @@ impl Store {
             .connect_with(options.pragma("query_only", "on"))
             .await
             .map_err(error)?;
-        Ok(Self { writer, reader, path: path.into(), only: None, _owner: owner.map(Arc::new) })
+        let path: Arc<Path> = path.into();
+        let shared = Some(path.clone());
+        Ok(Self { writer, reader, path, shared, only: None, _owner: owner.map(Arc::new) })
     }
 
     /// Writes what is still in the log into the database file and closes it.
@@ -202,7 +208,7 @@ impl Store {
         .bind(now.millis())
         .execute(&mut *tx)
         .await?;
-        opening::clear(&mut tx).await?;
+        opening::clear(&mut tx, self.shared.as_deref()).await?;
         jobs::clear(&mut tx, now).await?;
         unclear::remember_in_flight(&mut tx).await?;
         let moved: Vec<(i64, bool)> = sqlx::query_as(
@@ -223,7 +229,7 @@ impl Store {
     }
 
     /// Removes finished operations, passes, holds, requests and webhooks that are older than a week; a pass that is held
-    /// is kept.
+    /// is kept. And files that were being read when their reader died.
     ///
     /// # Errors
     /// When the database fails.
@@ -244,6 +250,7 @@ impl Store {
         ] {
             sqlx::query(delete).bind(before).execute(&mut *tx).await?;
         }
+        opening::clear(&mut tx, self.shared.as_deref()).await?;
         tx.commit().await?;
         Ok(())
     }

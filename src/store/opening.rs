@@ -2,10 +2,12 @@
 //!
 //! A run whose file is still being read has done nothing, and is thrown away when its reader has died.
 
+use std::path::Path;
+
 use sqlx::SqliteConnection;
 
 use super::rows::superseded_rows;
-use super::{Run, Store, StoreError, holds};
+use super::{Reading, Run, Store, StoreError, holds, reading};
 use crate::model::{PassKind, RunKind, TenantId, Timestamp};
 
 /// A file that is to be carried out.
@@ -37,11 +39,17 @@ pub struct Opened {
 }
 
 impl Store {
-    /// Begins a run, whose rows are handed in next, and the pass to which its operations will belong.
+    /// Begins a run, whose rows are handed in next, and the pass to which its operations will belong. It is there as long as its
+    /// reader lives (`_reading`), or until it is opened.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn begin_run(&self, new: &NewRun<'_>, now: Timestamp) -> Result<Run, StoreError> {
+    pub async fn begin_run(
+        &self,
+        _reading: &Reading,
+        new: &NewRun<'_>,
+        now: Timestamp,
+    ) -> Result<Run, StoreError> {
         let mut tx = self.write().await?;
         let pass: i64 = sqlx::query_scalar(
             "INSERT INTO passes (tenant, kind, started_at) VALUES ($1, $2, $3) RETURNING id",
@@ -75,7 +83,7 @@ impl Store {
     /// earlier one did not name him.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When the database fails, or has no such run that is being read.
     pub async fn open_run(&self, run: &Run, now: Timestamp) -> Result<Opened, StoreError> {
         let mut tx = self.write().await?;
         let mut opened = Opened::default();
@@ -92,7 +100,13 @@ impl Store {
             }
             opened.withdrawn = holds::withdraw_deactivations(&mut tx, &run.tenant, now).await?;
         }
-        sqlx::query("UPDATE runs SET state = 'open' WHERE id = $1").bind(run.id).execute(&mut *tx).await?;
+        let open = sqlx::query("UPDATE runs SET state = 'open' WHERE id = $1 AND state = 'reading'")
+            .bind(run.id)
+            .execute(&mut *tx)
+            .await?;
+        if open.rows_affected() == 0 {
+            return Err(StoreError::NoRun { run: run.id });
+        }
         tx.commit().await?;
         Ok(opened)
     }
@@ -175,8 +189,14 @@ async fn supersede(tx: &mut SqliteConnection, run: i64, now: Timestamp) -> Resul
     Ok(rows.rows_affected())
 }
 
-/// Files that were being read when their reader died have done nothing.
-pub(super) async fn clear(tx: &mut SqliteConnection) -> Result<(), StoreError> {
+/// Files that were being read when their reader died have done nothing; nor have rows whose run is not there any more. As long
+/// as somebody reads a file nobody can tell which run is his, and all are left alone.
+pub(super) async fn clear(tx: &mut SqliteConnection, database: Option<&Path>) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM run_rows WHERE run NOT IN (SELECT id FROM runs)").execute(&mut *tx).await?;
+    let alone = database.map(reading::alone).transpose()?;
+    if matches!(alone, Some(None)) {
+        return Ok(());
+    }
     for clear in [
         "DELETE FROM run_rows WHERE run IN (SELECT id FROM runs WHERE state = 'reading')",
         "DELETE FROM passes WHERE id IN (SELECT pass FROM runs WHERE state = 'reading')",

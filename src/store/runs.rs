@@ -177,7 +177,7 @@ impl Store {
     pub async fn run(&self, id: i64) -> Result<Run, StoreError> {
         let row: Option<Row> =
             sqlx::query_as(runs!("WHERE id = $1")).bind(id).fetch_optional(&self.writer).await?;
-        row.ok_or_else(|| StoreError::damaged(format!("run {id} is missing")))?.run()
+        row.ok_or(StoreError::NoRun { run: id })?.run()
     }
 
     /// The last run of this kind over this digest that came further than being read.

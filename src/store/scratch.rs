@@ -54,8 +54,14 @@ impl Store {
             .connect_with(SqliteConnectOptions::new().filename(":memory:").create_if_missing(true))
             .await?;
         file::migrate(path, &memory).await?;
-        let scratch =
-            Self { writer: memory.clone(), reader: memory, path: path.into(), only: None, _owner: None };
+        let scratch = Self {
+            writer: memory.clone(),
+            reader: memory,
+            path: path.into(),
+            shared: None,
+            only: None,
+            _owner: None,
+        };
         if there {
             scratch.fill(path, tenant).await?;
         }

@@ -8,13 +8,13 @@ use rosterd::model::{
     RunState, TenantId, Timestamp, UserId,
 };
 use rosterd::store::{
-    JobLimits, Leased, NewRow, NewRun, Reset, RowNext, RowStep, Run, Settlement, Step, Store, Turn,
+    JobLimits, Leased, NewRow, NewRun, Reading, Reset, RowNext, RowStep, Run, Settlement, Step, Store, Turn,
 };
 use serde_json::{Map, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::database::execute;
+use crate::database::{execute, number};
 use crate::home::TENANT;
 use crate::rig::runtime;
 
@@ -42,6 +42,19 @@ impl Bench {
     }
 
     fn open(&self, kind: RunKind, digest: &str, people: &[&str], now: Timestamp) -> Run {
+        let run = self.read(&self.store, (kind, digest), people, now).1;
+        self.runtime.block_on(self.store.open_run(&run, now)).unwrap();
+        run
+    }
+
+    /// A run whose rows are read by whoever uses `store`, and which is not open yet.
+    fn read(
+        &self,
+        store: &Store,
+        (kind, digest): (RunKind, &str),
+        people: &[&str],
+        now: Timestamp,
+    ) -> (Reading, Run) {
         let new = NewRun {
             tenant: &self.tenant,
             kind,
@@ -51,20 +64,17 @@ impl Bench {
             stop_after: None,
             operator: None,
         };
-        let row = |(line, person): (u64, &&str)| NewRow {
-            line,
-            external_id: Some((*person).to_owned()),
-            user_name: Some(format!("{person}@example.com").to_lowercase()),
-            user: None,
-            wanted: Ok("{}".to_owned()),
-        };
-        let rows: Vec<NewRow> = (2..).zip(people).map(row).collect();
         self.runtime.block_on(async {
-            let run = self.store.begin_run(&new, now).await.unwrap();
-            self.store.add_rows(run.id, &rows, now).await.unwrap();
-            self.store.open_run(&run, now).await.unwrap();
-            run
+            let reading = store.reading().await.unwrap();
+            let run = store.begin_run(&reading, &new, now).await.unwrap();
+            store.add_rows(run.id, &rows(people), now).await.unwrap();
+            (reading, run)
         })
+    }
+
+    /// Somebody else who uses the database.
+    fn beside(&self) -> Store {
+        self.runtime.block_on(Store::beside(&self.folder.path().join("rosterd.db"))).unwrap()
     }
 
     fn decide(&self, run: &Run, steps: &[RowStep], now: Timestamp) {
@@ -91,6 +101,17 @@ impl Bench {
         let rows = self.runtime.block_on(self.store.waiting_rows(run.id, 0, 10, now)).unwrap();
         rows.into_iter().map(|row| row.line).collect()
     }
+}
+
+fn rows(people: &[&str]) -> Vec<NewRow> {
+    let row = |(line, person): (u64, &&str)| NewRow {
+        line,
+        external_id: Some((*person).to_owned()),
+        user_name: Some(format!("{person}@example.com").to_lowercase()),
+        user: None,
+        wanted: Ok("{}".to_owned()),
+    };
+    (2..).zip(people).map(row).collect()
 }
 
 fn send(line: u64, action: Action, user: &str, payload: ProfilePayload) -> RowStep {
@@ -304,4 +325,30 @@ fn nothing_is_held_before_all_of_it_can_be() {
     assert!(hold(at(7)));
     assert_eq!(bench.outcomes(&newer), [None, Some(Outcome::Held), Some(Outcome::Held)]);
     assert_eq!(bench.turn(&[], at(8)).leased, []);
+}
+
+#[test]
+fn a_file_that_somebody_reads_outlives_the_owner_of_the_database_but_not_its_reader() {
+    let bench = Bench::new();
+    let path = bench.folder.path().join("rosterd.db");
+    let personal = || number(&path, "SELECT count(*) FROM run_rows");
+    let command = bench.beside();
+    let (reading, run) = bench.read(&command, (RunKind::Provision, "a"), &["HR-1"], at(1));
+    // The daemon starts anew, and clears away what is left once in a while.
+    bench.runtime.block_on(bench.store.clear(at(2))).unwrap();
+    bench.runtime.block_on(bench.store.prune(at(3))).unwrap();
+    bench.runtime.block_on(command.add_rows(run.id, &rows(&["HR-1", "HR-2"]), at(4))).unwrap();
+    assert_eq!(personal(), 2);
+
+    drop(reading);
+    execute(&path, "INSERT INTO run_rows (run, line, state, external_id) VALUES (99, 2, 'waiting', 'HR-9')");
+    bench.runtime.block_on(bench.store.prune(at(5))).unwrap();
+    assert_eq!(personal(), 0, "nor what belongs to no run");
+    let late = bench.runtime.block_on(command.add_rows(run.id, &rows(&["HR-3"]), at(6))).unwrap_err();
+    assert_eq!(
+        late.to_string(),
+        "run 1 is not there any more: run the same command again, and its file is read anew"
+    );
+    bench.runtime.block_on(command.open_run(&run, at(7))).unwrap_err();
+    assert_eq!((personal(), bench.runtime.block_on(command.open_runs(&bench.tenant)).unwrap()), (0, vec![]));
 }

@@ -272,7 +272,8 @@ async fn take_in(
     let stop_after = (kind == RunKind::Attributes && !wish.force).then_some(MOST_REFUSALS);
     let operator = wish.operator;
     let new = NewRun { tenant, kind, digest, file: &file, options: &options, stop_after, operator };
-    let run = store.begin_run(&new, clock.now()).await?;
+    let reading = store.reading().await?;
+    let run = store.begin_run(&reading, &new, clock.now()).await?;
     let rejected = match hand_in(store, &run, (input, wish.strict), clock, read).await {
         Ok(rejected) => rejected,
         Err(error) => {
