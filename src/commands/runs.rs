@@ -20,7 +20,7 @@ use crate::daemon::{
     StopOnSignal, Tenant, Wish,
 };
 use crate::model::{RejectedRow, RunState, TenantId, counted};
-use crate::store::{Occupant, Opened, Run, Store, StoreError};
+use crate::store::{Ended, Occupant, Run, Store, StoreError};
 
 /// Between two looks at a run.
 const LOOK: Duration = Duration::from_millis(250);
@@ -129,7 +129,7 @@ async fn import(
             if imported.resumed {
                 complain(&format!("run {} of {file} was not finished: it goes on", imported.run.id));
             }
-            let Opened { superseded, withdrawn } = imported.ended;
+            let Ended { superseded, withdrawn } = imported.ended;
             if superseded > 0 {
                 complain(&format!(
                     "{superseded} rows of an earlier file were not carried out: this one takes its place"

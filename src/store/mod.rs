@@ -62,7 +62,7 @@ pub use history::{Sent, Work};
 pub use holds::{Hold, HoldDecision, NewHold, Released};
 pub use jobs::{Job, JobLimits};
 pub use naming::Held;
-pub use opening::{NewRun, Opened};
+pub use opening::{Ended, NewRun, Opened};
 pub use outbox::{Damaged, Leased, Note, Settlement, Step, Turn};
 pub use passes::{PassRow, PassTotals};
 pub use provisioned::Unnamed;

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use sqlx::SqliteConnection;
+use sqlx::{FromRow, SqliteConnection};
 
 use super::rows::superseded_rows;
 use super::{Reading, Run, Store, StoreError, holds, reading};
@@ -29,9 +29,23 @@ pub struct NewRun<'a> {
     pub operator: Option<u32>,
 }
 
+/// What becomes of a run whose rows are all there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// It is carried out from now on.
+    Open(Ended),
+    /// Somebody has opened a newer export while this one was read: its rows are superseded.
+    Late,
+    /// Somebody has opened the same meanwhile, as the run of this number: nothing is left of this one.
+    Joined(i64),
+    /// Another file of custom attributes was opened meanwhile, as the run of this number, and is not finished: nothing is left
+    /// of this one.
+    Unfinished(i64),
+}
+
 /// What the opening of a run has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Opened {
+pub struct Ended {
     /// Rows of an earlier file that were not carried out.
     pub superseded: u64,
     /// Users who were to be made inactive because an earlier export did not name them.
@@ -78,35 +92,51 @@ impl Store {
         self.run(id).await
     }
 
-    /// All its rows are there: it is carried out from now on. Of users there can be one wanted state only: an HRIS
-    /// export takes the place of an earlier one that is not finished, and nobody is made inactive any more because an
-    /// earlier one did not name him.
+    /// All its rows are there: it is carried out from now on, unless somebody has opened the same, a newer export, or another
+    /// file of custom attributes while this one was read. There is one unfinished run of a tenant and kind. Of users there can
+    /// be one wanted state only: an HRIS export takes the place of an earlier one that is not finished, and nobody is made
+    /// inactive any more because an earlier one did not name him.
     ///
     /// # Errors
     /// When the database fails, or has no such run that is being read.
     pub async fn open_run(&self, run: &Run, now: Timestamp) -> Result<Opened, StoreError> {
         let mut tx = self.write().await?;
-        let mut opened = Opened::default();
-        if run.kind == RunKind::Provision {
-            let earlier: Vec<i64> = sqlx::query_scalar(
-                "SELECT id FROM runs WHERE tenant = $1 AND kind = 'provision' AND id < $2 AND state IN ('open', 'stopped')",
-            )
-            .bind(run.tenant.as_str())
-            .bind(run.id)
-            .fetch_all(&mut *tx)
-            .await?;
-            for earlier in earlier {
-                opened.superseded += supersede(&mut tx, earlier, now).await?;
+        let others: Vec<Other> = sqlx::query_as(
+            "SELECT id, digest, state IN ('open', 'stopped') AS unfinished, state = 'finished' AS finished FROM runs
+             WHERE tenant = $1 AND kind = $2 AND (state IN ('open', 'stopped') OR (state <> 'reading' AND id > $3))
+             ORDER BY id DESC",
+        )
+        .bind(run.tenant.as_str())
+        .bind(run.kind.as_str())
+        .bind(run.id)
+        .fetch_all(&mut *tx)
+        .await?;
+        let opened = match place(run, &others) {
+            Place::Open => {
+                let mut ended = Ended::default();
+                if run.kind == RunKind::Provision {
+                    for earlier in &others {
+                        ended.superseded += supersede(&mut tx, earlier.id, now).await?;
+                    }
+                    ended.withdrawn = holds::withdraw_deactivations(&mut tx, &run.tenant, now).await?;
+                }
+                open(&mut tx, run).await?;
+                Opened::Open(ended)
             }
-            opened.withdrawn = holds::withdraw_deactivations(&mut tx, &run.tenant, now).await?;
-        }
-        let open = sqlx::query("UPDATE runs SET state = 'open' WHERE id = $1 AND state = 'reading'")
-            .bind(run.id)
-            .execute(&mut *tx)
-            .await?;
-        if open.rows_affected() == 0 {
-            return Err(StoreError::NoRun { run: run.id });
-        }
+            Place::Late => {
+                open(&mut tx, run).await?;
+                supersede(&mut tx, run.id, now).await?;
+                Opened::Late
+            }
+            Place::Joins(other) => {
+                discard(&mut tx, run).await?;
+                Opened::Joined(other)
+            }
+            Place::Behind(other) => {
+                discard(&mut tx, run).await?;
+                Opened::Unfinished(other)
+            }
+        };
         tx.commit().await?;
         Ok(opened)
     }
@@ -128,16 +158,67 @@ impl Store {
     /// When the database fails.
     pub async fn discard_run(&self, run: &Run) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
-        for discard in [
-            "DELETE FROM run_rows WHERE run = $1",
-            "DELETE FROM passes WHERE id = (SELECT pass FROM runs WHERE id = $1)",
-            "DELETE FROM runs WHERE id = $1",
-        ] {
-            sqlx::query(discard).bind(run.id).execute(&mut *tx).await?;
-        }
+        discard(&mut tx, run).await?;
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// A run beside which one is to be opened: one that is unfinished, or began later and came further than being read.
+#[derive(Clone, Debug, FromRow)]
+struct Other {
+    id: i64,
+    digest: String,
+    unfinished: bool,
+    finished: bool,
+}
+
+/// Where a run stands among the others of its kind.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// Before all of them.
+    Open,
+    /// Behind a newer export.
+    Late,
+    /// It is the same as this one.
+    Joins(i64),
+    /// Behind this one, which is to be finished first.
+    Behind(i64),
+}
+
+/// Of the `others`, the newest comes first.
+fn place(run: &Run, others: &[Other]) -> Place {
+    let newer = others.first().filter(|other| other.id > run.id);
+    let same = |other: &&Other| other.digest == run.digest && (other.unfinished || other.finished);
+    let unfinished = others.iter().find(|other| other.unfinished);
+    match (newer, run.kind) {
+        (Some(newer), _) if same(&newer) => Place::Joins(newer.id),
+        (Some(_), RunKind::Provision) => Place::Late,
+        (Some(_), RunKind::Attributes) | (None, _) => match (unfinished, run.kind) {
+            (Some(other), _) if same(&other) => Place::Joins(other.id),
+            (Some(other), RunKind::Attributes) => Place::Behind(other.id),
+            (Some(_), RunKind::Provision) | (None, _) => Place::Open,
+        },
+    }
+}
+
+async fn open(tx: &mut SqliteConnection, run: &Run) -> Result<(), StoreError> {
+    let open = sqlx::query("UPDATE runs SET state = 'open' WHERE id = $1 AND state = 'reading'")
+        .bind(run.id)
+        .execute(tx)
+        .await?;
+    if open.rows_affected() == 0 { Err(StoreError::NoRun { run: run.id }) } else { Ok(()) }
+}
+
+async fn discard(tx: &mut SqliteConnection, run: &Run) -> Result<(), StoreError> {
+    for discard in [
+        "DELETE FROM run_rows WHERE run = $1",
+        "DELETE FROM passes WHERE id = (SELECT pass FROM runs WHERE id = $1)",
+        "DELETE FROM runs WHERE id = $1",
+    ] {
+        sqlx::query(discard).bind(run.id).execute(&mut *tx).await?;
+    }
+    Ok(())
 }
 
 /// The kind of pass to which the operations of a run belong.
@@ -205,4 +286,53 @@ pub(super) async fn clear(tx: &mut SqliteConnection, database: Option<&Path>) ->
         sqlx::query(clear).execute(&mut *tx).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::RunState;
+
+    fn run(kind: RunKind) -> Run {
+        Run {
+            id: 5,
+            tenant: TenantId::from("acme"),
+            kind,
+            digest: "same".to_owned(),
+            file: "hr.csv".to_owned(),
+            options: String::new(),
+            pass: 5,
+            state: RunState::Reading,
+            reason: None,
+            read: false,
+            operator: None,
+            started_at: Timestamp::EPOCH,
+            finished_at: None,
+        }
+    }
+
+    #[test]
+    fn a_run_joins_its_like_and_gives_way_to_what_is_newer() {
+        let other = |id, digest: &str, state: &str| Other {
+            id,
+            digest: digest.to_owned(),
+            unfinished: state == "open",
+            finished: state == "finished",
+        };
+        for (others, provision, attributes) in [
+            (vec![], Place::Open, Place::Open),
+            (vec![other(4, "else", "open")], Place::Open, Place::Behind(4)),
+            (vec![other(4, "same", "open")], Place::Joins(4), Place::Joins(4)),
+            (vec![other(6, "same", "open")], Place::Joins(6), Place::Joins(6)),
+            (vec![other(6, "same", "finished")], Place::Joins(6), Place::Joins(6)),
+            (vec![other(6, "same", "superseded")], Place::Late, Place::Open),
+            (vec![other(6, "else", "open")], Place::Late, Place::Behind(6)),
+            (vec![other(6, "else", "finished")], Place::Late, Place::Open),
+            (vec![other(7, "else", "finished"), other(6, "same", "finished")], Place::Late, Place::Open),
+            (vec![other(6, "else", "finished"), other(4, "same", "open")], Place::Late, Place::Joins(4)),
+        ] {
+            assert_eq!(place(&run(RunKind::Provision), &others), provision, "{others:?}");
+            assert_eq!(place(&run(RunKind::Attributes), &others), attributes, "{others:?}");
+        }
+    }
 }

@@ -8,7 +8,8 @@ use rosterd::model::{
     RunState, TenantId, Timestamp, UserId,
 };
 use rosterd::store::{
-    JobLimits, Leased, NewRow, NewRun, Reading, Reset, RowNext, RowStep, Run, Settlement, Step, Store, Turn,
+    Ended, JobLimits, Leased, NewRow, NewRun, Opened, Reading, Reset, RowNext, RowStep, Run, Settlement,
+    Step, Store, Turn,
 };
 use serde_json::{Map, json};
 use tempfile::TempDir;
@@ -351,4 +352,32 @@ fn a_file_that_somebody_reads_outlives_the_owner_of_the_database_but_not_its_rea
     );
     bench.runtime.block_on(command.open_run(&run, at(7))).unwrap_err();
     assert_eq!((personal(), bench.runtime.block_on(command.open_runs(&bench.tenant)).unwrap()), (0, vec![]));
+}
+
+#[test]
+fn whatever_is_opened_while_a_file_is_read_there_is_one_run_of_a_kind() {
+    let read =
+        |bench: &Bench, kind, digest: &str| bench.read(&bench.store, (kind, digest), &["HR-1"], at(1)).1;
+    let open = |bench: &Bench, run: &Run| bench.runtime.block_on(bench.store.open_run(run, at(2))).unwrap();
+    let opened = Opened::Open(Ended::default());
+    let unfinished = |bench: &Bench| {
+        let runs = bench.runtime.block_on(bench.store.unfinished_runs(&bench.tenant)).unwrap();
+        runs.iter().map(|run| run.id).collect::<Vec<_>>()
+    };
+    for (kind, late) in [(RunKind::Provision, Opened::Late), (RunKind::Attributes, Opened::Unfinished(2))] {
+        let bench = Bench::new();
+        let path = bench.folder.path().join("rosterd.db");
+        let same = ["a", "a", "a"].map(|digest| read(&bench, kind, digest));
+        assert_eq!(open(&bench, &same[1]), opened);
+        assert_eq!([open(&bench, &same[0]), open(&bench, &same[2])], [Opened::Joined(2), Opened::Joined(2)]);
+        assert_eq!((unfinished(&bench), number(&path, "SELECT count(*) FROM run_rows")), (vec![2], 1));
+
+        let bench = Bench::new();
+        let (older, newer) = (read(&bench, kind, "a"), read(&bench, kind, "b"));
+        assert_eq!(open(&bench, &newer), opened);
+        assert_eq!((open(&bench, &older), unfinished(&bench)), (late, vec![2]));
+        assert_eq!(bench.outcomes(&newer), [None]);
+        let ended = if kind == RunKind::Provision { vec![Some(Outcome::Superseded)] } else { vec![] };
+        assert_eq!(bench.outcomes(&older), ended);
+    }
 }

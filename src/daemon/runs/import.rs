@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::plan::{Checker, Rules};
 use crate::source::{Assignments, AttributeFile, Export, InputError, Trouble, UserFile, digest};
-use crate::store::{NewRow, NewRun, Opened, ROWS_AT_ONCE, Run, Store, StoreError};
+use crate::store::{Ended, NewRow, NewRun, Opened, ROWS_AT_ONCE, Run, Store, StoreError};
 
 /// So many refusals for one reason, before any success, stop a run of custom attributes.
 pub const MOST_REFUSALS: u32 = 20;
@@ -68,10 +68,10 @@ pub struct Wish {
 pub struct Imported {
     /// The run.
     pub run: Run,
-    /// It was begun before, and goes on.
+    /// It was begun before, or by somebody else meanwhile, and goes on.
     pub resumed: bool,
     /// What it has ended of earlier ones.
-    pub ended: Opened,
+    pub ended: Ended,
 }
 
 /// Why a file did not become a run.
@@ -256,10 +256,7 @@ async fn take_in(
     let (kind, path) = (input.kind(), input.path().to_owned());
     let same = store.run_over(tenant, kind, digest).await?;
     if let Some(run) = same.filter(|run| matches!(run.state, RunState::Open | RunState::Stopped)) {
-        if run.state == RunState::Stopped {
-            store.resume_run(&run, clock.now(), !wish.force).await?;
-        }
-        return Ok(Imported { run: store.run(run.id).await?, resumed: true, ended: Opened::default() });
+        return go_on(store, run.id, wish, clock).await;
     }
     if kind == RunKind::Attributes {
         let unfinished = store.unfinished_runs(tenant).await?;
@@ -285,8 +282,26 @@ async fn take_in(
         store.discard_run(&run).await?;
         return Err(ImportError::Strict(rejected));
     }
-    let ended = store.open_run(&run, clock.now()).await?;
+    let ended = match store.open_run(&run, clock.now()).await? {
+        Opened::Open(ended) => ended,
+        Opened::Late => Ended::default(),
+        Opened::Joined(same) => return go_on(store, same, wish, clock).await,
+        Opened::Unfinished(other) => {
+            let other = store.run(other).await?;
+            return Err(ImportError::Unfinished { run: other.id, file: other.file });
+        }
+    };
     Ok(Imported { run: store.run(run.id).await?, resumed: false, ended })
+}
+
+/// What was asked for is a run already.
+async fn go_on(store: &Store, run: i64, wish: Wish, clock: &Clock) -> Result<Imported, ImportError> {
+    let run = store.run(run).await?;
+    if run.state == RunState::Stopped {
+        store.resume_run(&run, clock.now(), !wish.force).await?;
+    }
+    let run = store.run(run.id).await?;
+    Ok(Imported { resumed: run.state == RunState::Open, run, ended: Ended::default() })
 }
 
 /// Answers with the rows that are wrong, if nothing may be.

@@ -142,6 +142,9 @@ impl Runner<'_> {
     /// # Errors
     /// When the tenant cannot be read, or the database fails.
     pub async fn carry_out(&self, run: &Run) -> Result<RunEnd, RunFailure> {
+        if run.state == RunState::Superseded {
+            return Ok(RunEnd::Superseded);
+        }
         let options = options(run)?;
         let by_name = run.kind == RunKind::Provision && !self.people(run, options.deactivate_missing).await?;
         let mut capacity = Capacity::new(self.policy.max_users);

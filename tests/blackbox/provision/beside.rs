@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::people::{MODES, assert_there, export, known, newcomer, rig, rig_of, writes};
 use super::{lines, quick};
+use crate::home::Home;
 use crate::process::{Daemon, until};
 use crate::rig::{Rig, users};
 
@@ -134,5 +135,20 @@ fn by_its_schedule_an_export_is_carried_out_once_for_each_new_content() {
     // Nor is what was carried out before a restart.
     let daemon = daemon_beside(&rig);
     nothing_new(&daemon, 0);
+    daemon.stop().with(0);
+}
+
+#[test]
+fn the_same_file_handed_in_by_several_at_once_is_carried_out_once() {
+    let rig = rig(3, MODES[2]);
+    rig.set(&format!("{}\n{QUIET}", quick("off")));
+    rig.write("hr.csv", &export((1..=300).map(newcomer)));
+    let args: &[&str] = &["provision", "hr.csv"];
+    let daemon = daemon_beside(&rig);
+    for ran in Home::run_all(&[(&*rig, args); 4]) {
+        ran.ended(0).says("300 of 300 rows processed, 300 ");
+    }
+    assert_there(&rig, 3, 1..=300);
+    assert_eq!(rig.stats().count("POST /Users"), 300);
     daemon.stop().with(0);
 }
