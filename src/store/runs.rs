@@ -201,6 +201,27 @@ impl Store {
         row.map(Row::run).transpose()
     }
 
+    /// The last run of this kind over a file of this name that came further than being read.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn last_run_of(
+        &self,
+        tenant: &TenantId,
+        kind: RunKind,
+        file: &str,
+    ) -> Result<Option<Run>, StoreError> {
+        let row: Option<Row> = sqlx::query_as(runs!(
+            "WHERE tenant = $1 AND kind = $2 AND file = $3 AND state <> 'reading' ORDER BY id DESC LIMIT 1"
+        ))
+        .bind(tenant.as_str())
+        .bind(kind.as_str())
+        .bind(file)
+        .fetch_optional(&self.reader)
+        .await?;
+        row.map(Row::run).transpose()
+    }
+
     /// Runs of `tenant` that are to be carried out, oldest first.
     ///
     /// # Errors

@@ -129,8 +129,13 @@ fn by_its_schedule_an_export_is_carried_out_once_for_each_new_content() {
     put(1..=6);
     until("a later content is carried out", || daemon.said("run finished") == 3);
     assert_there(&rig, 3, 1..=6);
+    put(1..=5);
+    until("an earlier content is carried out when it comes back", || daemon.said("run finished") == 4);
+    // Nor is what somebody has asked more of.
+    rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(0).says("1 deactivated");
+    nothing_new(&daemon, 4);
     let ended = daemon.stop().with(0);
-    assert_eq!((ended.said("export read"), ended.said("run finished")), (3, 3), "once for each content");
+    assert_eq!((ended.said("export read"), ended.said("run finished")), (4, 5), "once for each content");
 
     // Nor is what was carried out before a restart.
     let daemon = daemon_beside(&rig);
