@@ -302,7 +302,8 @@ async fn put_off(
     Ok(())
 }
 
-/// An operation that waits is replaced by a newer one; custom attributes are merged with it.
+/// An operation that waits is replaced by a newer one. Custom attributes are merged with those of the same run; a dead letter of
+/// an earlier one that is sent once more goes first, by itself: what is wrong with it is none of this row's business.
 async fn plan(
     tx: &mut SqliteConnection,
     run: &Run,
@@ -310,19 +311,30 @@ async fn plan(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let operation = sent.operation;
-    let open: Option<(i64, String, String)> = sqlx::query_as(
-        "SELECT id, state, payload FROM operations WHERE tenant = $1 AND user_id = $2 AND kind = $3
+    let open: Option<(i64, String, String, bool)> = sqlx::query_as(
+        "SELECT id, state, payload, EXISTS (SELECT 1 FROM run_rows WHERE operation = operations.id AND run = $4)
+         FROM operations WHERE tenant = $1 AND user_id = $2 AND kind = $3
              AND state IN ('ready', 'leased', 'stale', 'held', 'dead')",
     )
     .bind(run.tenant.as_str())
     .bind(operation.user.as_str())
     .bind(operation.payload.kind().as_str())
+    .bind(run.id)
     .fetch_optional(&mut *tx)
     .await?;
-    let Some((id, state, waiting)) = open else {
+    let Some((id, state, waiting, ours)) = open else {
         return send(tx, run, std::slice::from_ref(sent), now).await;
     };
-    if state == "leased" {
+    let replayed = state == "ready" && !ours && run.kind == RunKind::Attributes;
+    if replayed {
+        // Whoever delivers nothing but this run delivers it, too.
+        sqlx::query("UPDATE operations SET pass = $2 WHERE id = $1")
+            .bind(id)
+            .bind(run.pass)
+            .execute(&mut *tx)
+            .await?;
+    }
+    if replayed || state == "leased" {
         return put_off(tx, run, &[sent.step.line], now).await;
     }
     sqlx::query("UPDATE operations SET state = 'superseded', finished_at = $2 WHERE id = $1")

@@ -16,8 +16,9 @@ const COPIES: [&str; 12] = [
     "INSERT INTO main.tenants SELECT * FROM source.tenants WHERE name = $1",
     "INSERT INTO main.passes SELECT * FROM source.passes WHERE tenant = $1",
     "INSERT INTO main.users SELECT * FROM source.users WHERE tenant = $1",
-    "INSERT INTO main.operations SELECT * FROM source.operations WHERE tenant = $1 AND (finished_at IS NULL
-         OR counts_change = 1 OR counts_removal = 1)",
+    // Custom attributes that wait are sent by themselves, before those of a file that is tried.
+    "INSERT INTO main.operations SELECT * FROM source.operations WHERE tenant = $1 AND kind <> 'attributes'
+         AND (finished_at IS NULL OR counts_change = 1 OR counts_removal = 1)",
     "INSERT INTO main.rereads SELECT * FROM source.rereads WHERE tenant = $1",
     "INSERT INTO main.mappings SELECT * FROM source.mappings WHERE tenant = $1",
     "INSERT INTO main.holds SELECT * FROM source.holds WHERE tenant = $1",
