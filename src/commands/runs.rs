@@ -19,8 +19,8 @@ use crate::daemon::{
     self, Carried, ImportError, Imported, Input, Parts, Patience, PlanFailure, RunEnd, RunSettings,
     StopOnSignal, Tenant, Wish,
 };
-use crate::model::{RejectedRow, RunState, TenantId};
-use crate::store::{Occupant, Run, Store, StoreError};
+use crate::model::{RejectedRow, RunState, TenantId, counted};
+use crate::store::{Ended, Occupant, Run, Store, StoreError};
 
 /// Between two looks at a run.
 const LOOK: Duration = Duration::from_millis(250);
@@ -129,10 +129,16 @@ async fn import(
             if imported.resumed {
                 complain(&format!("run {} of {file} was not finished: it goes on", imported.run.id));
             }
-            if imported.superseded > 0 {
-                let rows = imported.superseded;
+            let Ended { superseded, withdrawn } = imported.ended;
+            if superseded > 0 {
                 complain(&format!(
-                    "{rows} rows of an earlier file were not carried out: this one takes its place"
+                    "{superseded} rows of an earlier file were not carried out: this one takes its place"
+                ));
+            }
+            if withdrawn > 0 {
+                let users = counted(withdrawn, "user is", "users are");
+                complain(&format!(
+                    "{users} not made inactive any more because an earlier export did not name them: this one decides anew"
                 ));
             }
             Ok(Ok(imported))

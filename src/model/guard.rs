@@ -36,6 +36,17 @@ pub struct TeamTally {
     pub removals: u64,
 }
 
+/// How many users would be made inactive because no row of an export names them, together with those of the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deactivations {
+    /// Users concerned.
+    pub found: u64,
+    /// Users whom runs before this one had to do with, and who were active when the window began.
+    pub known: u64,
+    /// Those of them with whom that was so when the window began.
+    pub known_before: u64,
+}
+
 /// An objection: a limit that is exceeded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {

@@ -22,7 +22,7 @@ pub use columns::{Columns, Purpose};
 pub use count::counted;
 pub use digest::{PlanDigest, hex};
 pub use first::FirstLines;
-pub use guard::{Finding, Tally, TeamTally};
+pub use guard::{Deactivations, Finding, Tally, TeamTally};
 pub use id::{Role, TeamId, TenantId, UserId};
 pub use input::{RawRow, RawValue, RejectedRow, RowFault, UserKey, WantedAttributes, WantedUser};
 pub use operation::{

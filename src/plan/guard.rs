@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Finding, Tally, TeamId};
+use crate::model::{Deactivations, Finding, Tally, TeamId};
 
 /// What may change within the window. A limit trips when it is exceeded.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -38,14 +38,18 @@ impl Limits {
     }
 }
 
-/// What the guard objects to when `deactivated` of `provisioned` users are to be made inactive, because no row names them.
+/// What the guard objects to when users are to be made inactive because no row names them.
+///
+/// Percentages are of those who were known when the window began: whom a wrong export brings does not make those many who
+/// are missing from it. A tenant that knew nobody worth mentioning then is measured by whom it knew before the run.
 #[must_use]
-pub fn examine_deactivations(deactivated: u64, provisioned: u64, limits: &Limits) -> Vec<Finding> {
-    let tally = Tally { known: provisioned, read: provisioned, removals: deactivated, ..Tally::default() };
-    let mut findings = examine(&tally, limits, Duration::ZERO);
+pub fn examine_deactivations(tally: &Deactivations, limits: &Limits, window: Duration) -> Vec<Finding> {
+    let Deactivations { found, known, known_before } = *tally;
+    let known = if known_before >= limits.min_users { known_before } else { known };
+    let tally = Tally { known, read: known, removals: found, ..Tally::default() };
+    let mut findings = examine(&tally, limits, window);
     for finding in &mut findings {
         finding.deactivations = true;
-        finding.window_seconds = None;
     }
     findings
 }
@@ -144,12 +148,27 @@ mod tests {
 
     #[test]
     fn deactivations_are_measured_by_the_users_whom_exports_named() {
-        assert!(examine_deactivations(20, 100, &limits()).is_empty());
-        assert!(examine_deactivations(49, 49, &limits()).is_empty());
-        let findings = examine_deactivations(21, 100, &limits());
+        let examined = |found, known_before, known| {
+            examine_deactivations(&Deactivations { found, known, known_before }, &limits(), HOUR)
+        };
+        for (found, known_before, known, of) in [
+            (20, 100, 100, None),
+            (21, 100, 100, Some(100)),
+            (49, 49, 49, None),
+            // A wrong export has named many others since.
+            (21, 100, 1000, Some(100)),
+            // All that is known came within the window.
+            (200, 0, 1000, None),
+            (201, 0, 1000, Some(1000)),
+            (201, 49, 1000, Some(1000)),
+        ] {
+            let findings = examined(found, known_before, known);
+            assert_eq!(findings.first().map(|finding| finding.of), of, "{found} {known_before} {known}");
+        }
+        let findings = examined(21, 100, 100);
         let said: Vec<String> = findings.iter().map(ToString::to_string).collect();
-        let expected = "21 of 100 users whom earlier exports named are to be made inactive: more than 20 % \
-                        (max_removals_percent)";
+        let expected = "21 of 100 users whom earlier exports named are to be made inactive: more than 20 % in the last \
+                        1h (max_removals_percent)";
         assert_eq!(said, [expected]);
         assert_eq!(findings[0].limit, "max_removals_percent", "the key as it is configured");
     }

@@ -84,6 +84,12 @@ pub enum StoreError {
         /// Its number.
         pass: i64,
     },
+    /// A run was thrown away, or forgotten.
+    #[error("run {run} is not there any more: run the same command again, and its file is read anew")]
+    NoRun {
+        /// Its number.
+        run: i64,
+    },
     /// A statement failed.
     #[error("the database failed: {0}")]
     Database(sqlx::Error),

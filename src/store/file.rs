@@ -94,8 +94,13 @@ fn pid(file: &mut File) -> Option<u32> {
 }
 
 fn lock_path(database: &Path) -> PathBuf {
+    beside(database, ".lock")
+}
+
+/// The file beside the database whose name goes on like this.
+pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
-    name.push(".lock");
+    name.push(suffix);
     name.into()
 }
 

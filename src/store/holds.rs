@@ -7,8 +7,8 @@ use sqlx::SqliteConnection;
 
 use super::commit::{Commit, decided, stored};
 use super::tally::missing;
-use super::{Store, StoreError};
-use crate::model::{Finding, PassKind, TenantId, Timestamp};
+use super::{Store, StoreError, row_settlement};
+use crate::model::{Finding, Outcome, PassKind, TenantId, Timestamp};
 
 /// What tenant `$2` has undecided because too many known users were missing from a sweep.
 macro_rules! of_missing {
@@ -172,6 +172,9 @@ async fn approve(tx: &mut SqliteConnection, hold: &Hold, now: Timestamp) -> Resu
             .execute(&mut *tx)
             .await?;
     for statement in [
+        // Rows that wait for their delivery now are not at their end any more.
+        "UPDATE run_rows SET outcome = NULL, finished_at = NULL WHERE state = 'planned' AND outcome = 'held'
+             AND operation IN (SELECT id FROM operations WHERE hold = $1 AND state = 'ready')",
         "INSERT INTO rereads (tenant, user_id, since)
          SELECT h.tenant, m.user_id, h.created_at FROM hold_missing m JOIN holds h ON h.id = m.hold WHERE h.id = $1
          ON CONFLICT DO NOTHING",
@@ -190,15 +193,53 @@ async fn approve(tx: &mut SqliteConnection, hold: &Hold, now: Timestamp) -> Resu
     Ok(moved.rows_affected())
 }
 
-pub(super) async fn discard(tx: &mut SqliteConnection, hold: i64, now: Timestamp) -> Result<u64, StoreError> {
-    let moved = sqlx::query(
-        "UPDATE operations SET state = 'discarded', finished_at = $2 WHERE hold = $1 AND state = 'held'",
+async fn discard(tx: &mut SqliteConnection, hold: i64, now: Timestamp) -> Result<u64, StoreError> {
+    let moved: Vec<i64> = sqlx::query_scalar(
+        "UPDATE operations SET state = 'discarded', finished_at = $2 WHERE hold = $1 AND state = 'held' RETURNING id",
     )
     .bind(hold)
     .bind(now.millis())
+    .fetch_all(&mut *tx)
+    .await?;
+    let end = (Outcome::Superseded, Some("discarded by an operator"));
+    row_settlement::end_with(tx, &moved, end, now).await?;
+    Ok(u64::try_from(moved.len()).unwrap_or(u64::MAX))
+}
+
+/// An export says who is to be there. Nobody is made inactive any more because an earlier one did not name him: neither
+/// those who are held for that, nor those who wait to be sent; what is in flight is not sent again. Returns for how many
+/// that ends it.
+pub(super) async fn withdraw_deactivations(
+    tx: &mut SqliteConnection,
+    tenant: &TenantId,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let ended: Vec<i64> = sqlx::query_scalar(
+        "UPDATE operations SET state = 'superseded', finished_at = $2
+         WHERE tenant = $1 AND state IN ('ready', 'held', 'dead') AND kind = 'profile' AND cause = 'missing'
+         RETURNING id",
+    )
+    .bind(tenant.as_str())
+    .bind(now.millis())
+    .fetch_all(&mut *tx)
+    .await?;
+    row_settlement::end_with(tx, &ended, (Outcome::Superseded, None), now).await?;
+    sqlx::query(
+        "UPDATE operations SET superseded = 1
+         WHERE tenant = $1 AND state = 'leased' AND kind = 'profile' AND cause = 'missing'",
+    )
+    .bind(tenant.as_str())
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
+        "UPDATE holds SET decision = 'superseded', decided_at = $2
+         WHERE tenant = $1 AND decision IS NULL AND pass IN (SELECT id FROM passes WHERE kind = 'provision')",
+    )
+    .bind(tenant.as_str())
+    .bind(now.millis())
     .execute(tx)
     .await?;
-    Ok(moved.rows_affected())
+    Ok(u64::try_from(ended.len()).unwrap_or(u64::MAX))
 }
 
 /// Opens a hold for the operations that a pass is about to write. What is held already and was decided again belongs to

@@ -21,13 +21,14 @@ mod holds;
 mod jobs;
 mod mappings;
 mod naming;
+mod opening;
 mod outbox;
 mod passes;
 mod provisioned;
+mod reading;
 mod requests;
 mod rereads;
 mod resets;
-
 mod row_report;
 mod row_settlement;
 mod row_steps;
@@ -61,15 +62,17 @@ pub use history::{Sent, Work};
 pub use holds::{Hold, HoldDecision, NewHold, Released};
 pub use jobs::{Job, JobLimits};
 pub use naming::Held;
+pub use opening::{Ended, NewRun, Opened};
 pub use outbox::{Damaged, Leased, Note, Settlement, Step, Turn};
 pub use passes::{PassRow, PassTotals};
 pub use provisioned::Unnamed;
+pub use reading::Reading;
 pub use requests::Request;
 pub use resets::{Reset, ResetDone};
 pub use row_report::{PlannedRow, RowEnd, RowEnds};
 pub use row_steps::{RowNext, RowStep};
 pub use rows::{NewRow, ROWS_AT_ONCE, WaitingRow};
-pub use runs::{NewRun, Run, RunCounts};
+pub use runs::{Run, RunCounts};
 pub use snapshot::Known;
 pub use staging::{Decision, Staged};
 pub use status::{Backlog, OperationCounts, TenantStatus};
@@ -97,6 +100,8 @@ pub struct Store {
     reader: SqlitePool,
     /// Where it is, to be named when it turns out to be damaged.
     path: Arc<Path>,
+    /// The same, if others may use it beside us; `None` for a copy that nobody else sees.
+    shared: Option<Arc<Path>>,
     /// What is leased was decided by this pass.
     only: Option<i64>,
     /// Held for as long as any clone lives.
@@ -163,7 +168,9 @@ impl Store {
             .connect_with(options.pragma("query_only", "on"))
             .await
             .map_err(error)?;
-        Ok(Self { writer, reader, path: path.into(), only: None, _owner: owner.map(Arc::new) })
+        let path: Arc<Path> = path.into();
+        let shared = Some(path.clone());
+        Ok(Self { writer, reader, path, shared, only: None, _owner: owner.map(Arc::new) })
     }
 
     /// Writes what is still in the log into the database file and closes it.
@@ -205,7 +212,7 @@ impl Store {
         .bind(now.millis())
         .execute(&mut *tx)
         .await?;
-        runs::clear(&mut tx).await?;
+        opening::clear(&mut tx, self.shared.as_deref()).await?;
         jobs::clear(&mut tx, now).await?;
         unclear::remember_in_flight(&mut tx).await?;
         let moved: Vec<(i64, bool)> = sqlx::query_as(
@@ -226,7 +233,7 @@ impl Store {
     }
 
     /// Removes finished operations, passes, holds, requests and webhooks that are older than a week; a pass that is held
-    /// is kept.
+    /// is kept. And files that were being read when their reader died.
     ///
     /// # Errors
     /// When the database fails.
@@ -247,6 +254,7 @@ impl Store {
         ] {
             sqlx::query(delete).bind(before).execute(&mut *tx).await?;
         }
+        opening::clear(&mut tx, self.shared.as_deref()).await?;
         tx.commit().await?;
         Ok(())
     }

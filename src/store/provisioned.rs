@@ -5,18 +5,28 @@
 use sqlx::SqliteConnection;
 
 use super::rows::{UNNAMED, json, number, stored};
-use super::{Store, StoreError};
-use crate::model::{TenantId, UserId};
+use super::{Run, Store, StoreError};
+use crate::model::{Deactivations, TenantId, Timestamp, UserId};
 
 /// Users whom no row of a run names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unnamed {
     /// By id, each with what HR knows him by.
     pub users: Vec<(UserId, String)>,
-    /// How many users earlier runs have created or found to be meant, and we have not made inactive.
-    pub known: u64,
+    /// What it would come to if they were made inactive.
+    pub tally: Deactivations,
     /// The first line that stands for none of them yet.
     pub line: u64,
+}
+
+/// Users of tenant `$1` whom we have made inactive since `$2` without asking anybody, or are about to; but for those to whom
+/// nothing was sent and never will be.
+macro_rules! let_through {
+    () => {
+        "SELECT user_id FROM operations
+         WHERE tenant = $1 AND counts_removal = 1 AND kind = 'profile' AND created_at >= $2
+             AND NOT (state IN ('superseded', 'gone', 'discarded') AND lease IS NULL)"
+    };
 }
 
 impl Store {
@@ -54,11 +64,17 @@ impl Store {
     }
 
     /// Whom a run names in no row, not even in a bad one, of those whom earlier runs have created or found to be meant;
-    /// whom we have made inactive already is left out.
+    /// whom we have made inactive already is left out. They are counted together with those who were made inactive since
+    /// `window`, and with those who are held for that.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn no_longer_named(&self, tenant: &TenantId, run: i64) -> Result<Unnamed, StoreError> {
+    pub async fn no_longer_named(
+        &self,
+        run: &Run,
+        window: Timestamp,
+        now: Timestamp,
+    ) -> Result<Unnamed, StoreError> {
         let rows: Vec<(String, String)> = sqlx::query_as(
             "SELECT user_id, external_id FROM provisioned p
              WHERE tenant = $1 AND run <> $2 AND deactivated = 0
@@ -68,24 +84,56 @@ impl Store {
                      WHERE f.run = $2 AND f.user_id = p.user_id)
              ORDER BY user_id",
         )
-        .bind(tenant.as_str())
-        .bind(run)
+        .bind(run.tenant.as_str())
+        .bind(run.id)
         .fetch_all(&self.reader)
         .await?;
-        let known: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM provisioned WHERE tenant = $1 AND deactivated = 0")
-                .bind(tenant.as_str())
-                .fetch_one(&self.reader)
-                .await?;
         let line: i64 = sqlx::query_scalar(
             "SELECT coalesce(max(line) + 1, $2) FROM run_rows WHERE run = $1 AND line >= $2",
         )
-        .bind(run)
+        .bind(run.id)
         .bind(stored(UNNAMED))
         .fetch_one(&self.reader)
         .await?;
-        let users = rows.into_iter().map(|(user, external_id)| (UserId::from(user), external_id)).collect();
-        Ok(Unnamed { users, known: number(known), line: number(line) })
+        let users: Vec<_> =
+            rows.into_iter().map(|(user, external_id)| (UserId::from(user), external_id)).collect();
+        let tally = self.deactivations(run, &users, (window, now)).await?;
+        Ok(Unnamed { users, tally, line: number(line) })
+    }
+
+    async fn deactivations(
+        &self,
+        run: &Run,
+        users: &[(UserId, String)],
+        (window, now): (Timestamp, Timestamp),
+    ) -> Result<Deactivations, StoreError> {
+        let users: Vec<&str> = users.iter().map(|(user, _)| user.as_str()).collect();
+        let found: i64 = sqlx::query_scalar(concat!(
+            "SELECT count(*) FROM (SELECT value FROM json_each($3) UNION ",
+            let_through!(),
+            " UNION SELECT user_id FROM operations
+                 WHERE tenant = $1 AND state = 'held' AND kind = 'profile' AND cause = 'missing')"
+        ))
+        .bind(run.tenant.as_str())
+        .bind(window.millis())
+        .bind(json(&users)?)
+        .fetch_one(&self.reader)
+        .await?;
+        // Who is inactive by now was not when the window began. What lies in the future was before our clock was set back.
+        let (known, known_before): (i64, i64) = sqlx::query_as(concat!(
+            "SELECT count(*), count(CASE WHEN since NOT BETWEEN $2 AND $4 THEN 1 END) FROM provisioned
+             WHERE tenant = $1 AND since NOT BETWEEN $3 AND $4 AND (deactivated = 0 OR user_id IN (",
+            let_through!(),
+            "))"
+        ))
+        .bind(run.tenant.as_str())
+        .bind(window.millis())
+        .bind(run.started_at.millis())
+        .bind(now.millis())
+        .fetch_one(&self.reader)
+        .await?;
+        let (found, known, known_before) = (number(found), number(known), number(known_before));
+        Ok(Deactivations { found, known, known_before })
     }
 }
 
@@ -97,20 +145,22 @@ pub(super) async fn remember(
     tx: &mut SqliteConnection,
     tenant: &TenantId,
     meant: impl Iterator<Item = Meant<'_>>,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
     let meant: Vec<Meant<'_>> = meant.collect();
     if meant.is_empty() {
         return Ok(());
     }
     sqlx::query(
-        "INSERT INTO provisioned (tenant, user_id, external_id, run)
-         SELECT $1, m.value ->> 2, r.external_id, r.run FROM json_each($2) m
+        "INSERT INTO provisioned (tenant, user_id, external_id, run, since)
+         SELECT $1, m.value ->> 2, r.external_id, r.run, $3 FROM json_each($2) m
          CROSS JOIN run_rows r ON r.run = m.value ->> 0 AND r.line = m.value ->> 1
          WHERE r.external_id IS NOT NULL AND (SELECT kind FROM runs WHERE id = r.run) = 'provision'
          ON CONFLICT (tenant, user_id) DO UPDATE SET external_id = excluded.external_id, run = excluded.run",
     )
     .bind(tenant.as_str())
     .bind(json(&meant)?)
+    .bind(now.millis())
     .execute(tx)
     .await?;
     Ok(())

@@ -100,7 +100,7 @@ pub(super) async fn settle(
         let done = ended.iter().filter(move |row| row.done.is_some_and(which));
         done.filter_map(|row| Some((row.run, row.line, row.user?)))
     };
-    provisioned::remember(tx, tenant, done(|action| action != Action::Deactivate)).await?;
+    provisioned::remember(tx, tenant, done(|action| action != Action::Deactivate), now).await?;
     provisioned::set_deactivated(tx, tenant, done(|action| action == Action::Reactivate), false).await?;
     provisioned::set_deactivated(tx, tenant, done(|action| action == Action::Deactivate), true).await?;
     for failed in ended.iter().filter(|row| row.outcome == Some(Outcome::Failed.as_str())) {

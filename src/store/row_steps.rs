@@ -70,7 +70,8 @@ impl Store {
     }
 
     /// Carries out what was decided about rows of a run, but holds it until it is approved under `digest`: nothing of it
-    /// can be sent before.
+    /// can be sent before. It is one plan: as long as something of this kind is in flight for any of them nothing moves, and
+    /// the answer is `false`.
     ///
     /// # Errors
     /// When the database fails; then nothing has moved.
@@ -80,8 +81,11 @@ impl Store {
         steps: &[RowStep],
         (digest, findings): (&str, &[Finding]),
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
+        if !leased(&mut tx, run, steps).await?.is_empty() {
+            return Ok(false);
+        }
         take(&mut tx, run, steps, now).await?;
         let hold: i64 = sqlx::query_scalar(
             "INSERT INTO holds (tenant, digest, pass, created_at, operations, findings)
@@ -99,7 +103,7 @@ impl Store {
         let lines = serde_json::json!(steps.iter().map(|step| step.line).collect::<Vec<_>>()).to_string();
         // Whoever approves it may deliver it by a pass, which makes no bulk requests.
         sqlx::query(
-            "UPDATE operations SET state = 'held', hold = $3, packed = 0 WHERE state = 'ready' AND id IN (
+            "UPDATE operations SET state = 'held', hold = $3, packed = 0, counts_removal = 0 WHERE state = 'ready' AND id IN (
                  SELECT operation FROM run_rows WHERE run = $1 AND line IN (SELECT value FROM json_each($2)))",
         )
         .bind(run.id)
@@ -129,7 +133,7 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -213,11 +217,19 @@ async fn in_flight(
     run: &Run,
     steps: &[RowStep],
 ) -> Result<HashSet<UserId>, StoreError> {
-    let found: Vec<&str> = steps
+    let found = steps
         .iter()
-        .filter(|step| matches!(step.next, RowNext::End { .. }) && run.kind == RunKind::Provision)
-        .filter_map(|step| Some(step.user.as_ref()?.as_str()))
-        .collect();
+        .filter(|step| matches!(step.next, RowNext::End { .. }) && run.kind == RunKind::Provision);
+    leased(tx, run, found).await
+}
+
+/// Those of them for whom something of an export is in flight.
+async fn leased(
+    tx: &mut SqliteConnection,
+    run: &Run,
+    steps: impl IntoIterator<Item = &RowStep>,
+) -> Result<HashSet<UserId>, StoreError> {
+    let found: Vec<&str> = steps.into_iter().filter_map(|step| Some(step.user.as_ref()?.as_str())).collect();
     let users: Vec<String> = sqlx::query_scalar(
         "SELECT user_id FROM operations WHERE tenant = $1 AND user_id IN (SELECT value FROM json_each($2))
              AND kind = 'profile' AND state = 'leased'",
@@ -292,7 +304,8 @@ async fn put_off(
     Ok(())
 }
 
-/// An operation that waits is replaced by a newer one; custom attributes are merged with it.
+/// An operation that waits is replaced by a newer one. Custom attributes are merged with those of the same run; a dead letter of
+/// an earlier one that is sent once more goes first, by itself: what is wrong with it is none of this row's business.
 async fn plan(
     tx: &mut SqliteConnection,
     run: &Run,
@@ -300,19 +313,30 @@ async fn plan(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let operation = sent.operation;
-    let open: Option<(i64, String, String)> = sqlx::query_as(
-        "SELECT id, state, payload FROM operations WHERE tenant = $1 AND user_id = $2 AND kind = $3
+    let open: Option<(i64, String, String, bool)> = sqlx::query_as(
+        "SELECT id, state, payload, EXISTS (SELECT 1 FROM run_rows WHERE operation = operations.id AND run = $4)
+         FROM operations WHERE tenant = $1 AND user_id = $2 AND kind = $3
              AND state IN ('ready', 'leased', 'stale', 'held', 'dead')",
     )
     .bind(run.tenant.as_str())
     .bind(operation.user.as_str())
     .bind(operation.payload.kind().as_str())
+    .bind(run.id)
     .fetch_optional(&mut *tx)
     .await?;
-    let Some((id, state, waiting)) = open else {
+    let Some((id, state, waiting, ours)) = open else {
         return send(tx, run, std::slice::from_ref(sent), now).await;
     };
-    if state == "leased" {
+    let replayed = state == "ready" && !ours && run.kind == RunKind::Attributes;
+    if replayed {
+        // Whoever delivers nothing but this run delivers it, too.
+        sqlx::query("UPDATE operations SET pass = $2 WHERE id = $1")
+            .bind(id)
+            .bind(run.pass)
+            .execute(&mut *tx)
+            .await?;
+    }
+    if replayed || state == "leased" {
         return put_off(tx, run, &[sent.step.line], now).await;
     }
     sqlx::query("UPDATE operations SET state = 'superseded', finished_at = $2 WHERE id = $1")
@@ -342,6 +366,8 @@ struct NewOperation<'a> {
     due: i64,
     attempts: u32,
     packed: bool,
+    /// It counts towards the guard's limit on those who lose something.
+    removes: bool,
 }
 
 /// A row as it is planned.
@@ -425,7 +451,7 @@ async fn send(
     });
     let meant =
         asked.filter_map(|sent| Some((run.id, stored(sent.step.line), sent.step.user.as_ref()?.as_str())));
-    provisioned::remember(tx, &run.tenant, meant).await
+    provisioned::remember(tx, &run.tenant, meant, now).await
 }
 
 /// Writes these operations; returns which is whose, and of which kind.
@@ -448,15 +474,16 @@ async fn add(
                 due: due.millis(),
                 attempts: *attempts,
                 packed: *packed,
+                removes: operation.cause == Cause::Missing,
             })
         })
         .collect::<Result<Vec<_>, StoreError>>()?;
     let added: Vec<(String, String, i64)> = sqlx::query_as(
         "INSERT INTO operations (tenant, pass, created_at, user_id, kind, state, target, payload, cause, version, due_at,
-             attempts, packed)
+             attempts, packed, counts_removal)
          SELECT $1, $2, $3, o.value ->> 'user', o.value ->> 'kind', 'ready', o.value ->> 'target', o.value ->> 'payload',
              o.value ->> 'cause', o.value ->> 'version', o.value ->> 'due', o.value ->> 'attempts',
-             o.value ->> 'packed'
+             o.value ->> 'packed', o.value ->> 'removes'
          FROM json_each($4) o RETURNING user_id, kind, id",
     )
     .bind(run.tenant.as_str())
@@ -501,7 +528,7 @@ async fn end(
         rows.filter_map(|(step, ..)| Some((run.id, stored(step.line), step.user.as_ref()?.as_str())))
     };
     let known = there(&[Outcome::Unchanged, Outcome::Created, Outcome::Skipped]);
-    provisioned::remember(tx, &run.tenant, known).await?;
+    provisioned::remember(tx, &run.tenant, known, now).await?;
     let right = there(&[Outcome::Unchanged, Outcome::Created]).map(|(.., user)| user);
     take_away(tx, run, right.collect(), now).await
 }

@@ -90,10 +90,18 @@ impl Store {
     /// Hands in rows of a run that is being read.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When the database fails, or has no such run that is being read.
     pub async fn add_rows(&self, run: i64, rows: &[NewRow], now: Timestamp) -> Result<(), StoreError> {
         let rows = rows.iter().map(NewRow::json).collect::<Result<Vec<_>, _>>()?;
         let mut tx = self.write().await?;
+        let there: i64 =
+            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM runs WHERE id = $1 AND state = 'reading')")
+                .bind(run)
+                .fetch_one(&mut *tx)
+                .await?;
+        if there == 0 {
+            return Err(StoreError::NoRun { run });
+        }
         sqlx::query(
             "INSERT INTO run_rows (run, line, external_id, user_name, user_id, wanted, faults, state, outcome, finished_at)
              SELECT $1, n.value ->> 0, n.value ->> 1, n.value ->> 2, n.value ->> 3, n.value ->> 4, n.value ->> 5,

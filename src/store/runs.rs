@@ -1,32 +1,10 @@
-//! `runs`: files that are carried out, and how far each is.
-//!
-//! A run whose file is still being read has done nothing, and is thrown away when its reader has died.
+//! `runs`: files that are carried out, and how far each is. How one begins is told in [`opening`](super::opening).
 
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
-use super::rows::superseded_rows;
 use super::{Store, StoreError};
-use crate::model::{Outcome, PassKind, RunKind, RunState, TenantId, Timestamp};
-
-/// A file that is to be carried out.
-#[derive(Clone, Debug)]
-pub struct NewRun<'a> {
-    /// For which tenant.
-    pub tenant: &'a TenantId,
-    /// What it is about.
-    pub kind: RunKind,
-    /// SHA-256 over the file and what was asked to be done with it.
-    pub digest: &'a str,
-    /// Its name, without the folder.
-    pub file: &'a str,
-    /// What was asked to be done with it, as JSON.
-    pub options: &'a str,
-    /// So many refusals for one reason, before any success, stop it.
-    pub stop_after: Option<u32>,
-    /// Who asked for it.
-    pub operator: Option<u32>,
-}
+use crate::model::{Outcome, RunKind, RunState, TenantId, Timestamp};
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,39 +170,6 @@ macro_rules! runs {
 }
 
 impl Store {
-    /// Begins a run, whose rows are handed in next, and the pass to which its operations will belong.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn begin_run(&self, new: &NewRun<'_>, now: Timestamp) -> Result<Run, StoreError> {
-        let mut tx = self.write().await?;
-        let pass: i64 = sqlx::query_scalar(
-            "INSERT INTO passes (tenant, kind, started_at) VALUES ($1, $2, $3) RETURNING id",
-        )
-        .bind(new.tenant.as_str())
-        .bind(pass_kind(new.kind).as_str())
-        .bind(now.millis())
-        .fetch_one(&mut *tx)
-        .await?;
-        let id: i64 = sqlx::query_scalar(
-            "INSERT INTO runs (tenant, kind, digest, file, options, pass, state, stop_after, operator, started_at)
-             VALUES ($1, $2, $3, $4, $5, $6, 'reading', $7, $8, $9) RETURNING id",
-        )
-        .bind(new.tenant.as_str())
-        .bind(new.kind.as_str())
-        .bind(new.digest)
-        .bind(new.file)
-        .bind(new.options)
-        .bind(pass)
-        .bind(new.stop_after)
-        .bind(new.operator)
-        .bind(now.millis())
-        .fetch_one(&mut *tx)
-        .await?;
-        tx.commit().await?;
-        self.run(id).await
-    }
-
     /// One run.
     ///
     /// # Errors
@@ -232,7 +177,7 @@ impl Store {
     pub async fn run(&self, id: i64) -> Result<Run, StoreError> {
         let row: Option<Row> =
             sqlx::query_as(runs!("WHERE id = $1")).bind(id).fetch_optional(&self.writer).await?;
-        row.ok_or_else(|| StoreError::damaged(format!("run {id} is missing")))?.run()
+        row.ok_or(StoreError::NoRun { run: id })?.run()
     }
 
     /// The last run of this kind over this digest that came further than being read.
@@ -251,6 +196,27 @@ impl Store {
         .bind(tenant.as_str())
         .bind(kind.as_str())
         .bind(digest)
+        .fetch_optional(&self.reader)
+        .await?;
+        row.map(Row::run).transpose()
+    }
+
+    /// The last run of this kind over a file of this name that came further than being read.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn last_run_of(
+        &self,
+        tenant: &TenantId,
+        kind: RunKind,
+        file: &str,
+    ) -> Result<Option<Run>, StoreError> {
+        let row: Option<Row> = sqlx::query_as(runs!(
+            "WHERE tenant = $1 AND kind = $2 AND file = $3 AND state <> 'reading' ORDER BY id DESC LIMIT 1"
+        ))
+        .bind(tenant.as_str())
+        .bind(kind.as_str())
+        .bind(file)
         .fetch_optional(&self.reader)
         .await?;
         row.map(Row::run).transpose()
@@ -299,42 +265,6 @@ impl Store {
         rows.into_iter().map(Row::run).collect()
     }
 
-    /// All its rows are there: it is carried out from now on. Of users there can be one wanted state only: an HRIS
-    /// export takes the place of an earlier one that is not finished, whose rows are superseded; returns how many.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn open_run(&self, run: &Run, now: Timestamp) -> Result<u64, StoreError> {
-        let mut tx = self.write().await?;
-        let mut superseded = 0;
-        if run.kind == RunKind::Provision {
-            let earlier: Vec<i64> = sqlx::query_scalar(
-                "SELECT id FROM runs WHERE tenant = $1 AND kind = 'provision' AND id < $2 AND state IN ('open', 'stopped')",
-            )
-            .bind(run.tenant.as_str())
-            .bind(run.id)
-            .fetch_all(&mut *tx)
-            .await?;
-            for earlier in earlier {
-                superseded += supersede(&mut tx, earlier, now).await?;
-            }
-        }
-        sqlx::query("UPDATE runs SET state = 'open' WHERE id = $1").bind(run.id).execute(&mut *tx).await?;
-        tx.commit().await?;
-        Ok(superseded)
-    }
-
-    /// Gives up what an unfinished run has not done yet; returns how many rows that is.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn supersede_run(&self, run: &Run, now: Timestamp) -> Result<u64, StoreError> {
-        let mut tx = self.write().await?;
-        let rows = supersede(&mut tx, run.id, now).await?;
-        tx.commit().await?;
-        Ok(rows)
-    }
-
     /// A run that was stopped goes on; whatever is refused, unless it is `careful`.
     ///
     /// # Errors
@@ -372,23 +302,6 @@ impl Store {
         Ok(())
     }
 
-    /// Throws away a run whose file was read, and of which nothing is to be done.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn discard_run(&self, run: &Run) -> Result<(), StoreError> {
-        let mut tx = self.write().await?;
-        for discard in [
-            "DELETE FROM run_rows WHERE run = $1",
-            "DELETE FROM passes WHERE id = (SELECT pass FROM runs WHERE id = $1)",
-            "DELETE FROM runs WHERE id = $1",
-        ] {
-            sqlx::query(discard).bind(run.id).execute(&mut *tx).await?;
-        }
-        tx.commit().await?;
-        Ok(())
-    }
-
     /// The tenant's users have been read for it.
     ///
     /// # Errors
@@ -398,14 +311,24 @@ impl Store {
         Ok(())
     }
 
-    /// Each row has an outcome. What was kept of persons for its sake is forgotten.
+    /// Each row has an outcome. What was kept of persons for its sake is forgotten. Returns whether it was open until now: one
+    /// that was stopped, or superseded, meanwhile is left as it is.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn finish_run(&self, run: &Run, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn finish_run(&self, run: &Run, now: Timestamp) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
-        for finish in [
-            "UPDATE runs SET state = 'finished', finished_at = $2 WHERE id = $1",
+        let finished = sqlx::query(
+            "UPDATE runs SET state = 'finished', finished_at = $2 WHERE id = $1 AND state = 'open'",
+        )
+        .bind(run.id)
+        .bind(now.millis())
+        .execute(&mut *tx)
+        .await?;
+        if finished.rows_affected() == 0 {
+            return Ok(false);
+        }
+        sqlx::query(
             "UPDATE passes SET finished_at = $2, complete = 1,
                  result = CASE WHEN EXISTS (SELECT 1 FROM run_rows WHERE run = $1
                      AND outcome IN ('rejected', 'unresolved', 'failed', 'held')) THEN 'degraded' ELSE 'ok' END,
@@ -414,9 +337,11 @@ impl Store {
                  skipped = (SELECT count(*) FROM run_rows WHERE run = $1 AND outcome IN ('unchanged', 'skipped')),
                  planned = (SELECT count(*) FROM run_rows WHERE run = $1 AND operation IS NOT NULL)
              WHERE id = (SELECT pass FROM runs WHERE id = $1)",
-        ] {
-            sqlx::query(finish).bind(run.id).bind(now.millis()).execute(&mut *tx).await?;
-        }
+        )
+        .bind(run.id)
+        .bind(now.millis())
+        .execute(&mut *tx)
+        .await?;
         for forget in [
             "UPDATE run_rows SET wanted = NULL, user_name = NULL WHERE run = $1",
             "DELETE FROM run_found WHERE run = $1",
@@ -424,7 +349,7 @@ impl Store {
             sqlx::query(forget).bind(run.id).execute(&mut *tx).await?;
         }
         tx.commit().await?;
-        Ok(())
+        Ok(true)
     }
 
     /// How far a run is.
@@ -483,65 +408,4 @@ impl Store {
         counts.p95_latency_ms = p95.and_then(|p95| u64::try_from(p95).ok()).filter(|_| measured > 0);
         Ok(counts)
     }
-}
-
-/// The kind of pass to which the operations of a run belong.
-const fn pass_kind(kind: RunKind) -> PassKind {
-    match kind {
-        RunKind::Provision => PassKind::Provision,
-        RunKind::Attributes => PassKind::Attributes,
-    }
-}
-
-async fn supersede(tx: &mut SqliteConnection, run: i64, now: Timestamp) -> Result<u64, StoreError> {
-    sqlx::query(
-        "UPDATE operations SET state = 'superseded', finished_at = $2
-         WHERE pass = (SELECT pass FROM runs WHERE id = $1) AND state IN ('ready', 'held')",
-    )
-    .bind(run)
-    .bind(now.millis())
-    .execute(&mut *tx)
-    .await?;
-    // What is in flight comes to its end, but is not sent again; and who may have been created is still looked up.
-    sqlx::query(
-        "UPDATE operations SET superseded = 1
-         WHERE pass = (SELECT pass FROM runs WHERE id = $1) AND state = 'leased'",
-    )
-    .bind(run)
-    .execute(&mut *tx)
-    .await?;
-    let rows = sqlx::query(superseded_rows!(
-        "run = $2 AND (outcome = 'held' OR (state = 'waiting' AND met <> 'unclear') OR (state = 'planned'
-             AND operation NOT IN (SELECT id FROM operations WHERE state = 'leased')))"
-    ))
-    .bind(now.millis())
-    .bind(run)
-    .execute(&mut *tx)
-    .await?;
-    for close in [
-        "UPDATE runs SET state = 'superseded', finished_at = $2 WHERE id = $1",
-        "UPDATE passes SET finished_at = $2, result = 'degraded', reason = 'superseded by a newer file'
-         WHERE id = (SELECT pass FROM runs WHERE id = $1)",
-    ] {
-        sqlx::query(close).bind(run).bind(now.millis()).execute(&mut *tx).await?;
-    }
-    for forget in [
-        "DELETE FROM run_found WHERE run = $1",
-        "UPDATE run_rows SET user_name = NULL WHERE run = $1 AND state = 'finished'",
-    ] {
-        sqlx::query(forget).bind(run).execute(&mut *tx).await?;
-    }
-    Ok(rows.rows_affected())
-}
-
-/// Files that were being read when their reader died have done nothing.
-pub(super) async fn clear(tx: &mut SqliteConnection) -> Result<(), StoreError> {
-    for clear in [
-        "DELETE FROM run_rows WHERE run IN (SELECT id FROM runs WHERE state = 'reading')",
-        "DELETE FROM passes WHERE id IN (SELECT pass FROM runs WHERE state = 'reading')",
-        "DELETE FROM runs WHERE state = 'reading'",
-    ] {
-        sqlx::query(clear).execute(&mut *tx).await?;
-    }
-    Ok(())
 }

@@ -16,8 +16,9 @@ const COPIES: [&str; 12] = [
     "INSERT INTO main.tenants SELECT * FROM source.tenants WHERE name = $1",
     "INSERT INTO main.passes SELECT * FROM source.passes WHERE tenant = $1",
     "INSERT INTO main.users SELECT * FROM source.users WHERE tenant = $1",
-    "INSERT INTO main.operations SELECT * FROM source.operations WHERE tenant = $1 AND (finished_at IS NULL
-         OR counts_change = 1 OR counts_removal = 1)",
+    // Custom attributes that wait are sent by themselves, before those of a file that is tried.
+    "INSERT INTO main.operations SELECT * FROM source.operations WHERE tenant = $1 AND kind <> 'attributes'
+         AND (finished_at IS NULL OR counts_change = 1 OR counts_removal = 1)",
     "INSERT INTO main.rereads SELECT * FROM source.rereads WHERE tenant = $1",
     "INSERT INTO main.mappings SELECT * FROM source.mappings WHERE tenant = $1",
     "INSERT INTO main.holds SELECT * FROM source.holds WHERE tenant = $1",
@@ -26,7 +27,7 @@ const COPIES: [&str; 12] = [
     "INSERT INTO main.unclear SELECT * FROM source.unclear WHERE tenant = $1",
     "INSERT INTO main.grants SELECT * FROM source.grants WHERE tenant = $1",
     // Runs are not copied and their numbers begin anew: those that have met these users are of none of them.
-    "INSERT INTO main.provisioned SELECT tenant, user_id, external_id, 0, deactivated FROM source.provisioned
+    "INSERT INTO main.provisioned SELECT tenant, user_id, external_id, 0, deactivated, since FROM source.provisioned
      WHERE tenant = $1",
     "UPDATE main.operations SET state = CASE superseded WHEN 1 THEN 'superseded' ELSE 'ready' END
      WHERE state = 'leased' AND tenant = $1",
@@ -54,8 +55,14 @@ impl Store {
             .connect_with(SqliteConnectOptions::new().filename(":memory:").create_if_missing(true))
             .await?;
         file::migrate(path, &memory).await?;
-        let scratch =
-            Self { writer: memory.clone(), reader: memory, path: path.into(), only: None, _owner: None };
+        let scratch = Self {
+            writer: memory.clone(),
+            reader: memory,
+            path: path.into(),
+            shared: None,
+            only: None,
+            _owner: None,
+        };
         if there {
             scratch.fill(path, tenant).await?;
         }

@@ -30,7 +30,7 @@ macro_rules! counted {
     ($column:literal) => {
         concat!(
             "SELECT user_id, counts_removal AS loses, payload FROM operations
-             WHERE tenant = $2 AND ",
+             WHERE tenant = $2 AND kind = 'teams' AND ",
             $column,
             " = 1 AND created_at >= $4
                  AND NOT (state IN ('superseded', 'gone', 'discarded') AND lease IS NULL)"

@@ -377,6 +377,35 @@ fn one_refusal_among_successes_stops_nothing() {
 }
 
 #[test]
+fn a_dead_letter_that_is_sent_once_more_does_not_spoil_a_later_file() {
+    // The tenant knows one key of two; or it refuses the user once.
+    for knows_both in [false, true] {
+        let keys = if knows_both { vec!["costCenter", "teamCode"] } else { vec!["costCenter"] };
+        let keys = keys.into_iter().map(str::to_owned).collect();
+        let rig = Rig::live(Options { attribute_keys: keys, ..users(1) });
+        let one = id(&rig, 0);
+        if knows_both {
+            rig.faults(Faults { fail_users: [(one.clone(), 400)].into(), ..Faults::default() });
+        }
+        rig.write("bad.csv", &format!("id,teamCode\n{one},ALPHA\n"));
+        rig.run(&["attributes", "bad.csv"]).ended(3).says("1 failed");
+        rig.faults(Faults::default());
+        rig.run(&["dead-letters", "replay", "--all"]).ended(0);
+        rig.write("good.csv", &format!("id,costCenter\n{one},CC-1\n"));
+        let plan = rig.run(&["attributes", "good.csv", "--plan", "--json"]).ended(2).json();
+        assert_eq!(plan["planned"][0]["attributes"], json!(["costCenter"]));
+        rig.run(&["attributes", "good.csv"]).ended(0).says("1 of 1 rows processed, 1 updated\n");
+        let team = if knows_both {
+            json!({ "costCenter": "CC-1", "teamCode": "ALPHA" })
+        } else {
+            json!({ "costCenter": "CC-1" })
+        };
+        assert_eq!(attributes(&rig)["E-0001"], team);
+        assert_eq!(rig.patches(), 3, "the letter twice, and the later row by itself");
+    }
+}
+
+#[test]
 fn neither_429_nor_500_fails_a_user() {
     // One of ten is told off, and then one of twenty fails.
     for (error_rate, error_status, count) in [(0.1, 429, 25), (0.05, 500, 150)] {

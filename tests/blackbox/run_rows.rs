@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use rosterd::model::{
     Action, AttributesPayload, Cause, Change, Met, Operation, Outcome, Payload, ProfilePayload, RunKind,
-    TenantId, Timestamp, UserId,
+    RunState, TenantId, Timestamp, UserId,
 };
 use rosterd::store::{
-    JobLimits, Leased, NewRow, NewRun, Reset, RowNext, RowStep, Run, Settlement, Step, Store, Turn,
+    Ended, JobLimits, Leased, NewRow, NewRun, Opened, Reading, Reset, RowNext, RowStep, Run, Settlement,
+    Step, Store, Turn,
 };
 use serde_json::{Map, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::database::execute;
+use crate::database::{execute, number};
 use crate::home::TENANT;
 use crate::rig::runtime;
 
@@ -42,6 +43,19 @@ impl Bench {
     }
 
     fn open(&self, kind: RunKind, digest: &str, people: &[&str], now: Timestamp) -> Run {
+        let run = self.read(&self.store, (kind, digest), people, now).1;
+        self.runtime.block_on(self.store.open_run(&run, now)).unwrap();
+        run
+    }
+
+    /// A run whose rows are read by whoever uses `store`, and which is not open yet.
+    fn read(
+        &self,
+        store: &Store,
+        (kind, digest): (RunKind, &str),
+        people: &[&str],
+        now: Timestamp,
+    ) -> (Reading, Run) {
         let new = NewRun {
             tenant: &self.tenant,
             kind,
@@ -51,20 +65,17 @@ impl Bench {
             stop_after: None,
             operator: None,
         };
-        let row = |(line, person): (u64, &&str)| NewRow {
-            line,
-            external_id: Some((*person).to_owned()),
-            user_name: Some(format!("{person}@example.com").to_lowercase()),
-            user: None,
-            wanted: Ok("{}".to_owned()),
-        };
-        let rows: Vec<NewRow> = (2..).zip(people).map(row).collect();
         self.runtime.block_on(async {
-            let run = self.store.begin_run(&new, now).await.unwrap();
-            self.store.add_rows(run.id, &rows, now).await.unwrap();
-            self.store.open_run(&run, now).await.unwrap();
-            run
+            let reading = store.reading().await.unwrap();
+            let run = store.begin_run(&reading, &new, now).await.unwrap();
+            store.add_rows(run.id, &rows(people), now).await.unwrap();
+            (reading, run)
         })
+    }
+
+    /// Somebody else who uses the database.
+    fn beside(&self) -> Store {
+        self.runtime.block_on(Store::beside(&self.folder.path().join("rosterd.db"))).unwrap()
     }
 
     fn decide(&self, run: &Run, steps: &[RowStep], now: Timestamp) {
@@ -91,6 +102,17 @@ impl Bench {
         let rows = self.runtime.block_on(self.store.waiting_rows(run.id, 0, 10, now)).unwrap();
         rows.into_iter().map(|row| row.line).collect()
     }
+}
+
+fn rows(people: &[&str]) -> Vec<NewRow> {
+    let row = |(line, person): (u64, &&str)| NewRow {
+        line,
+        external_id: Some((*person).to_owned()),
+        user_name: Some(format!("{person}@example.com").to_lowercase()),
+        user: None,
+        wanted: Ok("{}".to_owned()),
+    };
+    (2..).zip(people).map(row).collect()
 }
 
 fn send(line: u64, action: Action, user: &str, payload: ProfilePayload) -> RowStep {
@@ -263,6 +285,17 @@ fn a_row_fails_with_a_user_who_turns_out_to_be_gone() {
 }
 
 #[test]
+fn a_run_whose_place_a_newer_one_has_taken_is_not_finished_any_more() {
+    let bench = Bench::new();
+    let earlier = bench.export("a", &["HR-1"], at(1));
+    let newer = bench.export("b", &["HR-1"], at(2));
+    let finish = |run: &Run| bench.runtime.block_on(bench.store.finish_run(run, at(3))).unwrap();
+    assert_eq!([finish(&earlier), finish(&newer), finish(&newer)], [false, true, false]);
+    let state = |run: &Run| bench.runtime.block_on(bench.store.run(run.id)).unwrap().state;
+    assert_eq!((state(&earlier), state(&newer)), (RunState::Superseded, RunState::Finished));
+}
+
+#[test]
 fn a_row_fails_with_an_operation_that_cannot_be_read() {
     let bench = Bench::new();
     let export = bench.export("a", &["HR-1"], at(1));
@@ -270,4 +303,81 @@ fn a_row_fails_with_an_operation_that_cannot_be_read() {
     execute(&bench.folder.path().join("rosterd.db"), "UPDATE operations SET payload = '{}'");
     assert_eq!(bench.turn(&[], at(3)).damaged.len(), 1);
     assert_eq!(bench.outcomes(&export), [Some(Outcome::Failed)]);
+}
+
+#[test]
+fn nothing_is_held_before_all_of_it_can_be() {
+    let bench = Bench::new();
+    let earlier = bench.export("a", &["HR-1"], at(1));
+    bench.decide(&earlier, &[update(2, "u-1")], at(2));
+    let flying = bench.turn(&[], at(3)).leased;
+    let newer = bench.export("b", &["HR-2"], at(4));
+    let hold = |now| {
+        let unnamed = |line, user: &str| RowStep {
+            user: Some(user.into()),
+            ..send(line, Action::Deactivate, user, ProfilePayload::Update { changes: Vec::new() })
+        };
+        let steps = [unnamed(1 << 40, "u-1"), unnamed((1 << 40) + 1, "u-2")];
+        bench.runtime.block_on(bench.store.hold_rows(&newer, &steps, ("digest", &[]), now)).unwrap()
+    };
+    assert!(!hold(at(5)));
+    assert_eq!(bench.outcomes(&newer), [None], "and nothing of it is there");
+    bench.turn(&[settled(&flying[0], Step::Done)], at(6));
+    assert!(hold(at(7)));
+    assert_eq!(bench.outcomes(&newer), [None, Some(Outcome::Held), Some(Outcome::Held)]);
+    assert_eq!(bench.turn(&[], at(8)).leased, []);
+}
+
+#[test]
+fn a_file_that_somebody_reads_outlives_the_owner_of_the_database_but_not_its_reader() {
+    let bench = Bench::new();
+    let path = bench.folder.path().join("rosterd.db");
+    let personal = || number(&path, "SELECT count(*) FROM run_rows");
+    let command = bench.beside();
+    let (reading, run) = bench.read(&command, (RunKind::Provision, "a"), &["HR-1"], at(1));
+    // The daemon starts anew, and clears away what is left once in a while.
+    bench.runtime.block_on(bench.store.clear(at(2))).unwrap();
+    bench.runtime.block_on(bench.store.prune(at(3))).unwrap();
+    bench.runtime.block_on(command.add_rows(run.id, &rows(&["HR-1", "HR-2"]), at(4))).unwrap();
+    assert_eq!(personal(), 2);
+
+    drop(reading);
+    execute(&path, "INSERT INTO run_rows (run, line, state, external_id) VALUES (99, 2, 'waiting', 'HR-9')");
+    bench.runtime.block_on(bench.store.prune(at(5))).unwrap();
+    assert_eq!(personal(), 0, "nor what belongs to no run");
+    let late = bench.runtime.block_on(command.add_rows(run.id, &rows(&["HR-3"]), at(6))).unwrap_err();
+    assert_eq!(
+        late.to_string(),
+        "run 1 is not there any more: run the same command again, and its file is read anew"
+    );
+    bench.runtime.block_on(command.open_run(&run, at(7))).unwrap_err();
+    assert_eq!((personal(), bench.runtime.block_on(command.open_runs(&bench.tenant)).unwrap()), (0, vec![]));
+}
+
+#[test]
+fn whatever_is_opened_while_a_file_is_read_there_is_one_run_of_a_kind() {
+    let read =
+        |bench: &Bench, kind, digest: &str| bench.read(&bench.store, (kind, digest), &["HR-1"], at(1)).1;
+    let open = |bench: &Bench, run: &Run| bench.runtime.block_on(bench.store.open_run(run, at(2))).unwrap();
+    let opened = Opened::Open(Ended::default());
+    let unfinished = |bench: &Bench| {
+        let runs = bench.runtime.block_on(bench.store.unfinished_runs(&bench.tenant)).unwrap();
+        runs.iter().map(|run| run.id).collect::<Vec<_>>()
+    };
+    for (kind, late) in [(RunKind::Provision, Opened::Late), (RunKind::Attributes, Opened::Unfinished(2))] {
+        let bench = Bench::new();
+        let path = bench.folder.path().join("rosterd.db");
+        let same = ["a", "a", "a"].map(|digest| read(&bench, kind, digest));
+        assert_eq!(open(&bench, &same[1]), opened);
+        assert_eq!([open(&bench, &same[0]), open(&bench, &same[2])], [Opened::Joined(2), Opened::Joined(2)]);
+        assert_eq!((unfinished(&bench), number(&path, "SELECT count(*) FROM run_rows")), (vec![2], 1));
+
+        let bench = Bench::new();
+        let (older, newer) = (read(&bench, kind, "a"), read(&bench, kind, "b"));
+        assert_eq!(open(&bench, &newer), opened);
+        assert_eq!((open(&bench, &older), unfinished(&bench)), (late, vec![2]));
+        assert_eq!(bench.outcomes(&newer), [None]);
+        let ended = if kind == RunKind::Provision { vec![Some(Outcome::Superseded)] } else { vec![] };
+        assert_eq!(bench.outcomes(&older), ended);
+    }
 }

@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::plan::{Checker, Rules};
 use crate::source::{Assignments, AttributeFile, Export, InputError, Trouble, UserFile, digest};
-use crate::store::{NewRow, NewRun, ROWS_AT_ONCE, Run, Store, StoreError};
+use crate::store::{Ended, NewRow, NewRun, Opened, ROWS_AT_ONCE, Run, Store, StoreError};
 
 /// So many refusals for one reason, before any success, stop a run of custom attributes.
 pub const MOST_REFUSALS: u32 = 20;
@@ -68,10 +68,10 @@ pub struct Wish {
 pub struct Imported {
     /// The run.
     pub run: Run,
-    /// It was begun before, and goes on.
+    /// It was begun before, or by somebody else meanwhile, and goes on.
     pub resumed: bool,
-    /// Rows of an earlier file that this one takes the place of.
-    pub superseded: u64,
+    /// What it has ended of earlier ones.
+    pub ended: Ended,
 }
 
 /// Why a file did not become a run.
@@ -124,11 +124,16 @@ impl Input {
         }
     }
 
-    /// SHA-256 over the file and what is to be done with it. It blocks.
+    /// Without the folder.
+    fn file_name(&self) -> String {
+        self.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    /// SHA-256 over the file and what is to be done with it, for each of `options`. It blocks.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn digest(&self, options: RunOptions) -> Result<String, InputError> {
+    pub fn digests<const N: usize>(&self, options: [RunOptions; N]) -> Result<[String; N], InputError> {
         let file = digest(self.path())?;
         if file.size == 0 {
             return Err(InputError { path: self.path().to_owned(), trouble: Trouble::Empty });
@@ -137,8 +142,10 @@ impl Input {
             Self::Users { words, .. } => words.as_slice(),
             Self::Export { .. } | Self::Attributes { .. } => &[],
         };
-        let asked = serde_json::json!([file.sha256, self.kind(), options, words]).to_string();
-        Ok(hex(&Sha256::digest(asked)))
+        Ok(options.map(|options| {
+            let asked = serde_json::json!([file.sha256, self.kind(), options, words]).to_string();
+            hex(&Sha256::digest(asked))
+        }))
     }
 
     /// Its rows, checked, in their order. It blocks.
@@ -217,12 +224,12 @@ pub async fn import(
     clock: &Clock,
     read: &(dyn Fn(u64) + Sync),
 ) -> Result<Imported, ImportError> {
-    let digest = digest_of(&input, wish.options).await?;
+    let [digest] = digests_of(&input, [wish.options]).await?;
     take_in(store, tenant, (input, &digest), wish, clock, read).await
 }
 
-/// The same for an export that is read by a schedule: the content is read once, whatever came of it. `None` when it was
-/// read before.
+/// The same for an export that is read by a schedule: `None` as long as its content is what the last run of it has read,
+/// whoever asked for that, and whatever came of it.
 ///
 /// # Errors
 /// As above.
@@ -233,16 +240,21 @@ pub(super) async fn import_new(
     clock: &Clock,
 ) -> Result<Option<Imported>, ImportError> {
     let wish = Wish::default();
-    let digest = digest_of(&input, wish.options).await?;
-    if store.run_over(tenant, input.kind(), &digest).await?.is_some() {
+    let others = RunOptions { deactivate_missing: true, ..wish.options };
+    let digests = digests_of(&input, [wish.options, others]).await?;
+    let last = store.last_run_of(tenant, input.kind(), &input.file_name()).await?;
+    if last.is_some_and(|last| digests.contains(&last.digest)) {
         return Ok(None);
     }
-    take_in(store, tenant, (input, &digest), wish, clock, &|_| {}).await.map(Some)
+    take_in(store, tenant, (input, &digests[0]), wish, clock, &|_| {}).await.map(Some)
 }
 
-async fn digest_of(input: &Input, options: RunOptions) -> Result<String, ImportError> {
+async fn digests_of<const N: usize>(
+    input: &Input,
+    options: [RunOptions; N],
+) -> Result<[String; N], ImportError> {
     let asked = input.clone();
-    Ok(spawn_blocking(move || asked.digest(options)).await??)
+    Ok(spawn_blocking(move || asked.digests(options)).await??)
 }
 
 async fn take_in(
@@ -253,13 +265,10 @@ async fn take_in(
     clock: &Clock,
     read: &(dyn Fn(u64) + Sync),
 ) -> Result<Imported, ImportError> {
-    let (kind, path) = (input.kind(), input.path().to_owned());
+    let (kind, file) = (input.kind(), input.file_name());
     let same = store.run_over(tenant, kind, digest).await?;
     if let Some(run) = same.filter(|run| matches!(run.state, RunState::Open | RunState::Stopped)) {
-        if run.state == RunState::Stopped {
-            store.resume_run(&run, clock.now(), !wish.force).await?;
-        }
-        return Ok(Imported { run: store.run(run.id).await?, resumed: true, superseded: 0 });
+        return go_on(store, run.id, wish, clock).await;
     }
     if kind == RunKind::Attributes {
         let unfinished = store.unfinished_runs(tenant).await?;
@@ -268,11 +277,11 @@ async fn take_in(
         }
     }
     let options = serde_json::json!(wish.options).to_string();
-    let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let stop_after = (kind == RunKind::Attributes && !wish.force).then_some(MOST_REFUSALS);
     let operator = wish.operator;
     let new = NewRun { tenant, kind, digest, file: &file, options: &options, stop_after, operator };
-    let run = store.begin_run(&new, clock.now()).await?;
+    let reading = store.reading().await?;
+    let run = store.begin_run(&reading, &new, clock.now()).await?;
     let rejected = match hand_in(store, &run, (input, wish.strict), clock, read).await {
         Ok(rejected) => rejected,
         Err(error) => {
@@ -284,8 +293,26 @@ async fn take_in(
         store.discard_run(&run).await?;
         return Err(ImportError::Strict(rejected));
     }
-    let superseded = store.open_run(&run, clock.now()).await?;
-    Ok(Imported { run: store.run(run.id).await?, resumed: false, superseded })
+    let ended = match store.open_run(&run, clock.now()).await? {
+        Opened::Open(ended) => ended,
+        Opened::Late => Ended::default(),
+        Opened::Joined(same) => return go_on(store, same, wish, clock).await,
+        Opened::Unfinished(other) => {
+            let other = store.run(other).await?;
+            return Err(ImportError::Unfinished { run: other.id, file: other.file });
+        }
+    };
+    Ok(Imported { run: store.run(run.id).await?, resumed: false, ended })
+}
+
+/// What was asked for is a run already.
+async fn go_on(store: &Store, run: i64, wish: Wish, clock: &Clock) -> Result<Imported, ImportError> {
+    let run = store.run(run).await?;
+    if run.state == RunState::Stopped {
+        store.resume_run(&run, clock.now(), !wish.force).await?;
+    }
+    let run = store.run(run.id).await?;
+    Ok(Imported { resumed: run.state == RunState::Open, run, ended: Ended::default() })
 }
 
 /// Answers with the rows that are wrong, if nothing may be.
@@ -356,7 +383,7 @@ mod tests {
             let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
             let assignments = Assignments::parse(&words, "<remove>").unwrap();
             let input = Input::Users { path: path.clone(), assignments, words };
-            input.digest(RunOptions { diff, ..RunOptions::default() }).unwrap()
+            input.digests([RunOptions { diff, ..RunOptions::default() }]).unwrap()
         };
         let one = name("id\nu-1\n", &["a=1"], false);
         assert_eq!(name("id\nu-1\n", &["a=1"], false), one);

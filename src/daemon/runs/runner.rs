@@ -51,8 +51,10 @@ pub struct RunPolicy {
     pub max_attempts: u32,
     /// Look-ups at once.
     pub workers: usize,
-    /// When deactivations are held.
+    /// When deactivations are held …
     pub limits: Limits,
+    /// … and over how long they count.
+    pub window: Duration,
     /// Somebody wants to be told what runs come to.
     pub tell: bool,
 }
@@ -140,6 +142,9 @@ impl Runner<'_> {
     /// # Errors
     /// When the tenant cannot be read, or the database fails.
     pub async fn carry_out(&self, run: &Run) -> Result<RunEnd, RunFailure> {
+        if run.state == RunState::Superseded {
+            return Ok(RunEnd::Superseded);
+        }
         let options = options(run)?;
         let by_name = run.kind == RunKind::Provision && !self.people(run, options.deactivate_missing).await?;
         let mut capacity = Capacity::new(self.policy.max_users);
@@ -163,9 +168,11 @@ impl Runner<'_> {
                 self.clock.sleep(LOOK).await;
             } else {
                 self.tell(run, "finished").await?;
-                self.store.finish_run(run, self.clock.now()).await?;
-                info!(tenant = %self.tenant, run = run.id, kind = run.kind.as_str(), "run finished");
-                return Ok(RunEnd::Finished);
+                // Somebody may have taken its place at this very moment: the next look says so.
+                if self.store.finish_run(run, self.clock.now()).await? {
+                    info!(tenant = %self.tenant, run = run.id, kind = run.kind.as_str(), "run finished");
+                    return Ok(RunEnd::Finished);
+                }
             }
         }
     }
@@ -213,7 +220,8 @@ impl Runner<'_> {
     /// Makes whoever is no longer named inactive, or holds that; returns whether there was anybody.
     async fn deactivate_missing(&self, run: &Run) -> Result<bool, RunFailure> {
         let now = self.clock.now();
-        let Unnamed { users, known, line } = self.store.no_longer_named(self.tenant, run.id).await?;
+        let window = self.policy.window;
+        let Unnamed { users, tally, line } = self.store.no_longer_named(run, now.minus(window), now).await?;
         if users.is_empty() {
             return Ok(false);
         }
@@ -223,8 +231,8 @@ impl Runner<'_> {
             warn!(tenant = %self.tenant, run = run.id, operations, "nobody is deactivated");
             return Ok(false);
         }
-        let many = u64::try_from(users.len()).unwrap_or(u64::MAX);
-        let findings = examine_deactivations(many, known, &self.policy.limits);
+        let operations = i64::try_from(users.len()).unwrap_or(i64::MAX);
+        let findings = examine_deactivations(&tally, &self.policy.limits, window);
         let mut digest = PlanDigest::default();
         let mut steps = Vec::new();
         for (line, (user, external_id)) in (line..).zip(users) {
@@ -249,9 +257,10 @@ impl Runner<'_> {
             self.store.decide_rows(run, &steps, now).await?;
         } else {
             let digest = digest.finish();
-            self.store.hold_rows(run, &steps, (&digest, &findings), now).await?;
+            if !self.store.hold_rows(run, &steps, (&digest, &findings), now).await? {
+                return Ok(true);
+            }
             let reason = findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            let operations = i64::try_from(many).unwrap_or(i64::MAX);
             error!(tenant = %self.tenant, run = run.id, digest, operations, reason,
                 "deactivations are held until they are approved or discarded");
         }

@@ -68,6 +68,7 @@ impl RunSettings {
             max_attempts: settings.delivery.max_attempts,
             workers: settings.delivery.workers,
             limits: settings.guard.limits,
+            window: settings.guard.window,
             tell: settings.webhook.is_some(),
         };
         let (clock, chance) = (parts.clock.clone(), parts.chance);
@@ -157,7 +158,14 @@ async fn read_scheduled(tenant: &TenantId, settings: &RunSettings, store: &Store
     let Some(Scheduled { input, .. }) = &settings.scheduled else { return };
     let file = input.path().display();
     match import_new(store, tenant, input.clone(), &settings.clock).await {
-        Ok(Some(imported)) => info!(%tenant, %file, run = imported.run.id, "export read"),
+        Ok(Some(imported)) => {
+            let run = imported.run.id;
+            info!(%tenant, %file, run, "export read");
+            let operations = i64::try_from(imported.ended.withdrawn).unwrap_or(i64::MAX);
+            if operations > 0 {
+                warn!(%tenant, run, operations, "deactivations are withdrawn");
+            }
+        }
         Ok(None) => {}
         Err(error) => error!(%tenant, %file, reason = %error, "export was not read"),
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::people::{MODES, export, hr, known, newcomer, records, rig, writes};
 use super::{lines, quick};
+use crate::database::number;
 use crate::rig::Rig;
 
 fn inactive(rig: &Rig) -> Vec<String> {
@@ -136,7 +137,7 @@ fn too_many_are_held_until_they_are_approved() {
         assert_eq!(shown.stdout.lines().take(6).collect::<Vec<_>>(), said, "who, and what changes");
         shown
             .says("6 to change (6 become inactive)")
-            .says("are to be made inactive: more than 3 (max_removals)");
+            .says("are to be made inactive: more than 3 in the last 1h (max_removals)");
         let told = rig.run(&["status", "--held", digest, "--json"]).ended(0).json();
         let users: Vec<&Value> =
             told["plan"]["changes"].as_array().unwrap().iter().map(|change| &change["user"]).collect();
@@ -159,13 +160,103 @@ fn too_many_are_held_until_they_are_approved() {
 fn what_is_discarded_is_held_again_by_the_next_run() {
     let rig = settled(MODES[2], "guard.max_removals = 3");
     rig.write("hr.csv", &export((1..=5).map(newcomer)));
-    let digest = |ran: &str| {
-        let lines = ran.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.into_iter().find_map(|line| Some(line["digest"].as_str()?.to_owned())).unwrap()
-    };
-    let first = digest(&rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3).stderr);
+    let first = held(&rig);
     rig.run(&["discard", &first]).ended(0);
-    let again = rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3).says("7 held");
-    assert_eq!(digest(&again.stderr), first, "the same plan has the same digest");
+    assert_eq!(held(&rig), first, "the same plan has the same digest");
     assert_eq!(inactive(&rig), Vec::<String>::new());
+}
+
+/// The digest under which a run holds deactivations.
+#[track_caller]
+fn held(rig: &Rig) -> String {
+    let ran = rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3);
+    let lines = ran.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.into_iter().find_map(|line| Some(line["digest"].as_str()?.to_owned())).unwrap()
+}
+
+/// Rows by what became of them.
+fn outcomes(rig: &Rig, outcome: &'static str) -> u64 {
+    match outcome {
+        "held" => number(&rig.database(), "SELECT count(*) FROM run_rows WHERE outcome = 'held'"),
+        "superseded" => number(&rig.database(), "SELECT count(*) FROM run_rows WHERE outcome = 'superseded'"),
+        _ => number(&rig.database(), "SELECT count(*) FROM run_rows WHERE outcome IS NULL"),
+    }
+}
+
+#[test]
+fn a_newer_export_ends_what_is_held_or_not_sent_yet_of_an_earlier_one() {
+    for approved in [false, true] {
+        let rig = settled(MODES[2], "guard.max_removals = 3");
+        rig.write("hr.csv", &export((1..=5).map(newcomer)));
+        let digest = held(&rig);
+        if approved {
+            rig.run(&["approve", &digest]).ended(0);
+            assert_eq!((outcomes(&rig, "held"), outcomes(&rig, "open")), (0, 7), "they wait to be sent");
+        }
+        // All are named again, two of them in rows that are wrong.
+        let bad = (9..=10).map(|at| format!("{},no-mail,,,,,,", hr(at)));
+        rig.write(
+            "hr.csv",
+            &export((1..=8).map(newcomer).chain([known(1, "", ""), known(2, "", "")]).chain(bad)),
+        );
+        let ran = rig.run(&["provision", "hr.csv"]).ended(3);
+        ran.complains("7 users are not made inactive any more").says("10 unchanged, 2 rejected\n");
+        rig.run(&["approve", &digest]).ended(1).complains("nothing is held at all");
+        rig.run(&["sync"]).ended(0);
+        assert_eq!(inactive(&rig), Vec::<String>::new(), "approved before: {approved}");
+        assert_eq!((outcomes(&rig, "held"), outcomes(&rig, "open"), outcomes(&rig, "superseded")), (0, 0, 7));
+        assert_eq!(rig.status()["operations"]["held"], json!(0));
+    }
+}
+
+#[test]
+fn rows_end_with_what_is_discarded() {
+    let rig = settled(MODES[2], "guard.max_removals = 3");
+    rig.write("hr.csv", &export((1..=5).map(newcomer)));
+    let digest = held(&rig);
+    assert_eq!(outcomes(&rig, "held"), 7);
+    rig.run(&["discard", &digest]).ended(0).says("7 operations are dropped");
+    assert_eq!((outcomes(&rig, "held"), outcomes(&rig, "superseded")), (0, 7));
+}
+
+/// The limits of everybody: a fifth, of fifty users at least.
+const A_FIFTH: &str = "guard.max_removals_percent = 20\nguard.min_users = 50";
+
+/// A tenant in which an export has created so many, with further keys.
+fn filled(count: usize, keys: &str) -> Rig {
+    let rig = rig(1, MODES[2]);
+    rig.set(&format!("{}\n{A_FIFTH}\n{keys}", quick("off")));
+    rig.write("hr.csv", &export((1..=count).map(newcomer)));
+    rig.run(&["provision", "hr.csv"]).ended(0);
+    rig
+}
+
+#[test]
+fn deactivations_count_over_the_window_and_not_run_by_run() {
+    let rig = filled(120, "");
+    let left = |count: usize| rig.write("hr.csv", &export((1..=count).map(newcomer)));
+    left(100);
+    rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(0).says("20 deactivated");
+    left(81);
+    let ran = rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3).says("19 held");
+    assert!(ran.stderr.contains("39 of 120 users whom earlier exports named"), "{}", ran.stderr);
+    left(65);
+    let ran = rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3).says("35 held");
+    assert!(ran.stderr.contains("55 of 120 users whom earlier exports named"), "{}", ran.stderr);
+    assert_eq!(inactive(&rig).len(), 20);
+    // Four more are within the limit, and what somebody forgets counts no more.
+    left(96);
+    rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(0).says("4 deactivated");
+    left(81);
+    held(&rig);
+    rig.run(&["state", "reset", "guard"]).ended(0);
+    rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(0).says("15 deactivated");
+}
+
+#[test]
+fn whom_a_wrong_export_brings_does_not_make_those_few_who_are_missing_from_it() {
+    let rig = filled(60, "");
+    rig.write("hr.csv", &export((61..=360).map(newcomer)));
+    let ran = rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3).says("300 created, 60 held");
+    assert!(ran.stderr.contains("60 of 60 users"), "{}", ran.stderr);
 }
