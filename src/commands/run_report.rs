@@ -1,5 +1,7 @@
 //! What has become of a run: a summary with a table of what is wrong, or JSON, and a file with a line for each row.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -7,7 +9,6 @@ use serde_json::{Value, json};
 use super::run_rows::{self, RowFile, fault_table, fault_values, table};
 use super::{CommandError, Exit, answer, complain, error};
 use crate::daemon::{Carried, RunEnd, RunFailure};
-use crate::deliver::Trouble;
 use crate::model::Outcome;
 use crate::store::{RowEnd, Run, RunCounts, Store};
 use crate::telemetry;
@@ -78,11 +79,17 @@ fn exit_of(told: &Told, counts: &RunCounts) -> (Exit, String) {
         Some(Ok(Carried::Stopped)) => {
             (Exit::Left, "interrupted; run the same command again to go on".to_owned())
         }
+        Some(Ok(Carried::Waited(Some(last)))) => {
+            let said = telemetry::redact::text(&last.said);
+            (error::of_blame(last.blame), format!("{said}; run the same command again to go on"))
+        }
+        Some(Ok(Carried::Waited(None))) => (
+            Exit::Left,
+            "nothing has moved for as long as --wait allows; run the same command again to go on".to_owned(),
+        ),
         Some(Ok(Carried::Trouble(trouble))) => {
             let exit = error::of_trouble(Some(*trouble)).unwrap_or(Exit::Left);
-            let what =
-                if *trouble == Trouble::Outage { "the tenant cannot be reached" } else { trouble.as_str() };
-            (exit, format!("{what}; run the same command again to go on"))
+            (exit, format!("{}; run the same command again to go on", trouble.as_str()))
         }
         Some(Ok(Carried::Ended(RunEnd::Stopped))) => (Exit::Left, "stopped".to_owned()),
         Some(Ok(Carried::Ended(RunEnd::Superseded))) => (Exit::Left, "superseded by a newer file".to_owned()),
@@ -117,7 +124,7 @@ fn text(run: &Run, counts: &RunCounts, left: &[RowEnd], end: &str) -> String {
             "  stopped: {}\n  nothing was accepted before; {} rows are held. If the tenant is mended, run the same \
              command again; to go on regardless, run the same command with --force; if the file is mended, give this run up \
              with --drop-unfinished",
-            telemetry::redact::text(reason),
+            shown(reason, left),
             counts.held
         );
     }
@@ -141,6 +148,12 @@ fn text(run: &Run, counts: &RunCounts, left: &[RowEnd], end: &str) -> String {
     out
 }
 
+/// Why a run was stopped: for the reason of rows that are left.
+fn shown<'a>(reason: &'a str, left: &[RowEnd]) -> Cow<'a, str> {
+    let names: BTreeSet<&str> = left.iter().flat_map(|row| telemetry::redact::names(&row.names)).collect();
+    telemetry::redact::text_about(reason, &names.into_iter().collect::<Vec<_>>())
+}
+
 fn value(run: &Run, counts: &RunCounts, left: &[RowEnd], exit: Exit, end: &str) -> Value {
     let rows = left.iter().filter(|row| row.rejected.is_none()).map(run_rows::value);
     let faults = fault_values(left.iter().filter_map(|row| row.rejected.as_ref()));
@@ -152,7 +165,7 @@ fn value(run: &Run, counts: &RunCounts, left: &[RowEnd], exit: Exit, end: &str) 
         "state": run.state,
         "end": end,
         "exit_code": exit.code(),
-        "reason": run.reason.as_deref().map(telemetry::redact::text),
+        "reason": run.reason.as_deref().map(|reason| shown(reason, left)),
         "rows": counts.rows,
         "processed": counts.rows - counts.open,
         "open": counts.open,
@@ -171,6 +184,8 @@ fn value(run: &Run, counts: &RunCounts, left: &[RowEnd], exit: Exit, end: &str) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::{Blame, LastWord};
+    use crate::deliver::Trouble;
     use crate::model::{RunKind, RunState, TenantId, Timestamp};
 
     fn run() -> Run {
@@ -199,25 +214,28 @@ mod tests {
     fn the_exit_code_says_whether_anything_is_left() {
         let clean = RunCounts { rows: 2, created: 2, ..RunCounts::default() };
         let finished = Carried::Ended(RunEnd::Finished);
-        assert_eq!(ended(finished, &clean), Exit::Done);
+        assert_eq!(ended(finished.clone(), &clean), Exit::Done);
         for left in [
             RunCounts { rejected: 1, ..clean.clone() },
             RunCounts { unresolved: 1, ..clean.clone() },
             RunCounts { failed: 1, ..clean.clone() },
             RunCounts { held: 1, ..clean.clone() },
         ] {
-            assert_eq!(ended(finished, &left), Exit::Left, "{left:?}");
+            assert_eq!(ended(finished.clone(), &left), Exit::Left, "{left:?}");
         }
         let skipped = RunCounts { skipped: 1, superseded: 1, conflicts: 1, ..clean.clone() };
         assert_eq!(ended(finished, &skipped), Exit::Done);
+        let said = |blame| Carried::Waited(Some(LastWord { blame, said: "it answers 200: <h1>".to_owned() }));
         for (carried, exit) in [
             (Carried::Ended(RunEnd::Stopped), Exit::Left),
             (Carried::Ended(RunEnd::Superseded), Exit::Left),
             (Carried::Stopped, Exit::Left),
-            (Carried::Trouble(Trouble::Outage), Exit::Unavailable),
+            (Carried::Waited(None), Exit::Left),
+            (said(Blame::Unreachable), Exit::Unavailable),
+            (said(Blame::Other), Exit::Failed),
             (Carried::Trouble(Trouble::Unauthorized), Exit::Refused),
         ] {
-            assert_eq!(ended(carried, &clean), exit, "{carried:?}");
+            assert_eq!(ended(carried.clone(), &clean), exit, "{carried:?}");
         }
         assert_eq!(exit_of(&Told::of(run(), None), &clean).0, Exit::Failed);
     }

@@ -16,11 +16,12 @@ use super::select::Selected;
 use super::{CommandError, Exit, answer, complain, error, run_plan, through_the_daemon};
 use crate::config::{self, Sources, TenantSettings};
 use crate::daemon::{
-    self, Carried, ImportError, Imported, Input, Parts, Patience, PlanFailure, RunEnd, RunSettings,
-    StopOnSignal, Tenant, Wish,
+    self, Blame, Carried, ImportError, Imported, Input, LastWord, Parts, Patience, PlanFailure, RunEnd,
+    RunSettings, StopOnSignal, Tenant, Wish,
 };
+use crate::deliver::Trouble;
 use crate::model::{RejectedRow, RunState, TenantId};
-use crate::store::{Occupant, Run, Store, StoreError};
+use crate::store::{Occupant, Run, Store, StoreError, TroubleRow};
 
 /// Between two looks at a run.
 const LOOK: Duration = Duration::from_millis(250);
@@ -37,7 +38,7 @@ pub(super) struct RunArgs {
     /// Write a CSV file with one line for each row and what became of it, in the place of an earlier report
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Give up after this long in which nothing moves, because the tenant cannot be reached; what is left is kept
+    /// Give up after this long in which nothing moves, most likely because the tenant cannot be reached; what is left is kept
     #[arg(long, default_value = "10m", value_parser = humantime::parse_duration)]
     wait: Duration,
     /// Write JSON
@@ -186,6 +187,17 @@ fn fail(
     Ok(exit)
 }
 
+/// What the owner of the database knows of a tenant that does nothing.
+fn waited(row: &TroubleRow) -> Carried {
+    match Trouble::parse(&row.trouble) {
+        Some(trouble) if trouble != Trouble::Outage => Carried::Trouble(trouble),
+        _ => {
+            let said = format!("the tenant does not answer: {}", row.reason);
+            Carried::Waited(Some(LastWord { blame: Blame::Unreachable, said }))
+        }
+    }
+}
+
 /// Follows what the owner of the database makes of a run.
 async fn follow(
     store: &Store,
@@ -214,7 +226,8 @@ async fn follow(
             return Ok(Carried::Stopped);
         }
         if patience.is_over().await? {
-            return Ok(Carried::Trouble(crate::deliver::Trouble::Outage));
+            let troubles = store.troubles(&run.tenant).await?;
+            return Ok(troubles.first().map_or(Carried::Waited(None), |(_, row)| waited(row)));
         }
         clock.sleep(LOOK).await;
     }

@@ -41,8 +41,9 @@ pub use report::{Applied, Blame, PassError, Refused, Report};
 pub use requests::{Answer, Ask, Clerk, Undone, find_hold};
 pub use run::{Ended, Reload, RunError, run};
 pub use runs::{
-    Carried, ImportError, Imported, Input, MOST_REFUSALS, Patience, PlanFailure, PlannedRun, RunEnd,
-    RunFailure, RunOptions, RunPolicy, RunSettings, Runner, Wish, carry_out, export, import, plan_run,
+    Carried, ImportError, Imported, Input, LastWord, MOST_REFUSALS, Patience, PlanFailure, PlannedRun,
+    RunEnd, RunFailure, RunOptions, RunPolicy, RunSettings, Runner, Wish, carry_out, export, import,
+    plan_run,
 };
 pub use sync::{SyncEnd, sync, sync_beside};
 pub use tenant::Tenant;

@@ -335,30 +335,47 @@ impl Store {
         Ok(rows)
     }
 
-    /// A run that was stopped goes on; whatever is refused, unless it is `careful`.
+    /// From now on a run goes on, whatever is refused.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn resume_run(&self, run: &Run, now: Timestamp, careful: bool) -> Result<(), StoreError> {
-        let mut tx = self.write().await?;
-        sqlx::query("UPDATE runs SET stop_after = NULL WHERE id = $1 AND NOT $2")
+    pub async fn force_run(&self, run: &Run) -> Result<(), StoreError> {
+        sqlx::query("UPDATE runs SET stop_after = NULL WHERE id = $1")
             .bind(run.id)
-            .bind(careful)
-            .execute(&mut *tx)
+            .execute(&self.writer)
             .await?;
+        Ok(())
+    }
+
+    /// A run that was stopped goes on: what is held, and what was refused, which counts anew towards the refusals that stop
+    /// it.
+    ///
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn resume_run(&self, run: &Run, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
         for ready in [
             "UPDATE operations SET state = 'ready', due_at = $2
              WHERE state = 'held' AND hold IS NULL AND pass = (SELECT pass FROM runs WHERE id = $1)",
             // What was refused is asked for once more.
             "UPDATE operations SET state = 'ready', due_at = $2, attempts = 0
              WHERE state = 'dead' AND pass = (SELECT pass FROM runs WHERE id = $1)",
+            // So is who was not known, as far as nothing else is to be done for him since.
+            "UPDATE operations AS o SET state = 'ready', due_at = $2, attempts = 0, finished_at = NULL
+             WHERE state = 'gone' AND pass = (SELECT pass FROM runs WHERE id = $1)
+                 AND EXISTS (SELECT 1 FROM run_rows WHERE operation = o.id AND refusal IS NOT NULL)
+                 AND id = (SELECT max(id) FROM operations n WHERE n.pass = o.pass AND n.user_id = o.user_id
+                     AND n.kind = o.kind AND n.state = 'gone')
+                 AND NOT EXISTS (SELECT 1 FROM operations n WHERE n.tenant = o.tenant AND n.user_id = o.user_id
+                     AND n.kind = o.kind AND n.state IN ('ready', 'leased', 'stale', 'held', 'dead'))",
+            "UPDATE runs SET state = 'open', reason = NULL, finished_at = NULL, careful_since = $2 WHERE id = $1",
         ] {
             sqlx::query(ready).bind(run.id).bind(now.millis()).execute(&mut *tx).await?;
         }
         for resume in [
-            "UPDATE runs SET state = 'open', reason = NULL, finished_at = NULL WHERE id = $1",
-            "UPDATE run_rows SET state = 'planned', outcome = NULL, finished_at = NULL, latency_ms = NULL
-             WHERE run = $1 AND outcome = 'failed'
+            "UPDATE run_rows SET state = 'planned', outcome = NULL, finished_at = NULL, latency_ms = NULL, refusal = NULL
+             WHERE run = $1 AND outcome IN ('failed', 'unresolved')
                  AND operation IN (SELECT id FROM operations WHERE state = 'ready')",
             "UPDATE run_rows SET state = 'planned', outcome = NULL, finished_at = NULL
              WHERE run = $1 AND outcome = 'held'

@@ -10,7 +10,7 @@ use wiremock::{Request, ResponseTemplate};
 use crate::process::Daemon;
 use crate::provision::{lines, records};
 use crate::rig::{Rig, users};
-use crate::scripted::{Scripted, list, page, parameter, user};
+use crate::scripted::{Scripted, list, page, parameter, refusal, user};
 
 const ATTRIBUTES: &str = "customAttributes";
 
@@ -430,4 +430,111 @@ fn the_daemon_carries_out_what_is_handed_in_beside_it() {
     assert_eq!(attributes(&rig)["E-0020"], json!({ "costCenter": "CC-19", "teamCode": "ALPHA" }));
     daemon.stop().with(0);
     rig.run(&["audit", "verify"]).ended(0);
+}
+
+/// A tenant that refuses each PATCH with `refusal`, until `accepts` is set.
+fn refusing(
+    refusal: impl Fn(&str) -> ResponseTemplate + Send + Sync + 'static,
+) -> (Scripted, std::sync::Arc<std::sync::atomic::AtomicBool>) {
+    let accepts = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let accepted = accepts.clone();
+    let tenant = Scripted::new(move |name, _| {
+        let user = name.strip_prefix("PATCH /Users/")?;
+        let accepted = accepted.load(std::sync::atomic::Ordering::SeqCst);
+        Some(if accepted { ResponseTemplate::new(204) } else { refusal(user) })
+    });
+    let rows: String = (1..=60).map(|number| format!("u-{number},A-{number}\n")).collect();
+    tenant.write("attributes.csv", &format!("id,Desk\n{rows}"));
+    (tenant, accepts)
+}
+
+#[test]
+fn a_run_stopped_by_users_whom_nobody_knows_goes_on_when_it_is_resumed() {
+    let (tenant, accepts) = refusing(|user| refusal(404, &format!("User {user} not found")));
+    let told = tenant.run(&["attributes", "attributes.csv", "--json"]).ended(3).json();
+    let is = |told: &Value, state: &str, unresolved: u64, held: u64| {
+        assert_eq!(
+            (&told["state"], &told["unresolved"], &told["failed"], &told["held"]),
+            (&json!(state), &json!(unresolved), &json!(0), &json!(held)),
+            "{told:#}"
+        );
+    };
+    is(&told, "stopped", 20, 40);
+    assert_eq!(told["left"][0]["reason"], "the tenant has nobody with this id");
+    assert_eq!(tenant.writes(), 20);
+    let told = tenant.run(&["attributes", "attributes.csv", "--json"]).ended(3).json();
+    is(&told, "stopped", 20, 40);
+    assert_eq!(tenant.writes(), 40, "what was refused before counts no more");
+    let told = tenant.run(&["attributes", "attributes.csv", "--json", "--force"]).ended(3).json();
+    is(&told, "finished", 60, 0);
+    accepts.store(true, std::sync::atomic::Ordering::SeqCst);
+    tenant.run(&["attributes", "attributes.csv"]).ended(0).says("60 updated");
+}
+
+#[test]
+fn who_was_not_known_is_asked_for_again_when_a_stopped_run_goes_on() {
+    let (tenant, accepts) = refusing(|_| refusal(404, "no such user"));
+    tenant.run(&["attributes", "attributes.csv"]).ended(3).says("40 held");
+    accepts.store(true, std::sync::atomic::Ordering::SeqCst);
+    tenant.run(&["attributes", "attributes.csv"]).ended(0).says("60 of 60 rows processed, 60 updated\n");
+}
+
+#[test]
+fn refusals_that_name_the_user_are_for_one_reason_and_show_the_key() {
+    let (tenant, _) = refusing(|user| {
+        refusal(400, &format!("attribute \"Desk\" of user '{user}' (Ann Lee) cannot hold 'A{user}'"))
+    });
+    let told =
+        tenant.run(&["attributes", "attributes.csv", "--json", "--report", "report.csv"]).ended(3).json();
+    assert_eq!((&told["failed"], &told["held"]), (&json!(20), &json!(40)), "{told:#}");
+    let report = std::fs::read_to_string(tenant.path("report.csv")).unwrap();
+    for said in [told["reason"].to_string(), told["left"][0]["reason"].to_string(), report] {
+        assert!(said.contains("Desk") && !said.contains("Ann"), "{said}");
+    }
+    let text = tenant.run(&["attributes", "attributes.csv"]).ended(3);
+    text.says("stopped: attribute \"Desk\" of user");
+}
+
+#[test]
+fn a_run_that_is_open_can_be_forced() {
+    let down = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let is_down = down.clone();
+    let tenant = Scripted::new(move |name, _| {
+        let is_down = is_down.load(std::sync::atomic::Ordering::SeqCst);
+        let (user, of_user) = (name.strip_prefix("PATCH /Users/"), name.contains("/Users/"));
+        let refused = || Some(refusal(400, &format!("no, {}", user?)));
+        if is_down && of_user { Some(ResponseTemplate::new(503)) } else { refused() }
+    });
+    let rows: String = (1..=30).map(|number| format!("u-{number},A\n")).collect();
+    tenant.write("attributes.csv", &format!("id,Desk\n{rows}"));
+    tenant.run(&["attributes", "attributes.csv", "--wait", "1s"]).ended(69).says("the tenant answers 503");
+    down.store(false, std::sync::atomic::Ordering::SeqCst);
+    let forced = tenant.run(&["attributes", "attributes.csv", "--force"]).ended(3);
+    forced.says("30 of 30 rows processed, 30 failed");
+}
+
+#[test]
+fn a_tenant_in_which_nothing_moves_is_told_by_what_it_answers() {
+    let none = |_: &Scripted| {};
+    let moved = |tenant: &Scripted| tenant.write("attributes.csv", "externalId,Desk\nHR-1,A\n");
+    type Prepare = fn(&Scripted);
+    let cases: [(fn() -> ResponseTemplate, Prepare, i32, &str); 3] = [
+        (|| ResponseTemplate::new(429).insert_header("retry-after", "1"), none, 69, "the tenant answers 429"),
+        (|| ResponseTemplate::new(503), none, 69, "the tenant answers 503 Service Unavailable"),
+        (
+            || ResponseTemplate::new(200).set_body_raw("<h1>Sign in</h1>", "text/html"),
+            moved,
+            1,
+            "[hidden] in",
+        ),
+    ];
+    for (answer, prepare, code, said) in cases {
+        let tenant = Scripted::new(move |name, _| {
+            (name.starts_with("PATCH ") || name.starts_with("GET /Users")).then(answer)
+        });
+        tenant.write("attributes.csv", "id,Desk\nu-1,A\n");
+        prepare(&tenant);
+        let ended = tenant.run(&["attributes", "attributes.csv", "--wait", "2s"]).ended(code);
+        ended.says(said).says("0 of 1 rows processed");
+    }
 }

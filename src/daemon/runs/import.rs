@@ -256,8 +256,11 @@ async fn take_in(
     let (kind, path) = (input.kind(), input.path().to_owned());
     let same = store.run_over(tenant, kind, digest).await?;
     if let Some(run) = same.filter(|run| matches!(run.state, RunState::Open | RunState::Stopped)) {
+        if wish.force {
+            store.force_run(&run).await?;
+        }
         if run.state == RunState::Stopped {
-            store.resume_run(&run, clock.now(), !wish.force).await?;
+            store.resume_run(&run, clock.now()).await?;
         }
         return Ok(Imported { run: store.run(run.id).await?, resumed: true, superseded: 0 });
     }
