@@ -134,8 +134,10 @@ impl Client {
 
     /// An answer with a status of success that is not what was asked for, and why.
     fn broken(&self, answer: Answer, why: String) -> Failure {
-        let why =
-            beginning(&answer.body).map_or_else(|| why.clone(), |said| format!("{why}; it says: {said}"));
+        let why = match beginning(&answer.body) {
+            Some(said) => format!("{why}; it says: {said}"),
+            None => why,
+        };
         let failure = Failure {
             correlation_id: answer.correlation_id,
             answer: Some(excerpt(&answer.body)),

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, SqliteConnection};
 
-use super::rows::superseded_rows;
+use super::rows::{UNNAMED, stored, superseded_rows};
 use super::{Store, StoreError};
 use crate::model::{Outcome, PassKind, RunKind, RunState, TenantId, Timestamp};
 
@@ -62,11 +62,15 @@ pub struct Run {
 /// How many rows are where.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunCounts {
-    /// All.
+    /// Those of the file.
     pub rows: u64,
-    /// Those that are not finished.
+    /// Those of them that are not finished.
     pub open: u64,
-    /// Those of them that are sent, or wait to be.
+    /// Users whom no row names, and who are to be made inactive.
+    pub unnamed: u64,
+    /// Those of them who are not finished.
+    pub unnamed_open: u64,
+    /// Rows and users that are sent, or wait to be.
     pub planned: u64,
     /// By outcome.
     pub created: u64,
@@ -102,7 +106,7 @@ impl RunCounts {
     /// Somebody has to look at something.
     #[must_use]
     pub const fn left(&self) -> u64 {
-        self.rejected + self.unresolved + self.failed + self.held + self.open
+        self.rejected + self.unresolved + self.failed + self.held + self.open + self.unnamed_open
     }
 
     /// What has become of rows, each number under its name, in the order in which it is told.
@@ -233,6 +237,26 @@ impl Store {
         let row: Option<Row> =
             sqlx::query_as(runs!("WHERE id = $1")).bind(id).fetch_optional(&self.writer).await?;
         row.ok_or_else(|| StoreError::damaged(format!("run {id} is missing")))?.run()
+    }
+
+    /// The run to which the operations of a pass belong, if it is one of a run.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn run_of_pass(&self, pass: i64) -> Result<Option<Run>, StoreError> {
+        let row: Option<Row> =
+            sqlx::query_as(runs!("WHERE pass = $1")).bind(pass).fetch_optional(&self.reader).await?;
+        row.map(Row::run).transpose()
+    }
+
+    /// A run, as long as it is remembered.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn known_run(&self, id: i64) -> Result<Option<Run>, StoreError> {
+        let row: Option<Row> =
+            sqlx::query_as(runs!("WHERE id = $1")).bind(id).fetch_optional(&self.reader).await?;
+        row.map(Row::run).transpose()
     }
 
     /// The last run of this kind over this digest that came further than being read.
@@ -421,19 +445,27 @@ impl Store {
     /// When the database fails.
     pub async fn finish_run(&self, run: &Run, now: Timestamp) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
-        for finish in [
-            "UPDATE runs SET state = 'finished', finished_at = $2 WHERE id = $1",
+        sqlx::query("UPDATE runs SET state = 'finished', finished_at = $2 WHERE id = $1")
+            .bind(run.id)
+            .bind(now.millis())
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(
             "UPDATE passes SET finished_at = $2, complete = 1,
                  result = CASE WHEN EXISTS (SELECT 1 FROM run_rows WHERE run = $1
                      AND outcome IN ('rejected', 'unresolved', 'failed', 'held')) THEN 'degraded' ELSE 'ok' END,
-                 users_read = (SELECT count(*) FROM run_rows WHERE run = $1),
+                 users_read = (SELECT count(*) FROM run_rows WHERE run = $1 AND line < $3),
                  unreadable = (SELECT count(*) FROM run_rows WHERE run = $1 AND outcome = 'rejected'),
                  skipped = (SELECT count(*) FROM run_rows WHERE run = $1 AND outcome IN ('unchanged', 'skipped')),
-                 planned = (SELECT count(*) FROM run_rows WHERE run = $1 AND operation IS NOT NULL)
+                 planned = (SELECT count(*) FROM run_rows
+                     WHERE run = $1 AND operation IS NOT NULL AND outcome <> 'held')
              WHERE id = (SELECT pass FROM runs WHERE id = $1)",
-        ] {
-            sqlx::query(finish).bind(run.id).bind(now.millis()).execute(&mut *tx).await?;
-        }
+        )
+        .bind(run.id)
+        .bind(now.millis())
+        .bind(stored(UNNAMED))
+        .execute(&mut *tx)
+        .await?;
         for forget in [
             "UPDATE run_rows SET wanted = NULL, user_name = NULL WHERE run = $1",
             "DELETE FROM run_found WHERE run = $1",
@@ -449,21 +481,28 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn run_counts(&self, run: i64) -> Result<RunCounts, StoreError> {
-        let rows: Vec<(String, Option<String>, i64, i64)> = sqlx::query_as(
-            "SELECT state, outcome, count(*), sum(conflicted) FROM run_rows WHERE run = $1 GROUP BY state, outcome",
+        let rows: Vec<(String, Option<String>, bool, i64, i64)> = sqlx::query_as(
+            "SELECT state, outcome, line >= $2 AS unnamed, count(*), sum(conflicted) FROM run_rows WHERE run = $1
+             GROUP BY state, outcome, unnamed",
         )
         .bind(run)
+        .bind(stored(UNNAMED))
         .fetch_all(&self.reader)
         .await?;
         let mut counts = RunCounts::default();
-        for (state, outcome, rows, conflicts) in rows {
+        for (state, outcome, unnamed, rows, conflicts) in rows {
             let number = |count: i64| u64::try_from(count).unwrap_or(0);
-            counts.rows += number(rows);
+            let (all, open) = if unnamed {
+                (&mut counts.unnamed, &mut counts.unnamed_open)
+            } else {
+                (&mut counts.rows, &mut counts.open)
+            };
+            *all += number(rows);
+            *open += if outcome.is_none() { number(rows) } else { 0 };
             counts.conflicts += number(conflicts);
             if let Some(outcome) = outcome.as_deref().and_then(Outcome::parse) {
                 counts.add(outcome, number(rows));
             } else {
-                counts.open += number(rows);
                 counts.planned += if state == "planned" { number(rows) } else { 0 };
             }
         }

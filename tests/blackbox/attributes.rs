@@ -54,7 +54,7 @@ fn the_request_of_the_document_is_sent_as_printed_with_its_schema() {
             "attributes.csv",
             "id,department,costCenter\na1b2c3d4-e5f6-7890-abcd-ef1234567890,Engineering,CC-4092\n",
         );
-        tenant.run(&["attributes", "attributes.csv"]).ended(0).says("1 of 1 rows processed, 1 updated");
+        tenant.run(&["attributes", "attributes.csv"]).ended(0).says("1 of 1 row processed, 1 updated");
         let patches = tenant.named("PATCH /Users/a1b2c3d4-e5f6-7890-abcd-ef1234567890");
         assert_eq!((patches.len(), tenant.writes()), (1, 1));
         let sent = body(&patches[0]);
@@ -348,15 +348,23 @@ fn a_run_that_was_stopped_goes_on_once_the_tenant_knows_the_key() {
 fn what_is_left_of_a_file_can_be_given_up() {
     let rig = with_unknown_key(60);
     rig.run(&["attributes", "attributes.csv"]).ended(3);
+    rig.run(&["status"])
+        .ended(0)
+        .says("run 1 of attributes.csv (attributes) stopped")
+        .says("20 failed, 40 held");
     let sent = rig.patches();
     rig.write("other.csv", &format!("id,costCenter\n{},CC-0\n", id(&rig, 59)));
     let ran = rig
         .run(&["attributes", "other.csv", "--drop-unfinished"])
         .ended(0)
-        .says("1 of 1 rows processed, 1 updated");
+        .says("1 of 1 row processed, 1 updated");
     ran.complains("run 1 of attributes.csv is given up");
     assert_eq!(rig.patches(), sent + 1, "nothing of the earlier file");
-    rig.run(&["attributes", "attributes.csv", "--plan"]).says("0 to create, 60 to change");
+    let status = rig.run(&["status"]).ended(0);
+    status
+        .says("run 1 of attributes.csv (attributes) superseded")
+        .says("60 of 60 rows processed, 20 failed, 40 superseded");
+    rig.run(&["attributes", "attributes.csv", "--plan"]).says("60 rows: 60 to change, 0 as");
 }
 
 #[test]
@@ -535,6 +543,6 @@ fn a_tenant_in_which_nothing_moves_is_told_by_what_it_answers() {
         tenant.write("attributes.csv", "id,Desk\nu-1,A\n");
         prepare(&tenant);
         let ended = tenant.run(&["attributes", "attributes.csv", "--wait", "2s"]).ended(code);
-        ended.says(said).says("0 of 1 rows processed");
+        ended.says(said).says("0 of 1 row processed");
     }
 }

@@ -185,7 +185,7 @@ fn a_409_leads_to_a_look_up_and_an_update_and_never_to_a_loop() {
         found["name"]["givenName"] = json!("Janet");
         let tenant = tenant(vec![found], accepted(), move |_, bulk_id| ended(bulk_id, "409", &response));
         tenant.set(&format!("{}\n{keys}", quick("jobs")));
-        tenant.run(&["provision", "hr.csv"]).ended(0).says("1 updated, 1 conflicts met");
+        tenant.run(&["provision", "hr.csv"]).ended(0).says("1 updated, 1 conflict met");
         assert_eq!((tenant.named("POST /Bulk").len(), tenant.named("POST /Users").len()), (1, 0));
         let looked_up = tenant.named("GET /Users").iter().find_map(|call| parameter(call, "filter"));
         assert_eq!(looked_up.as_deref(), Some("externalId eq \"HRIS-98765\""), "as printed");
