@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::run_rows::{self, RowFile, fault_table, fault_values, table};
 use super::{CommandError, Exit, answer, complain, error};
 use crate::daemon::{Carried, RunEnd, RunFailure};
-use crate::model::{Outcome, counted};
+use crate::model::{Outcome, RunKind, counted};
 use crate::store::{RowEnd, Run, RunCounts, Store};
 use crate::telemetry;
 
@@ -40,7 +40,7 @@ pub(super) async fn tell(
     if let Some(file) = file {
         file.finish()?;
     }
-    let (exit, end) = exit_of(told, &counts);
+    let (exit, end) = exit_of(told, &run, &counts);
     if as_json {
         let mut value = value(&run, &counts, &left);
         value["end"] = json!(end);
@@ -79,7 +79,7 @@ pub(super) async fn left(
     Ok(left)
 }
 
-fn exit_of(told: &Told, counts: &RunCounts) -> (Exit, String) {
+fn exit_of(told: &Told, run: &Run, counts: &RunCounts) -> (Exit, String) {
     match &told.carried {
         None => (Exit::Failed, "cut short; run the same command again to go on".to_owned()),
         Some(Err(RunFailure::Store(_) | RunFailure::Audit(_))) => (Exit::Failed, "failed".to_owned()),
@@ -87,6 +87,20 @@ fn exit_of(told: &Told, counts: &RunCounts) -> (Exit, String) {
             error::of_blame(failure.blame()),
             "the tenant could not be read; run the same command again to go on".to_owned(),
         ),
+        Some(Ok(Carried::GoesOn)) => {
+            let (run, instead) = (
+                run.id,
+                match run.kind {
+                    RunKind::Provision => "a newer export",
+                    RunKind::Attributes => "another file with --drop-unfinished",
+                },
+            );
+            let end = format!(
+                "not followed any longer; the daemon goes on with run {run}. `rosterd status --run {run}` shows how far it is; to \
+                 stop it, stop the daemon, which goes on after its next start, or give it up with {instead}"
+            );
+            (Exit::Left, end)
+        }
         Some(Ok(Carried::Stopped)) => {
             (Exit::Left, "interrupted; run the same command again to go on".to_owned())
         }
@@ -213,7 +227,7 @@ mod tests {
     use super::*;
     use crate::daemon::{Blame, LastWord};
     use crate::deliver::Trouble;
-    use crate::model::{RunKind, RunState, TenantId, Timestamp};
+    use crate::model::{RunState, TenantId, Timestamp};
 
     fn run() -> Run {
         Run {
@@ -234,7 +248,7 @@ mod tests {
     }
 
     fn ended(carried: Carried, counts: &RunCounts) -> Exit {
-        exit_of(&Told::of(run(), Some(Ok(carried))), counts).0
+        exit_of(&Told::of(run(), Some(Ok(carried))), &run(), counts).0
     }
 
     #[test]
@@ -257,6 +271,7 @@ mod tests {
             (Carried::Ended(RunEnd::Stopped), Exit::Left),
             (Carried::Ended(RunEnd::Superseded), Exit::Left),
             (Carried::Stopped, Exit::Left),
+            (Carried::GoesOn, Exit::Left),
             (Carried::Waited(None), Exit::Left),
             (said(Blame::Unreachable), Exit::Unavailable),
             (said(Blame::Other), Exit::Failed),
@@ -264,7 +279,7 @@ mod tests {
         ] {
             assert_eq!(ended(carried.clone(), &clean), exit, "{carried:?}");
         }
-        assert_eq!(exit_of(&Told::of(run(), None), &clean).0, Exit::Failed);
+        assert_eq!(exit_of(&Told::of(run(), None), &run(), &clean).0, Exit::Failed);
     }
 
     #[test]

@@ -13,15 +13,15 @@ use super::run_report::{self, Told};
 use super::run_rows::RowFile;
 use super::run_rows::{fault_table, fault_values};
 use super::select::Selected;
-use super::{CommandError, Exit, answer, complain, error, run_plan, through_the_daemon};
+use super::{CommandError, Exit, answer, beside_owner, complain, error, run_plan};
 use crate::config::{self, Sources, TenantSettings};
 use crate::daemon::{
-    self, Blame, Carried, ImportError, Imported, Input, LastWord, Parts, Patience, PlanFailure, RunEnd,
-    RunSettings, StopOnSignal, Tenant, Wish,
+    self, AskError, Blame, Carried, ImportError, Imported, Input, LastWord, Ownership, Parts, Patience,
+    PlanFailure, RunEnd, RunSettings, StopOnSignal, Tenant, Wish, own_or_ask,
 };
 use crate::deliver::Trouble;
 use crate::model::{RejectedRow, RunState, TenantId};
-use crate::store::{Occupant, Run, Store, StoreError, TroubleRow};
+use crate::store::{Run, Store, TroubleRow};
 
 /// Between two looks at a run.
 const LOOK: Duration = Duration::from_millis(250);
@@ -79,10 +79,11 @@ pub(super) async fn run(
     }
     let stop = StopOnSignal::default();
     let progress = Progress::new(args.json);
-    let (store, owner) = match Store::own(&database, parts.clock.now()).await {
-        Ok(store) => (store, None),
-        Err(StoreError::Owned { pid, .. }) => (Store::beside(&database).await?, Some(Occupant { pid })),
-        Err(failure) => return Err(failure.into()),
+    let owning = own_or_ask(&database, &parts.clock, &stop.stop, &beside_owner);
+    let (store, owner) = match stop.run(owning).await?.ok_or(CommandError::Cut)?? {
+        Ownership::Ours(store) => (store, None),
+        Ownership::Daemon(owner) => (Store::beside(&database).await?, Some(owner)),
+        Ownership::Stopped => return Err(AskError::Withdrawn.into()),
     };
     if drop_unfinished {
         drop_runs(&store, &settings.name, &input, &parts).await?;
@@ -93,9 +94,10 @@ pub(super) async fn run(
     };
     let run = imported.run;
     let carried = if let Some(owner) = owner {
-        through_the_daemon(owner.pid);
+        beside_owner(&owner);
         let following = follow(&store, &database, &run, args.wait, &parts, &stop.stop);
-        stop.run(progress.beside(&store, &run, &parts.clock, following)).await?
+        let followed = stop.run(progress.beside(&store, &run, &parts.clock, following)).await?;
+        Some(followed.unwrap_or(Ok(Carried::GoesOn)))
     } else {
         let audit = daemon::open_audit(&written, &store, parts.clock.now()).await?;
         let mut tenant = Tenant::new(settings, &store, &audit, &parts)?;
@@ -217,7 +219,7 @@ async fn follow(
             RunState::Reading | RunState::Open => {}
         }
         if stop.is_cancelled() {
-            return Ok(Carried::Stopped);
+            return Ok(Carried::GoesOn);
         }
         if Store::occupant(database)?.is_none() {
             complain(

@@ -74,7 +74,7 @@ pub async fn run(args: StatusArgs, sources: &Sources) -> Result<Exit, CommandErr
         text.push_str(&to_text(name, all, &mapping, &troubles, now));
         values.push(to_json(name, all, &mapping, &troubles, now));
     }
-    let owner = owner.map(|owner| json!({ "pid": owner.pid }));
+    let owner = owner.map(|owner| json!({ "pid": owner.pid, "daemon": owner.daemon }));
     let values = json!({ "owner": owner, "tenants": values });
     answer(&if args.json { format!("{values:#}\n") } else { text })?;
     Ok(Exit::Done)
@@ -96,11 +96,10 @@ impl MappingStatus {
 }
 
 fn owner_text(owner: Option<&Occupant>) -> String {
-    match owner {
-        Some(Occupant { pid: Some(pid) }) => format!("process {pid} is at work\n"),
-        Some(Occupant { pid: None }) => "a process is at work\n".to_owned(),
-        None => "no daemon is at work\n".to_owned(),
-    }
+    let Some(Occupant { pid, daemon }) = owner else { return "no daemon is at work\n".to_owned() };
+    let process = pid.map_or_else(|| "a process".to_owned(), |pid| format!("process {pid}"));
+    let what = if *daemon { "" } else { ": a command, no daemon" };
+    format!("{process} is at work{what}\n")
 }
 
 type Troubles = [(Part, TroubleRow)];

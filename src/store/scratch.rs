@@ -55,7 +55,7 @@ impl Store {
             .await?;
         file::migrate(path, &memory).await?;
         let scratch =
-            Self { writer: memory.clone(), reader: memory, path: path.into(), only: None, _owner: None };
+            Self { writer: memory.clone(), reader: memory, path: path.into(), only: None, owner: None };
         if there {
             scratch.fill(path, tenant).await?;
         }

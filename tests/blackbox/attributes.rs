@@ -451,8 +451,8 @@ fn refusing(
         let accepted = accepted.load(std::sync::atomic::Ordering::SeqCst);
         Some(if accepted { ResponseTemplate::new(204) } else { refusal(user) })
     });
-    let rows: String = (1..=60).map(|number| format!("u-{number},A-{number}\n")).collect();
-    tenant.write("attributes.csv", &format!("id,Desk\n{rows}"));
+    let rows: Vec<String> = (1..=60).map(|number| format!("u-{number},A-{number}\n")).collect();
+    tenant.write("attributes.csv", &format!("id,Desk\n{}", rows.concat()));
     (tenant, accepts)
 }
 
@@ -513,8 +513,8 @@ fn a_run_that_is_open_can_be_forced() {
         let refused = || Some(refusal(400, &format!("no, {}", user?)));
         if is_down && of_user { Some(ResponseTemplate::new(503)) } else { refused() }
     });
-    let rows: String = (1..=30).map(|number| format!("u-{number},A\n")).collect();
-    tenant.write("attributes.csv", &format!("id,Desk\n{rows}"));
+    let rows: Vec<String> = (1..=30).map(|number| format!("u-{number},A\n")).collect();
+    tenant.write("attributes.csv", &format!("id,Desk\n{}", rows.concat()));
     tenant.run(&["attributes", "attributes.csv", "--wait", "1s"]).ended(69).says("the tenant answers 503");
     down.store(false, std::sync::atomic::Ordering::SeqCst);
     let forced = tenant.run(&["attributes", "attributes.csv", "--force"]).ended(3);
@@ -523,25 +523,18 @@ fn a_run_that_is_open_can_be_forced() {
 
 #[test]
 fn a_tenant_in_which_nothing_moves_is_told_by_what_it_answers() {
-    let none = |_: &Scripted| {};
-    let moved = |tenant: &Scripted| tenant.write("attributes.csv", "externalId,Desk\nHR-1,A\n");
-    type Prepare = fn(&Scripted);
-    let cases: [(fn() -> ResponseTemplate, Prepare, i32, &str); 3] = [
-        (|| ResponseTemplate::new(429).insert_header("retry-after", "1"), none, 69, "the tenant answers 429"),
-        (|| ResponseTemplate::new(503), none, 69, "the tenant answers 503 Service Unavailable"),
-        (
-            || ResponseTemplate::new(200).set_body_raw("<h1>Sign in</h1>", "text/html"),
-            moved,
-            1,
-            "[hidden] in",
-        ),
-    ];
-    for (answer, prepare, code, said) in cases {
+    let throttled = || ResponseTemplate::new(429).insert_header("retry-after", "1");
+    let page = || ResponseTemplate::new(200).set_body_raw("<h1>Sign in</h1>", "text/html");
+    let (by_id, by_name) = ("id,Desk\nu-1,A\n", "externalId,Desk\nHR-1,A\n");
+    for (answer, file, code, said) in [
+        (throttled(), by_id, 69, "the tenant answers 429"),
+        (ResponseTemplate::new(503), by_id, 69, "the tenant answers 503 Service Unavailable"),
+        (page(), by_name, 1, "[hidden] in"),
+    ] {
         let tenant = Scripted::new(move |name, _| {
-            (name.starts_with("PATCH ") || name.starts_with("GET /Users")).then(answer)
+            (name.starts_with("PATCH ") || name.starts_with("GET /Users")).then(|| answer.clone())
         });
-        tenant.write("attributes.csv", "id,Desk\nu-1,A\n");
-        prepare(&tenant);
+        tenant.write("attributes.csv", file);
         let ended = tenant.run(&["attributes", "attributes.csv", "--wait", "2s"]).ended(code);
         ended.says(said).says("0 of 1 row processed");
     }

@@ -35,6 +35,8 @@ pub enum Carried {
     Trouble(Trouble),
     /// Nothing has moved for too long, and this is what the tenant had to say last; what is left can be gone on with.
     Waited(Option<LastWord>),
+    /// We were told to stop following; the daemon goes on.
+    GoesOn,
     /// We were told to stop; what is left can be gone on with.
     Stopped,
 }
