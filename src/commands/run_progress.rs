@@ -42,7 +42,7 @@ impl Progress {
     /// So many rows of the file were read.
     pub(super) fn read(&self, rows: u64) {
         self.bar.set_length(rows);
-        self.bar.set_message(format!("{rows} rows read and checked"));
+        self.bar.set_message(format!("{} read and checked", counted(rows, "row", "rows")));
         self.bar.tick();
     }
 

@@ -20,7 +20,7 @@ use crate::daemon::{
     PlanFailure, RunEnd, RunSettings, StopOnSignal, Tenant, Wish, own_or_ask,
 };
 use crate::deliver::Trouble;
-use crate::model::{RejectedRow, RunState, TenantId};
+use crate::model::{RejectedRow, RunState, TenantId, counted};
 use crate::store::{Run, Store, TroubleRow};
 
 /// Between two looks at a run.
@@ -133,10 +133,12 @@ async fn import(
                 complain(&format!("run {} of {file} was not finished: it goes on", imported.run.id));
             }
             if imported.superseded > 0 {
-                let rows = imported.superseded;
-                complain(&format!(
-                    "{rows} rows of an earlier file were not carried out: this one takes its place"
-                ));
+                let rows = counted(
+                    imported.superseded,
+                    "row of an earlier file was",
+                    "rows of an earlier file were",
+                );
+                complain(&format!("{rows} not carried out: this one takes its place"));
             }
             Ok(Ok(imported))
         }
@@ -153,10 +155,8 @@ async fn drop_runs(
     for run in store.unfinished_runs(tenant).await? {
         if run.kind == input.kind() {
             let rows = store.supersede_run(&run, parts.clock.now()).await?;
-            complain(&format!(
-                "run {} of {} is given up with {rows} rows that were not carried out",
-                run.id, run.file
-            ));
+            let rows = counted(rows, "row that was", "rows that were");
+            complain(&format!("run {} of {} is given up with {rows} not carried out", run.id, run.file));
         }
     }
     Ok(())

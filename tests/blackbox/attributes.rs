@@ -420,9 +420,13 @@ fn wrong_rows_are_named_and_stop_nobody_else() {
 
     for (args, complaint) in [
         (&["attributes", "missing.csv"][..], "missing.csv"),
-        (&["attributes"], "FILE"),
-        (&["attributes", "--users", "attributes.csv"], "--set"),
-        (&["attributes", "--users", "attributes.csv", "--set", "novalue"], "write key=value"),
+        (&["attributes"], "name a FILE, or write --set KEY=VALUE --users FILE"),
+        (&["attributes", "--users", "attributes.csv"], "write --set KEY=VALUE with it"),
+        (&["attributes", "--set", "a=1"], "write --users FILE with it"),
+        (&["attributes", "attributes.csv", "--set", "a=1"], "write it alone"),
+        (&["attributes", "--users", "attributes.csv", "--set", "novalue"], "write KEY=VALUE"),
+        (&["attributes", "--users", "attributes.csv", "--set", "=1"], "a key is empty: write KEY=VALUE"),
+        (&["attributes", "--users", "attributes.csv", "--set", "a="], "to remove it, write 'a=<remove>'"),
     ] {
         rig.run(args).ended(64).complains(complaint);
     }

@@ -345,6 +345,8 @@ mod tests {
             "ServiceProviderConfig has no PatchOp, though totalResults is 3",
             "Connection refused (os error 111)",
             "token: expired",
+            "password: needs 8 characters, a capital, a small letter and a digit",
+            "password: holds a control character; token: begins with a blank",
             "operation 123456789012 of 15551234567",
             "W/\"1234\"",
         ] {
