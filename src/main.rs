@@ -77,9 +77,18 @@ enum Command {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 `plan` found changes, 3 done but something is left (dead letters, held or
-waiting operations, unreadable records), 64 wrong usage or a file that cannot be used, 69 the tenant cannot be
-reached, 77 the tenant refuses us, 78 wrong configuration";
+Exit codes:
+  0   done
+  1   failed; `audit verify` found the chain broken
+  2   `plan`, or `--plan`, found changes that would be sent
+  3   done, but something is left: dead letters, held or still waiting operations, users or lists that could not be
+      read properly, users whom `apply` refused; rows of a file that were rejected, failed, or mean nobody (with
+      `--plan`, that would be), and a run that was interrupted, stopped or superseded; a `plan` that found nothing
+      but what is held or a dead letter already
+  64  wrong usage; a file that was named cannot be used
+  69  the tenant cannot be reached
+  77  the tenant refuses us
+  78  wrong configuration, `RUST_LOG` and the `OTEL_…` variables included";
 
 /// The runtime gets at least this many threads, so that one busy task never holds up all others.
 const LEAST_THREADS: usize = 2;

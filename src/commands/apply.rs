@@ -11,12 +11,14 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, Exit, answer, complain, error, through_the_daemon};
+use super::{CommandError, Exit, answer, beside_owner, complain, error};
 use crate::config::{self, AuditSettings, Settings, Sources, TenantSettings};
-use crate::daemon::{self, ApplyEnd, Ask, AskError, Blame, Left, Parts, StopOnSignal, Tenant};
+use crate::daemon::{
+    self, ApplyEnd, Ask, AskError, Blame, Left, Ownership, Parts, StopOnSignal, Tenant, own_or_ask,
+};
 use crate::model::{State, TenantId, counted};
 use crate::plan::{Plan, SavedPlan};
-use crate::store::{Sent, Store, StoreError};
+use crate::store::{Sent, Store};
 
 /// No larger file is read. A change takes half a kibibyte, more with many teams: a plan for a million users fits.
 const LARGEST: u64 = 1 << 30;
@@ -45,22 +47,22 @@ pub async fn run(args: ApplyArgs, sources: &Sources) -> Result<Exit, CommandErro
     let settings = args.tenant(&saved, settings)?;
     let (parts, stop) = (Parts::default(), StopOnSignal::default());
     let end = loop {
-        match Store::own(&database, parts.clock.now()).await {
-            Ok(store) => {
-                break stop
-                    .run(alone(&settings, &saved.plan, (&store, &written), &parts, &args, &stop.stop))
-                    .await?;
+        let owning = own_or_ask(&database, &parts.clock, &stop.stop, &beside_owner);
+        match stop.run(owning).await?.ok_or(CommandError::Cut)?? {
+            Ownership::Ours(store) => {
+                let alone = alone(&settings, &saved.plan, (&store, &written), &parts, &args, &stop.stop);
+                break stop.run(Box::pin(alone)).await?;
             }
-            Err(StoreError::Owned { pid, .. }) => {
+            Ownership::Daemon(owner) => {
                 let store = Store::beside(&database).await?;
                 let asks = [(settings.name.clone(), Ask::Apply { plan: Box::new(saved.plan.clone()) })];
                 let Some(left) = daemon::leave(&store, &database, &asks, &parts.clock).await? else {
                     continue;
                 };
-                through_the_daemon(pid);
+                beside_owner(&owner);
                 break stop.run(beside((&left, &settings.name), &store, &parts, &args, &stop.stop)).await?;
             }
-            Err(error) => return Err(error.into()),
+            Ownership::Stopped => return Err(AskError::Withdrawn.into()),
         }
     };
     report(&saved.plan.tenant, &end.ok_or(CommandError::Cut)??, args.json)

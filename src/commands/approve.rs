@@ -62,6 +62,7 @@ pub async fn run(args: DigestArgs, decision: Decision, sources: &Sources) -> Res
     };
     let asks = tenants.into_iter().map(|tenant| (tenant, ask.clone())).collect();
     let answers = asking((&database, &audit), asks).await?;
+    let daemon = Store::occupant(&database)?.is_some_and(|owner| owner.daemon);
     for (name, end) in answers {
         let Answer::Released { digest, pass, operations, left, missing } = end? else {
             return Err(AskError::Words.into());
@@ -75,6 +76,7 @@ pub async fn run(args: DigestArgs, decision: Decision, sources: &Sources) -> Res
             "operations": operations,
             "left": left,
             "missing": missing,
+            "daemon": daemon,
         });
         let mut text = match decision {
             Decision::Approve => counted(operations, "operation is ready", "operations are ready"),
@@ -86,6 +88,11 @@ pub async fn run(args: DigestArgs, decision: Decision, sources: &Sources) -> Res
             let users =
                 counted(missing, "missing user is asked for by id", "missing users are asked for by id");
             let _ = write!(text, ", {users}");
+        }
+        if decision == Decision::Approve && !daemon {
+            text.push_str(
+                "; no daemon is at work: nothing is sent before the next `rosterd sync` or `rosterd run`",
+            );
         }
         answer(&if args.json { format!("{values:#}\n") } else { text + "\n" })?;
     }

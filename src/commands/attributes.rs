@@ -19,13 +19,12 @@ use crate::source::Assignments;
 #[expect(clippy::struct_excessive_bools, reason = "each switch is given or not, independently of the others")]
 pub struct AttributesArgs {
     /// The file: .csv with a header, or .jsonl
-    #[arg(required_unless_present = "users", conflicts_with_all = ["users", "set"])]
     file: Option<PathBuf>,
     /// An attribute that all users of --users are to have
-    #[arg(long, value_name = "KEY=VALUE", requires = "users")]
+    #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// The users for --set: a column below id, userName or externalId, or ids, one a line
-    #[arg(long, value_name = "FILE", requires = "set")]
+    #[arg(long, value_name = "FILE")]
     users: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
@@ -43,6 +42,25 @@ pub struct AttributesArgs {
     drop_unfinished: bool,
 }
 
+const NOTHING: &str = "there is nothing to do: name a FILE, or write --set KEY=VALUE --users FILE";
+
+/// Whether what is given says one thing; otherwise the way out.
+const fn asked(file: bool, set: bool, users: bool) -> Result<(), &'static str> {
+    match (file, set, users) {
+        (true, false, false) | (false, true, true) => Ok(()),
+        (true, ..) => {
+            Err("a FILE says what each user is to have: write it alone, or --set KEY=VALUE --users \
+                           FILE without it")
+        }
+        (false, true, false) => {
+            Err("--set says what, and not whose: write --users FILE with it, whose first \
+                                     column is id, userName or externalId")
+        }
+        (false, false, true) => Err("--users says whose, and not what: write --set KEY=VALUE with it"),
+        (false, false, false) => Err(NOTHING),
+    }
+}
+
 /// Carries the file out.
 ///
 /// # Errors
@@ -51,16 +69,18 @@ pub async fn run(args: AttributesArgs, sources: &Sources) -> Result<Exit, Comman
     let options = RunOptions { deactivate_missing: false, diff: args.diff };
     let wish = Wish { options, strict: args.strict, force: args.force, ..Wish::default() };
     let AttributesArgs { file, set, users, .. } = args;
+    asked(file.is_some(), !set.is_empty(), users.is_some())
+        .map_err(|way| CommandError::Usage(way.to_owned()))?;
     Box::pin(runs::run(args.run, sources, wish, args.drop_unfinished, |tenant| {
         let remove_marker = tenant.attributes.remove_marker.clone();
         match (file, users) {
             (Some(path), _) => Ok(Input::Attributes { path, remove_marker }),
             (None, Some(path)) => {
                 let assignments = Assignments::parse(&set, &remove_marker)
-                    .map_err(|faults| CommandError::Usage(faults.join("\n")))?;
+                    .map_err(|faults| CommandError::Usage(format!("--set: {}", faults.join("\n"))))?;
                 Ok(Input::Users { path, assignments, words: set })
             }
-            (None, None) => Err(CommandError::Usage("name a file, or --users with --set".to_owned())),
+            (None, None) => Err(CommandError::Usage(NOTHING.to_owned())),
         }
     }))
     .await

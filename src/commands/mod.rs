@@ -55,16 +55,20 @@ async fn asking(
 ) -> Result<Vec<(TenantId, Result<Answer, AskError>)>, CommandError> {
     let names: Vec<TenantId> = asks.iter().map(|(tenant, _)| tenant.name.clone()).collect();
     let (parts, stop) = (Parts::default(), StopOnSignal::default());
-    let beside = |owner: &Occupant| through_the_daemon(owner.pid);
+    let beside = |owner: &Occupant| beside_owner(owner);
     let answers = daemon::ask((database, audit), asks, &parts, &stop.stop, &beside);
     let answers = stop.run(answers).await?.ok_or(CommandError::Cut)??;
     Ok(names.into_iter().zip(answers).collect())
 }
 
-/// Says on stderr whom the command has asked.
-fn through_the_daemon(pid: Option<u32>) {
-    let process = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
-    complain(&format!("a daemon owns the database{process}; it was asked to do this"));
+/// Says on stderr whom the command has asked, or for whose end it waits.
+fn beside_owner(owner: &Occupant) {
+    let process = owner.pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+    complain(&if owner.daemon {
+        format!("a daemon owns the database{process}; it was asked to do this")
+    } else {
+        format!("another command is at work on the database{process}; this one begins when it has ended")
+    });
 }
 
 /// Says why a command has failed, on stderr and, where JSON was asked for, on stdout too; returns how it ends.

@@ -5,27 +5,53 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::outcome::{self, ago, short};
-use super::{CommandError, Exit, answer};
+use super::{CommandError, Exit, answer, run_report};
 use crate::daemon;
 use crate::model::{PassKind, Timestamp, counted};
 use crate::plan::Plan;
-use crate::store::{Drift, PassRow, Sent, Store, StoreError};
+use crate::store::{Drift, PassRow, PassTotals, Run, RunCounts, Sent, Store, StoreError};
 
-/// A pass in one line, and `why` it is not ok.
-pub(super) fn line(pass: &PassRow, why: Option<&str>, now: Timestamp) -> String {
+/// A pass, and the run to which it belongs, if it is one of a run.
+pub(super) struct Shown<'a> {
+    pub(super) pass: &'a PassRow,
+    pub(super) run: Option<(Run, RunCounts)>,
+}
+
+impl<'a> Shown<'a> {
+    /// With what is known of its run now.
+    pub(super) async fn of(store: &Store, pass: &'a PassRow) -> Result<Self, StoreError> {
+        let run = match store.run_of_pass(pass.id).await? {
+            Some(run) => {
+                let counts = store.run_summary(run.id).await?;
+                Some((run, counts))
+            }
+            None => None,
+        };
+        Ok(Self { pass, run })
+    }
+}
+
+/// In one line, and `why` it is not ok.
+pub(super) fn line(shown: &Shown<'_>, why: Option<&str>, now: Timestamp) -> String {
+    let Shown { pass, run } = shown;
     let (result, totals) = (pass.result.as_deref().unwrap_or("running"), pass.totals);
-    let mut text = format!("{} {result}, began {}, ", pass.kind, ago(pass.started_at, now));
+    let began = ago(pass.started_at, now);
     let planned = totals.planned;
-    let _ = match pass.kind {
-        PassKind::Apply => {
-            text.write_str(&counted(planned, "change taken from the plan", "changes taken from the plan"))
+    let mut text = match (run, pass.kind) {
+        (Some((run, counts)), _) => {
+            let Run { id, file, kind, state, .. } = run;
+            format!("run {id} of {file} ({kind}) {state}, began {began}, {}", run_report::became(counts))
         }
-        PassKind::Provision | PassKind::Attributes => {
-            write!(text, "{}, {planned} sent", counted(totals.users_read, "row", "rows"))
+        (None, PassKind::Remap | PassKind::Provision | PassKind::Attributes) => {
+            format!("{} {result}, began {began}, {planned} planned", pass.kind)
         }
-        PassKind::Remap => write!(text, "{planned} planned"),
-        PassKind::Delta | PassKind::Sweep | PassKind::Reread => {
-            write!(text, "{} read, {planned} planned", counted(totals.users_read, "user", "users"))
+        (None, PassKind::Apply) => {
+            let taken = counted(planned, "change taken from the plan", "changes taken from the plan");
+            format!("{} {result}, began {began}, {taken}", pass.kind)
+        }
+        (None, PassKind::Delta | PassKind::Sweep | PassKind::Reread) => {
+            let read = counted(totals.users_read, "user", "users");
+            format!("{} {result}, began {began}, {read} read, {planned} planned", pass.kind)
         }
     };
     if let Some(reason) = why {
@@ -35,7 +61,9 @@ pub(super) fn line(pass: &PassRow, why: Option<&str>, now: Timestamp) -> String 
 }
 
 /// The same for scripts.
-pub(super) fn value(pass: &PassRow) -> Value {
+pub(super) fn value(shown: &Shown<'_>) -> Value {
+    let Shown { pass, run } = shown;
+    let totals = run.as_ref().map_or(pass.totals, |(_, counts)| totals(counts));
     let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
     json!({
         "id": pass.id,
@@ -45,12 +73,12 @@ pub(super) fn value(pass: &PassRow) -> Value {
         "finished_at": text(pass.finished_at),
         "result": pass.result,
         "reason": pass.reason,
-        "users_read": pass.totals.users_read,
-        "pages": pass.totals.pages,
-        "planned": pass.totals.planned,
-        "skipped": pass.totals.skipped,
-        "unreadable": pass.totals.unreadable,
-        "missing": pass.totals.missing,
+        "users_read": totals.users_read,
+        "pages": totals.pages,
+        "planned": totals.planned,
+        "skipped": totals.skipped,
+        "unreadable": totals.unreadable,
+        "missing": totals.missing,
         "complete": pass.complete,
         "watermark_before": text(pass.watermark_before),
         "watermark_after": text(pass.watermark_after),
@@ -58,7 +86,28 @@ pub(super) fn value(pass: &PassRow) -> Value {
         "digest": pass.digest,
         "drift": drift_value(pass.drift),
         "hold": pass.hold,
+        "run": run.as_ref().map(|(run, counts)| json!({
+            "run": run.id,
+            "file": run.file,
+            "state": run.state,
+            "rows": counts.rows,
+            "processed": counts.rows - counts.open,
+            "open": counts.open,
+        })),
     })
+}
+
+/// The numbers of a run in the words of a pass: what is held, or was not decided yet, is not planned.
+fn totals(counts: &RunCounts) -> PassTotals {
+    let done = counts.created + counts.updated + counts.reactivated + counts.deactivated;
+    PassTotals {
+        users_read: counts.rows,
+        pages: 0,
+        planned: done + counts.failed + counts.planned,
+        skipped: counts.unchanged + counts.skipped,
+        unreadable: counts.rejected,
+        missing: counts.unnamed,
+    }
 }
 
 /// What a sweep found, for scripts.
@@ -84,17 +133,37 @@ pub(super) async fn show(
     as_json: bool,
 ) -> Result<Exit, CommandError> {
     let row = store.pass(pass).await?.ok_or(StoreError::Forgotten { pass })?;
+    let shown = Shown::of(store, &row).await?;
     let operations = store.operations_of_pass(pass).await?;
     let plan = daemon::plan_of_pass(store, &row, &operations).await?;
-    let text = if as_json {
-        format!("{:#}\n", json!({ "pass": value(&row), "plan": plan_value(&plan, &operations) }))
-    } else {
-        let held = store.holds(Some(&row.tenant)).await?.into_iter().find(|hold| Some(hold.id) == row.hold);
-        let held = held.map(|hold| super::holds::text(&hold, now)).unwrap_or_default();
-        pass_text(&row, &plan, &operations, now) + &held
+    let held = store.holds(Some(&row.tenant)).await?.into_iter().filter(|hold| hold.pass == row.id);
+    let held: String = held.map(|hold| super::holds::text(&hold, now)).collect();
+    let text = match (&shown.run, as_json) {
+        (_, true) => {
+            let mut all = json!({ "pass": value(&shown), "plan": plan_value(&plan, &operations) });
+            if let Some((run, counts)) = &shown.run {
+                all["run"] =
+                    run_report::value(run, counts, &run_report::left(store, run.id, &mut None).await?);
+            }
+            format!("{all:#}\n")
+        }
+        (Some((run, counts)), false) => {
+            let left = run_report::left(store, run.id, &mut None).await?;
+            run_head(&row, now) + &run_report::text(run, counts, &left, run.state.as_str()) + &held
+        }
+        (None, false) => pass_text(&row, &plan, &operations, now) + &held,
     };
     answer(&text)?;
     Ok(Exit::Done)
+}
+
+/// When a run began and ended, for a person.
+fn run_head(row: &PassRow, now: Timestamp) -> String {
+    let took = row.finished_at.map_or_else(
+        || "not ended yet".to_owned(),
+        |ended| format!("took {}", outcome::span(ended.since(row.started_at))),
+    );
+    format!("pass {} of tenant {}, began {}, {took}\n", row.id, row.tenant, ago(row.started_at, now))
 }
 
 /// The plan, each change with what became of it.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::run_rows::{self, RowFile, fault_table, fault_values, table};
 use super::{CommandError, Exit, answer};
 use crate::daemon::PlannedRun;
-use crate::model::{Action, Outcome, RejectedRow};
+use crate::model::{Action, Outcome, RejectedRow, RunKind, counted};
 use crate::store::{PlannedRow, RowEnd};
 
 /// Tells it on standard output.
@@ -96,21 +96,31 @@ fn text(planned: &PlannedRun) -> String {
         let _ = writeln!(out, "{rows}\n");
     }
     let counts = &planned.counts;
-    let _ = writeln!(
-        out,
-        "{}: {} rows: {} to create, {} to change, {} to reactivate, {} to deactivate, {} as they should be, {} rejected; \
-         nothing was changed",
-        planned.run.tenant,
-        counts.rows,
-        count(planned, Action::Create),
-        count(planned, Action::Update) + count(planned, Action::Attributes),
-        count(planned, Action::Reactivate),
-        count(planned, Action::Deactivate),
-        counts.unchanged,
-        counts.rejected
-    );
+    let _ = write!(out, "{}: {}: ", planned.run.tenant, counted(counts.rows, "row", "rows"));
+    let changed = count(planned, Action::Update) + count(planned, Action::Attributes);
+    if planned.run.kind == RunKind::Provision {
+        let _ = write!(
+            out,
+            "{} to create, {changed} to change, {} to reactivate, {} to deactivate",
+            count(planned, Action::Create),
+            count(planned, Action::Reactivate),
+            count(planned, Action::Deactivate)
+        );
+    } else {
+        let _ = write!(out, "{changed} to change");
+    }
+    let _ = write!(out, ", {} as they should be, {} rejected", counts.unchanged, counts.rejected);
+    if counts.unresolved > 0 {
+        let _ = write!(out, ", {} unresolved", counts.unresolved);
+    }
+    out.push_str("; nothing was changed\n");
     if counts.held > 0 {
-        let _ = writeln!(out, "  {} deactivations would be held until they are approved", counts.held);
+        let held = counted(
+            counts.held,
+            "deactivation would be held until it is approved",
+            "deactivations would be held until they are approved",
+        );
+        let _ = writeln!(out, "  {held}");
     }
     out
 }

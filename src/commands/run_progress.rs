@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::complain;
 use crate::clock::Clock;
+use crate::model::counted;
 use crate::store::{Run, RunCounts, Store};
 
 /// The bar is drawn this often.
@@ -41,7 +42,7 @@ impl Progress {
     /// So many rows of the file were read.
     pub(super) fn read(&self, rows: u64) {
         self.bar.set_length(rows);
-        self.bar.set_message(format!("{rows} rows read and checked"));
+        self.bar.set_message(format!("{} read and checked", counted(rows, "row", "rows")));
         self.bar.tick();
     }
 
@@ -75,7 +76,7 @@ impl Progress {
         #[expect(clippy::cast_precision_loss, reason = "rows are far below 2^52")]
         let rate = done.saturating_sub(before) as f64 / took.as_secs_f64().max(0.001);
         #[expect(clippy::cast_precision_loss, reason = "rows are far below 2^52")]
-        let left = if rate > 0.0 { Some(counts.open as f64 / rate) } else { None };
+        let left = if rate > 0.0 { Some((counts.open + counts.unnamed_open) as f64 / rate) } else { None };
         let left = left.and_then(|left| Duration::try_from_secs_f64(left).ok()).map(|left| {
             format!(", {} left", humantime::format_duration(Duration::from_secs(left.as_secs())))
         });
@@ -86,7 +87,7 @@ impl Progress {
             counts.rejected,
             left.unwrap_or_default()
         );
-        self.bar.set_length(counts.rows);
+        self.bar.set_length(all(counts));
         self.bar.set_position(done);
         self.bar.set_message(line.clone());
         let Some(plain) = &self.plain else { return };
@@ -94,7 +95,7 @@ impl Progress {
         if last.is_none_or(|last| now.saturating_duration_since(last) >= PLAIN_EVERY) {
             // The first line would come before anything has happened.
             if last.is_some() {
-                complain(&format!("{done} of {} rows done, {line}", counts.rows));
+                complain(&format!("{done} of {} done, {line}", counted(all(counts), "row", "rows")));
             }
             *last = Some(now);
         }
@@ -107,5 +108,10 @@ impl Progress {
 }
 
 const fn done(counts: &RunCounts) -> u64 {
-    counts.rows.saturating_sub(counts.open)
+    all(counts).saturating_sub(counts.open + counts.unnamed_open)
+}
+
+/// Rows, and users whom none names.
+const fn all(counts: &RunCounts) -> u64 {
+    counts.rows + counts.unnamed
 }

@@ -1,5 +1,7 @@
 //! What has become of a run: a summary with a table of what is wrong, or JSON, and a file with a line for each row.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -7,8 +9,7 @@ use serde_json::{Value, json};
 use super::run_rows::{self, RowFile, fault_table, fault_values, table};
 use super::{CommandError, Exit, answer, complain, error};
 use crate::daemon::{Carried, RunEnd, RunFailure};
-use crate::deliver::Trouble;
-use crate::model::Outcome;
+use crate::model::{Outcome, RunKind, counted};
 use crate::store::{RowEnd, Run, RunCounts, Store};
 use crate::telemetry;
 
@@ -35,25 +36,15 @@ pub(super) async fn tell(
 ) -> Result<Exit, CommandError> {
     let run = store.run(told.run.id).await?;
     let counts = store.run_summary(run.id).await?;
-    // Only what somebody has to look at is kept; all else is written and forgotten, and what is open is counted.
-    let mut left = Vec::new();
-    let mut ends = store.row_ends(run.id);
-    while let Some(rows) = ends.next().await? {
-        for row in rows {
-            if let Some(file) = &mut file {
-                file.add(&row)?;
-            }
-            if row.outcome.is_some_and(Outcome::left) {
-                left.push(row);
-            }
-        }
-    }
+    let left = left(store, run.id, &mut file).await?;
     if let Some(file) = file {
         file.finish()?;
     }
-    let (exit, end) = exit_of(told, &counts);
+    let (exit, end) = exit_of(told, &run, &counts);
     if as_json {
-        let mut value = value(&run, &counts, &left, exit, &end);
+        let mut value = value(&run, &counts, &left);
+        value["end"] = json!(end);
+        value["exit_code"] = json!(exit.code());
         if let Some(Err(failure)) = &told.carried {
             value["error"] = json!(failure.to_string());
         }
@@ -67,7 +58,28 @@ pub(super) async fn tell(
     Ok(exit)
 }
 
-fn exit_of(told: &Told, counts: &RunCounts) -> (Exit, String) {
+/// Rows that somebody has to look at; each row is written to `file`. All else is forgotten, and what is open is counted.
+pub(super) async fn left(
+    store: &Store,
+    run: i64,
+    file: &mut Option<RowFile>,
+) -> Result<Vec<RowEnd>, CommandError> {
+    let mut left = Vec::new();
+    let mut ends = store.row_ends(run);
+    while let Some(rows) = ends.next().await? {
+        for row in rows {
+            if let Some(file) = file {
+                file.add(&row)?;
+            }
+            if row.outcome.is_some_and(Outcome::left) {
+                left.push(row);
+            }
+        }
+    }
+    Ok(left)
+}
+
+fn exit_of(told: &Told, run: &Run, counts: &RunCounts) -> (Exit, String) {
     match &told.carried {
         None => (Exit::Failed, "cut short; run the same command again to go on".to_owned()),
         Some(Err(RunFailure::Store(_) | RunFailure::Audit(_))) => (Exit::Failed, "failed".to_owned()),
@@ -75,14 +87,34 @@ fn exit_of(told: &Told, counts: &RunCounts) -> (Exit, String) {
             error::of_blame(failure.blame()),
             "the tenant could not be read; run the same command again to go on".to_owned(),
         ),
+        Some(Ok(Carried::GoesOn)) => {
+            let (run, instead) = (
+                run.id,
+                match run.kind {
+                    RunKind::Provision => "a newer export",
+                    RunKind::Attributes => "another file with --drop-unfinished",
+                },
+            );
+            let end = format!(
+                "not followed any longer; the daemon goes on with run {run}. `rosterd status --run {run}` shows how far it is; to \
+                 stop it, stop the daemon, which goes on after its next start, or give it up with {instead}"
+            );
+            (Exit::Left, end)
+        }
         Some(Ok(Carried::Stopped)) => {
             (Exit::Left, "interrupted; run the same command again to go on".to_owned())
         }
+        Some(Ok(Carried::Waited(Some(last)))) => {
+            let said = telemetry::redact::text(&last.said);
+            (error::of_blame(last.blame), format!("{said}; run the same command again to go on"))
+        }
+        Some(Ok(Carried::Waited(None))) => (
+            Exit::Left,
+            "nothing has moved for as long as --wait allows; run the same command again to go on".to_owned(),
+        ),
         Some(Ok(Carried::Trouble(trouble))) => {
             let exit = error::of_trouble(Some(*trouble)).unwrap_or(Exit::Left);
-            let what =
-                if *trouble == Trouble::Outage { "the tenant cannot be reached" } else { trouble.as_str() };
-            (exit, format!("{what}; run the same command again to go on"))
+            (exit, format!("{}; run the same command again to go on", trouble.as_str()))
         }
         Some(Ok(Carried::Ended(RunEnd::Stopped))) => (Exit::Left, "stopped".to_owned()),
         Some(Ok(Carried::Ended(RunEnd::Superseded))) => (Exit::Left, "superseded by a newer file".to_owned()),
@@ -97,11 +129,33 @@ fn exit_of(told: &Told, counts: &RunCounts) -> (Exit, String) {
 fn error_rate(counts: &RunCounts) -> f64 {
     let wrong = counts.rejected + counts.unresolved + counts.failed;
     #[expect(clippy::cast_precision_loss, reason = "rows are far below 2^52")]
-    let rate = wrong as f64 / counts.rows.max(1) as f64;
+    let rate = wrong as f64 / (counts.rows + counts.unnamed).max(1) as f64;
     rate
 }
 
-fn text(run: &Run, counts: &RunCounts, left: &[RowEnd], end: &str) -> String {
+/// How many rows are processed, and what has become of them.
+pub(super) fn became(counts: &RunCounts) -> String {
+    let processed = counts.rows - counts.open;
+    let mut out = format!("{processed} of {} processed", counted(counts.rows, "row", "rows"));
+    if counts.unnamed > 0 {
+        let processed = counts.unnamed - counts.unnamed_open;
+        let users = counted(counts.unnamed, "user", "users");
+        let _ = write!(out, ", {processed} of {users} whom no row names");
+    }
+    for (name, count) in counts.numbers() {
+        if count > 0 {
+            // The only one that is no outcome.
+            let _ = match name {
+                "conflicts" => write!(out, ", {} met", counted(count, "conflict", "conflicts")),
+                name => write!(out, ", {count} {name}"),
+            };
+        }
+    }
+    out
+}
+
+/// In words.
+pub(super) fn text(run: &Run, counts: &RunCounts, left: &[RowEnd], end: &str) -> String {
     let mut out = fault_table(left.iter().filter_map(|row| row.rejected.as_ref()));
     let mut table = table(&["line", "externalId", "user", "outcome", "reason"]);
     for row in left.iter().filter(|row| row.rejected.is_none() && row.outcome != Some(Outcome::Held)) {
@@ -114,22 +168,14 @@ fn text(run: &Run, counts: &RunCounts, left: &[RowEnd], end: &str) -> String {
     if let Some(reason) = &run.reason {
         let _ = writeln!(
             out,
-            "  stopped: {}\n  nothing was accepted before; {} rows are held. If the tenant is mended, run the same \
+            "  stopped: {}\n  nothing was accepted before; {} held. If the tenant is mended, run the same \
              command again; to go on regardless, run the same command with --force; if the file is mended, give this run up \
              with --drop-unfinished",
-            telemetry::redact::text(reason),
-            counts.held
+            shown(reason, left),
+            counted(counts.held, "row is", "rows are")
         );
     }
-    let processed = counts.rows - counts.open;
-    let _ = write!(out, "  {processed} of {} rows processed", counts.rows);
-    for (name, count) in counts.numbers() {
-        if count > 0 {
-            // The only one that is no outcome.
-            let what = if name == "conflicts" { "conflicts met" } else { name };
-            let _ = write!(out, ", {count} {what}");
-        }
-    }
+    let _ = write!(out, "  {}", became(counts));
     let _ = write!(out, "\n  error rate {:.2} %", error_rate(counts) * 100.0);
     if let (Some(mean), Some(p95)) = (counts.mean_latency_ms, counts.p95_latency_ms) {
         let _ = write!(out, "; a call took {mean} ms on average, nineteen of twenty {p95} ms at most");
@@ -141,21 +187,29 @@ fn text(run: &Run, counts: &RunCounts, left: &[RowEnd], end: &str) -> String {
     out
 }
 
-fn value(run: &Run, counts: &RunCounts, left: &[RowEnd], exit: Exit, end: &str) -> Value {
+/// Why a run was stopped: for the reason of rows that are left.
+fn shown<'a>(reason: &'a str, left: &[RowEnd]) -> Cow<'a, str> {
+    let names: BTreeSet<&str> = left.iter().flat_map(|row| telemetry::redact::names(&row.names)).collect();
+    telemetry::redact::text_about(reason, &names.into_iter().collect::<Vec<_>>())
+}
+
+/// The same for scripts.
+pub(super) fn value(run: &Run, counts: &RunCounts, left: &[RowEnd]) -> Value {
     let rows = left.iter().filter(|row| row.rejected.is_none()).map(run_rows::value);
     let faults = fault_values(left.iter().filter_map(|row| row.rejected.as_ref()));
     let mut value = json!({
         "tenant": run.tenant,
         "run": run.id,
+        "pass": run.pass,
         "kind": run.kind,
         "file": run.file,
         "state": run.state,
-        "end": end,
-        "exit_code": exit.code(),
-        "reason": run.reason.as_deref().map(telemetry::redact::text),
+        "reason": run.reason.as_deref().map(|reason| shown(reason, left)),
         "rows": counts.rows,
         "processed": counts.rows - counts.open,
         "open": counts.open,
+        "unnamed": counts.unnamed,
+        "unnamed_open": counts.unnamed_open,
         "error_rate": error_rate(counts),
         "mean_latency_ms": counts.mean_latency_ms,
         "p95_latency_ms": counts.p95_latency_ms,
@@ -171,7 +225,9 @@ fn value(run: &Run, counts: &RunCounts, left: &[RowEnd], exit: Exit, end: &str) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{RunKind, RunState, TenantId, Timestamp};
+    use crate::daemon::{Blame, LastWord};
+    use crate::deliver::Trouble;
+    use crate::model::{RunState, TenantId, Timestamp};
 
     fn run() -> Run {
         Run {
@@ -192,40 +248,51 @@ mod tests {
     }
 
     fn ended(carried: Carried, counts: &RunCounts) -> Exit {
-        exit_of(&Told::of(run(), Some(Ok(carried))), counts).0
+        exit_of(&Told::of(run(), Some(Ok(carried))), &run(), counts).0
     }
 
     #[test]
     fn the_exit_code_says_whether_anything_is_left() {
         let clean = RunCounts { rows: 2, created: 2, ..RunCounts::default() };
         let finished = Carried::Ended(RunEnd::Finished);
-        assert_eq!(ended(finished, &clean), Exit::Done);
+        assert_eq!(ended(finished.clone(), &clean), Exit::Done);
         for left in [
             RunCounts { rejected: 1, ..clean.clone() },
             RunCounts { unresolved: 1, ..clean.clone() },
             RunCounts { failed: 1, ..clean.clone() },
             RunCounts { held: 1, ..clean.clone() },
         ] {
-            assert_eq!(ended(finished, &left), Exit::Left, "{left:?}");
+            assert_eq!(ended(finished.clone(), &left), Exit::Left, "{left:?}");
         }
         let skipped = RunCounts { skipped: 1, superseded: 1, conflicts: 1, ..clean.clone() };
         assert_eq!(ended(finished, &skipped), Exit::Done);
+        let said = |blame| Carried::Waited(Some(LastWord { blame, said: "it answers 200: <h1>".to_owned() }));
         for (carried, exit) in [
             (Carried::Ended(RunEnd::Stopped), Exit::Left),
             (Carried::Ended(RunEnd::Superseded), Exit::Left),
             (Carried::Stopped, Exit::Left),
-            (Carried::Trouble(Trouble::Outage), Exit::Unavailable),
+            (Carried::GoesOn, Exit::Left),
+            (Carried::Waited(None), Exit::Left),
+            (said(Blame::Unreachable), Exit::Unavailable),
+            (said(Blame::Other), Exit::Failed),
             (Carried::Trouble(Trouble::Unauthorized), Exit::Refused),
         ] {
-            assert_eq!(ended(carried, &clean), exit, "{carried:?}");
+            assert_eq!(ended(carried.clone(), &clean), exit, "{carried:?}");
         }
-        assert_eq!(exit_of(&Told::of(run(), None), &clean).0, Exit::Failed);
+        assert_eq!(exit_of(&Told::of(run(), None), &run(), &clean).0, Exit::Failed);
     }
 
     #[test]
     fn what_nothing_became_of_is_told_by_number_and_rate() {
         let counts =
             RunCounts { rows: 8, open: 2, created: 4, rejected: 1, failed: 1, ..RunCounts::default() };
+        let one =
+            RunCounts { rows: 1, updated: 1, conflicts: 1, unnamed: 5, held: 5, ..RunCounts::default() };
+        let told = became(&one);
+        assert_eq!(
+            told,
+            "1 of 1 row processed, 5 of 5 users whom no row names, 1 updated, 1 conflict met, 5 held"
+        );
         let told = text(&run(), &counts, &[], "finished");
         let expected = "acme: run 3 of hr.csv (provision): finished\n  6 of 8 rows processed, 4 created, 1 rejected, \
                         1 failed\n  error rate 25.00 %\n";

@@ -125,7 +125,8 @@ fn reason(row: &RowEnd) -> Option<String> {
         });
         return Some(faults.collect::<Vec<_>>().join("; "));
     }
-    let ids: Vec<&str> = row.user.iter().map(UserId::as_str).chain(row.external_id.as_deref()).collect();
+    let ids = row.user.iter().map(UserId::as_str).chain(row.external_id.as_deref());
+    let ids: Vec<&str> = ids.chain(telemetry::redact::names(&row.names)).collect();
     row.reason.as_deref().map(|reason| telemetry::redact::text_about(reason, &ids).into_owned())
 }
 
@@ -185,6 +186,8 @@ pub(super) fn table(header: &[&str]) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::model::{Action, RowFault};
 
@@ -196,6 +199,7 @@ mod tests {
             action: Some(Action::Update),
             outcome: Some(Outcome::Failed),
             reason: Some("HR-1 belongs to user-0001@example.com".to_owned()),
+            names: BTreeSet::new(),
             rejected: None,
             operation: Some(12),
             conflicted: false,
@@ -227,6 +231,13 @@ mod tests {
         let cells = cells(&row());
         assert_eq!(cells, ["7", "HR-1", "u-1", "failed", "update", "HR-1 belongs to [mail]", "12"]);
         assert_eq!(value(&row())["reason"], "HR-1 belongs to [mail]");
+    }
+
+    #[test]
+    fn what_a_refusal_is_about_is_no_name_of_a_person() {
+        let reason = Some("\"Desk\" of \"Ann\"".to_owned());
+        let refused = RowEnd { reason, names: ["Desk".to_owned()].into(), ..row() };
+        assert_eq!(value(&refused)["reason"], "\"Desk\" of \"[hidden]\"");
     }
 
     #[test]

@@ -13,14 +13,15 @@ use super::run_report::{self, Told};
 use super::run_rows::RowFile;
 use super::run_rows::{fault_table, fault_values};
 use super::select::Selected;
-use super::{CommandError, Exit, answer, complain, error, run_plan, through_the_daemon};
+use super::{CommandError, Exit, answer, beside_owner, complain, error, run_plan};
 use crate::config::{self, Sources, TenantSettings};
 use crate::daemon::{
-    self, Carried, ImportError, Imported, Input, Parts, Patience, PlanFailure, RunEnd, RunSettings,
-    StopOnSignal, Tenant, Wish,
+    self, AskError, Blame, Carried, ImportError, Imported, Input, LastWord, Ownership, Parts, Patience,
+    PlanFailure, RunEnd, RunSettings, StopOnSignal, Tenant, Wish, own_or_ask,
 };
+use crate::deliver::Trouble;
 use crate::model::{RejectedRow, RunState, TenantId, counted};
-use crate::store::{Ended, Occupant, Run, Store, StoreError};
+use crate::store::{Ended, Run, Store, TroubleRow};
 
 /// Between two looks at a run.
 const LOOK: Duration = Duration::from_millis(250);
@@ -37,7 +38,7 @@ pub(super) struct RunArgs {
     /// Write a CSV file with one line for each row and what became of it, in the place of an earlier report
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Give up after this long in which nothing moves, because the tenant cannot be reached; what is left is kept
+    /// Give up after this long in which nothing moves, most likely because the tenant cannot be reached; what is left is kept
     #[arg(long, default_value = "10m", value_parser = humantime::parse_duration)]
     wait: Duration,
     /// Write JSON
@@ -78,10 +79,11 @@ pub(super) async fn run(
     }
     let stop = StopOnSignal::default();
     let progress = Progress::new(args.json);
-    let (store, owner) = match Store::own(&database, parts.clock.now()).await {
-        Ok(store) => (store, None),
-        Err(StoreError::Owned { pid, .. }) => (Store::beside(&database).await?, Some(Occupant { pid })),
-        Err(failure) => return Err(failure.into()),
+    let owning = own_or_ask(&database, &parts.clock, &stop.stop, &beside_owner);
+    let (store, owner) = match stop.run(owning).await?.ok_or(CommandError::Cut)?? {
+        Ownership::Ours(store) => (store, None),
+        Ownership::Daemon(owner) => (Store::beside(&database).await?, Some(owner)),
+        Ownership::Stopped => return Err(AskError::Withdrawn.into()),
     };
     if drop_unfinished {
         drop_runs(&store, &settings.name, &input, &parts).await?;
@@ -92,9 +94,10 @@ pub(super) async fn run(
     };
     let run = imported.run;
     let carried = if let Some(owner) = owner {
-        through_the_daemon(owner.pid);
+        beside_owner(&owner);
         let following = follow(&store, &database, &run, args.wait, &parts, &stop.stop);
-        stop.run(progress.beside(&store, &run, &parts.clock, following)).await?
+        let followed = stop.run(progress.beside(&store, &run, &parts.clock, following)).await?;
+        Some(followed.unwrap_or(Ok(Carried::GoesOn)))
     } else {
         let audit = daemon::open_audit(&written, &store, parts.clock.now()).await?;
         let mut tenant = Tenant::new(settings, &store, &audit, &parts)?;
@@ -131,9 +134,8 @@ async fn import(
             }
             let Ended { superseded, withdrawn } = imported.ended;
             if superseded > 0 {
-                complain(&format!(
-                    "{superseded} rows of an earlier file were not carried out: this one takes its place"
-                ));
+                let rows = counted(superseded, "row of an earlier file was", "rows of an earlier file were");
+                complain(&format!("{rows} not carried out: this one takes its place"));
             }
             if withdrawn > 0 {
                 let users = counted(withdrawn, "user is", "users are");
@@ -156,10 +158,8 @@ async fn drop_runs(
     for run in store.unfinished_runs(tenant).await? {
         if run.kind == input.kind() {
             let rows = store.supersede_run(&run, parts.clock.now()).await?;
-            complain(&format!(
-                "run {} of {} is given up with {rows} rows that were not carried out",
-                run.id, run.file
-            ));
+            let rows = counted(rows, "row that was", "rows that were");
+            complain(&format!("run {} of {} is given up with {rows} not carried out", run.id, run.file));
         }
     }
     Ok(())
@@ -192,6 +192,17 @@ fn fail(
     Ok(exit)
 }
 
+/// What the owner of the database knows of a tenant that does nothing.
+fn waited(row: &TroubleRow) -> Carried {
+    match Trouble::parse(&row.trouble) {
+        Some(trouble) if trouble != Trouble::Outage => Carried::Trouble(trouble),
+        _ => {
+            let said = format!("the tenant does not answer: {}", row.reason);
+            Carried::Waited(Some(LastWord { blame: Blame::Unreachable, said }))
+        }
+    }
+}
+
 /// Follows what the owner of the database makes of a run.
 async fn follow(
     store: &Store,
@@ -211,7 +222,7 @@ async fn follow(
             RunState::Reading | RunState::Open => {}
         }
         if stop.is_cancelled() {
-            return Ok(Carried::Stopped);
+            return Ok(Carried::GoesOn);
         }
         if Store::occupant(database)?.is_none() {
             complain(
@@ -220,7 +231,8 @@ async fn follow(
             return Ok(Carried::Stopped);
         }
         if patience.is_over().await? {
-            return Ok(Carried::Trouble(crate::deliver::Trouble::Outage));
+            let troubles = store.troubles(&run.tenant).await?;
+            return Ok(troubles.first().map_or(Carried::Waited(None), |(_, row)| waited(row)));
         }
         clock.sleep(LOOK).await;
     }

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::outcome::{ago, short, span};
+use super::passes::Shown;
 use super::select::Selected;
 use super::{CommandError, Exit, answer, holds, passes};
 use crate::clock::Clock;
@@ -14,7 +15,7 @@ use crate::daemon::{self, NotInForce};
 use crate::deliver::Trouble;
 use crate::model::{Timestamp, counted};
 use crate::store::{
-    Drift, Hold, Occupant, Part, PassRow, Request, Store, TenantStatus, TroubleRow, WebhookCounts,
+    Drift, Hold, Occupant, Part, PassRow, Request, Store, StoreError, TenantStatus, TroubleRow, WebhookCounts,
 };
 
 /// Passes that are shown.
@@ -28,6 +29,9 @@ pub struct StatusArgs {
     /// Show one pass instead: what it decided, and what became of it
     #[arg(long, value_name = "NUMBER", conflicts_with_all = ["held", "tenant"])]
     pass: Option<i64>,
+    /// Show one run of a file instead: what became of its rows
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["held", "tenant", "pass"])]
+    run: Option<i64>,
     /// Show instead what is held under this digest, or under those that start like that
     #[arg(long, value_name = "DIGEST")]
     held: Option<String>,
@@ -49,6 +53,10 @@ pub async fn run(args: StatusArgs, sources: &Sources) -> Result<Exit, CommandErr
     if let Some(pass) = args.pass {
         return passes::show(&store, pass, now, args.json).await;
     }
+    if let Some(run) = args.run {
+        let pass = store.known_run(run).await?.ok_or(StoreError::ForgottenRun { run })?.pass;
+        return passes::show(&store, pass, now, args.json).await;
+    }
     if let Some(digest) = &args.held {
         return holds::show(&store, args.selected.name().as_ref(), digest, now, args.json).await;
     }
@@ -58,10 +66,15 @@ pub async fn run(args: StatusArgs, sources: &Sources) -> Result<Exit, CommandErr
         let status = store.status(&tenant.name, PASSES).await?;
         let troubles = store.troubles(&tenant.name).await?;
         let mapping = MappingStatus::of(&tenant, &status);
-        text.push_str(&to_text(tenant.name.as_str(), &status, &mapping, &troubles, now));
-        values.push(to_json(tenant.name.as_str(), &status, &mapping, &troubles, now));
+        let mut shown = Vec::new();
+        for pass in &status.passes {
+            shown.push(Shown::of(&store, pass).await?);
+        }
+        let (name, all) = (tenant.name.as_str(), (&status, &shown[..]));
+        text.push_str(&to_text(name, all, &mapping, &troubles, now));
+        values.push(to_json(name, all, &mapping, &troubles, now));
     }
-    let owner = owner.map(|owner| json!({ "pid": owner.pid }));
+    let owner = owner.map(|owner| json!({ "pid": owner.pid, "daemon": owner.daemon }));
     let values = json!({ "owner": owner, "tenants": values });
     answer(&if args.json { format!("{values:#}\n") } else { text })?;
     Ok(Exit::Done)
@@ -83,18 +96,17 @@ impl MappingStatus {
 }
 
 fn owner_text(owner: Option<&Occupant>) -> String {
-    match owner {
-        Some(Occupant { pid: Some(pid) }) => format!("process {pid} is at work\n"),
-        Some(Occupant { pid: None }) => "a process is at work\n".to_owned(),
-        None => "no daemon is at work\n".to_owned(),
-    }
+    let Some(Occupant { pid, daemon }) = owner else { return "no daemon is at work\n".to_owned() };
+    let process = pid.map_or_else(|| "a process".to_owned(), |pid| format!("process {pid}"));
+    let what = if *daemon { "" } else { ": a command, no daemon" };
+    format!("{process} is at work{what}\n")
 }
 
 type Troubles = [(Part, TroubleRow)];
 
 fn to_text(
     name: &str,
-    status: &TenantStatus,
+    (status, shown): (&TenantStatus, &[Shown<'_>]),
     mapping: &MappingStatus,
     troubles: &Troubles,
     now: Timestamp,
@@ -146,9 +158,9 @@ fn to_text(
         row(&format!("request {}", request.id), request_text(request, now));
     }
     let mut said = Vec::new();
-    for pass in &status.passes {
-        let why = why(pass, &status.holds, &mut said);
-        row(&format!("pass {}", pass.id), passes::line(pass, why.as_deref(), now));
+    for shown in shown {
+        let why = why(shown.pass, &status.holds, &mut said);
+        row(&format!("pass {}", shown.pass.id), passes::line(shown, why.as_deref(), now));
     }
     out
 }
@@ -200,7 +212,7 @@ fn trouble_text(row: &TroubleRow, now: Timestamp) -> String {
 
 fn to_json(
     name: &str,
-    status: &TenantStatus,
+    (status, shown): (&TenantStatus, &[Shown<'_>]),
     mapping: &MappingStatus,
     troubles: &Troubles,
     now: Timestamp,
@@ -239,7 +251,7 @@ fn to_json(
             "configured": mapping.configured,
             "not_in_force": mapping.not_in_force.map(NotInForce::as_str),
         },
-        "passes": status.passes.iter().map(passes::value).collect::<Vec<_>>(),
+        "passes": shown.iter().map(passes::value).collect::<Vec<_>>(),
     })
 }
 

@@ -10,12 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::outcome::short;
 use super::select::Selected;
-use super::{CommandError, Exit, answer, complain, error, through_the_daemon};
+use super::{CommandError, Exit, answer, beside_owner, complain, error};
 use crate::audit::Audit;
 use crate::config::{self, Sources, TenantSettings};
-use crate::daemon::{self, Ask, AskError, Left, Parts, PassError, Report, StopOnSignal, SyncEnd, Tenant};
+use crate::daemon::{
+    self, Ask, AskError, Left, Ownership, Parts, PassError, Report, StopOnSignal, SyncEnd, Tenant, own_or_ask,
+};
 use crate::model::{PassResult, TenantId, counted};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// Run one pass, deliver until no operation is open, and exit
 #[derive(Args, Clone, Debug)]
@@ -47,13 +49,14 @@ pub async fn run(args: SyncArgs, sources: &Sources) -> Result<Exit, CommandError
     let parts = Parts::default();
     let stop = StopOnSignal::default();
     loop {
-        let ends = match Store::own(&database, parts.clock.now()).await {
-            Ok(store) => {
+        let owning = own_or_ask(&database, &parts.clock, &stop.stop, &beside_owner);
+        let ends = match stop.run(owning).await?.ok_or(CommandError::Cut)?? {
+            Ownership::Ours(store) => {
                 let audit = daemon::open_audit(&written, &store, parts.clock.now()).await?;
                 let all = alone(&tenants, (&store, &audit), &parts, &args, &stop.stop);
                 stop.run(all).await?.transpose()?
             }
-            Err(StoreError::Owned { pid, .. }) => {
+            Ownership::Daemon(owner) => {
                 let store = Store::beside(&database).await?;
                 let asks: Vec<_> = tenants
                     .iter()
@@ -62,13 +65,13 @@ pub async fn run(args: SyncArgs, sources: &Sources) -> Result<Exit, CommandError
                 let Some(left) = daemon::leave(&store, &database, &asks, &parts.clock).await? else {
                     continue;
                 };
-                through_the_daemon(pid);
+                beside_owner(&owner);
                 let each = tenants.iter().zip(&left);
                 let all =
                     each.map(|(tenant, left)| beside(&tenant.name, left, &store, &parts, &args, &stop.stop));
                 stop.run(join_all(all)).await?
             }
-            Err(error) => return Err(error.into()),
+            Ownership::Stopped => return Err(AskError::Withdrawn.into()),
         };
         return report(&ends.ok_or(CommandError::Cut)?, args.json);
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::effective::absolute;
 use super::reader::{Judged, Read, Section, quoted, resolve};
 use super::tree::{Kind, Node, Origin, Table, reference};
-use crate::model::{Role, TeamId};
+use crate::model::{Role, TeamId, counted};
 use crate::plan::Mapping;
 
 const WAYS: &str = "set [tenants.NAME.mapping] or mapping_file";
@@ -303,7 +303,8 @@ fn from_csv(text: &str) -> (Rules, Vec<String>) {
 fn csv_reason(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::UnequalLengths { pos: Some(pos), len, .. } => {
-            format!("line {}: {len} cells instead of two; several teams are joined by `;`", pos.line())
+            let cells = counted(*len, "cell", "cells");
+            format!("line {}: {cells} instead of two; several teams are joined by `;`", pos.line())
         }
         _ => format!("is no CSV: {error}"),
     }

@@ -64,13 +64,13 @@ impl Section<'_> {
 
     /// A number within `range`.
     pub(super) fn number(&mut self, key: &'static str, default: f64, range: RangeInclusive<f64>) -> f64 {
-        let judge = |raw: &Raw| within(raw.number()?, &range);
+        let judge = |raw: &Raw| within(raw, &range);
         self.or_default(key, default, judge, |value| number(*value))
     }
 
     /// A number within `range` that is unset by default.
     pub(super) fn optional_number(&mut self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
-        let judge = |raw: &Raw| within(raw.number()?, &range);
+        let judge = |raw: &Raw| within(raw, &range);
         self.optional(key, judge, |value| number(*value)).ok().flatten()
     }
 
@@ -142,18 +142,24 @@ fn number(value: f64) -> Value {
 
 fn whole(raw: &Raw, range: &RangeInclusive<u32>) -> Judged<u32> {
     let bounds = f64::from(*range.start())..=f64::from(*range.end());
-    let value = within(raw.number()?, &bounds)?;
+    let value = within(raw, &bounds)?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is within u32")]
     let whole = value as u32;
-    if value.fract() == 0.0 { Ok(whole) } else { Err("is not a whole number".to_owned()) }
+    if value.fract() == 0.0 { Ok(whole) } else { Err(format!("is not a whole number{}", allowed(&bounds))) }
 }
 
-fn within(value: f64, range: &RangeInclusive<f64>) -> Judged<f64> {
+fn within(raw: &Raw, range: &RangeInclusive<f64>) -> Judged<f64> {
+    let value = raw.number().map_err(|reason| format!("{reason}{}", allowed(range)))?;
     if range.contains(&value) {
         Ok(value)
     } else {
         Err(format!("is out of range: {} to {}", range.start(), range.end()))
     }
+}
+
+/// What may stand there, behind what is wrong.
+fn allowed(range: &RangeInclusive<f64>) -> String {
+    format!("; {} to {} may stand there", range.start(), range.end())
 }
 
 fn duration(raw: &Raw, range: &RangeInclusive<Duration>) -> Judged<Duration> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::{OpenAuditError, open_audit};
+use super::owner::{Ownership, own_or_ask};
 use super::parts::Parts;
 use super::report::Blame;
 use super::requests::{Answer, Ask, Clerk};
@@ -103,7 +104,7 @@ pub fn operator() -> u32 {
 }
 
 /// Has these things done, each for one tenant, and answers in their order: by ourselves if nobody owns the database,
-/// through its owner otherwise. `beside` is told who that is.
+/// through the daemon if it does. `beside` is told who owns it.
 ///
 /// # Errors
 /// When there is no database or it fails.
@@ -116,8 +117,8 @@ pub async fn ask(
 ) -> Result<Vec<Result<Answer, AskError>>, AskError> {
     Store::check_there(database)?;
     loop {
-        match Store::own(database, parts.clock.now()).await {
-            Ok(store) => {
+        match own_or_ask(database, &parts.clock, stop, beside).await? {
+            Ownership::Ours(store) => {
                 let audit = open_audit(written, &store, parts.clock.now()).await?;
                 let mut answers = Vec::new();
                 for (settings, ask) in asks {
@@ -126,12 +127,12 @@ pub async fn ask(
                 store.close().await;
                 return Ok(answers);
             }
-            Err(StoreError::Owned { pid, .. }) => {
+            Ownership::Daemon(owner) => {
                 let store = Store::beside(database).await?;
                 let words: Vec<_> =
                     asks.iter().map(|(settings, ask)| (settings.name.clone(), ask.clone())).collect();
                 if let Some(left) = leave(&store, database, &words, &parts.clock).await? {
-                    beside(&Occupant { pid });
+                    beside(&owner);
                     let mut answers = Vec::new();
                     for left in left {
                         answers.push(left.follow(&store, &parts.clock, stop).await);
@@ -139,7 +140,7 @@ pub async fn ask(
                     return Ok(answers);
                 }
             }
-            Err(error) => return Err(error.into()),
+            Ownership::Stopped => return Err(AskError::Withdrawn),
         }
     }
 }

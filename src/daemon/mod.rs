@@ -10,6 +10,7 @@ mod force;
 mod lifecycle;
 mod measure;
 mod observed;
+mod owner;
 mod parts;
 mod pass;
 mod plans;
@@ -33,6 +34,7 @@ pub use cadence::{History, next_pass, remap_due};
 pub use explain::{Explained, RuleHit, Standing, explain, explain_known};
 pub use force::{NotInForce, not_in_force};
 pub use lifecycle::{Signals, StopOnSignal};
+pub use owner::{Ownership, own_or_ask};
 pub use parts::Parts;
 pub use pass::Passes;
 pub use plans::{held_plan, plan_of_pass};
@@ -41,8 +43,9 @@ pub use report::{Applied, Blame, PassError, Refused, Report};
 pub use requests::{Answer, Ask, Clerk, Undone, find_hold};
 pub use run::{Ended, Reload, RunError, run};
 pub use runs::{
-    Carried, ImportError, Imported, Input, MOST_REFUSALS, Patience, PlanFailure, PlannedRun, RunEnd,
-    RunFailure, RunOptions, RunPolicy, RunSettings, Runner, Wish, carry_out, export, import, plan_run,
+    Carried, ImportError, Imported, Input, LastWord, MOST_REFUSALS, Patience, PlanFailure, PlannedRun,
+    RunEnd, RunFailure, RunOptions, RunPolicy, RunSettings, Runner, Wish, carry_out, export, import,
+    plan_run,
 };
 pub use sync::{SyncEnd, sync, sync_beside};
 pub use tenant::Tenant;

@@ -79,6 +79,7 @@ pub async fn run(
 ) -> Result<Ended, RunError> {
     let database = settings.store.clone();
     let store = Store::own(&database, parts.clock.now()).await?;
+    store.announce_daemon()?;
     let written = settings.audit.clone();
     let audit = open_audit(&written, &store, parts.clock.now()).await?;
     info!(version = env!("CARGO_PKG_VERSION"), "rosterd started");

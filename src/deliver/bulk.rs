@@ -477,15 +477,31 @@ fn note(result: Option<&Result<Option<UserId>, Failure>>, ended: &Ended) -> Note
     }
 }
 
+/// Why a request has come to nothing: as a whole, or because nothing in it was done.
+fn failed(job: &Job, ended: &Ended) -> Option<String> {
+    let ours = |result: &&BulkResult| job.operations.iter().any(|leased| leased.id.to_string() == result.id);
+    let mut results = ended.results.iter().filter(ours);
+    if ended.broken.is_some()
+        || job.operations.is_empty()
+        || results.clone().any(|result| result.result.is_ok())
+    {
+        return ended.broken.clone();
+    }
+    let Some(failure) = results.find_map(|result| result.result.as_ref().err()) else {
+        return Some("the answer says of nothing that it was done".to_owned());
+    };
+    let status = failure.status.map(|status| format!("{status} ")).unwrap_or_default();
+    let reason = telemetry::redact::text(&failure.reason);
+    Some(format!("nothing of it was done; the first that failed: {status}{reason}"))
+}
+
 fn job_entry(tenant: &TenantId, job: &Job, ended: &Ended, took: Duration) -> Entry {
     let (tenant, job_id) = (tenant.clone(), job.name.clone());
     let user_count = u64::try_from(job.operations.len()).unwrap_or(u64::MAX);
     let latency_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    match &ended.broken {
+    match failed(job, ended) {
         None => Entry::SyncSuccess { tenant, job_id, user_count, latency_ms, error: None },
-        Some(error) => {
-            Entry::SyncFailure { tenant, job_id, user_count, latency_ms, error: Some(error.clone()) }
-        }
+        Some(error) => Entry::SyncFailure { tenant, job_id, user_count, latency_ms, error: Some(error) },
     }
 }
 

@@ -209,24 +209,26 @@ impl<P: ServiceProvider> Pump<P> {
         let taken = self.flying.len() + self.ahead.len();
         let room = u32::try_from(most.saturating_sub(taken)).unwrap_or(u32::MAX);
         let (books, landed) = (self.books.clone(), mem::take(&mut self.landed));
+        // Who lands beside that has no letter yet.
+        let revived = mem::take(&mut self.revived);
         let made_final = landed.makes_final();
         let work = Box::pin(books.turn(landed, (room, lists), now));
         let turn = match self.beside(work, stop).await {
             Ok(turn) => turn,
             Err(landed) => {
                 self.landed.put_before(landed);
+                self.revived.extend(revived);
                 return FAILED;
             }
         };
         if made_final {
             self.shared.stale.notify_one();
         }
-        if !self.revived.is_empty() {
-            let letters = Selection::Ids(self.revived.clone());
-            match self.books.store.replay(&letters, now).await {
-                Ok(_) => self.revived.clear(),
-                Err(error) => error!(tenant = %self.tenant, reason = %error, "database cannot be used"),
-            }
+        if !revived.is_empty()
+            && let Err(error) = self.books.store.replay(&Selection::Ids(revived.clone()), now).await
+        {
+            error!(tenant = %self.tenant, reason = %error, "database cannot be used");
+            self.revived.extend(revived);
         }
         let due = turn.next_due.is_some_and(|due| due <= now);
         let unlisted = due && allowance == Allowance::Unlisted;

@@ -38,7 +38,9 @@ pub(super) fn report(outcome: &Outcome, step: &Step, vitals: &Vitals) {
     };
     let status = failure.status.map(i64::from);
     let teams = teams.teams.union(&teams.removed).map(TeamId::as_str);
-    let ids: Vec<&str> = teams.chain([operation.user.as_str()]).collect();
+    let names = operation.payload.names();
+    let ids = teams.chain([operation.user.as_str()]).chain(telemetry::redact::names(names));
+    let ids: Vec<&str> = ids.collect();
     let reason = telemetry::redact::text_about(&failure.reason, &ids);
     let correlation_id = failure.correlation_id.as_deref();
     match step {

@@ -12,6 +12,7 @@ mod id;
 mod input;
 mod operation;
 mod pass;
+mod refusal;
 mod run;
 mod time;
 mod user;
@@ -30,6 +31,7 @@ pub use operation::{
     TeamsPayload,
 };
 pub use pass::{PassKind, PassResult, Since};
+pub use refusal::Refusal;
 pub use run::{Action, Met, Outcome, RunKind, RunState};
 pub use time::Timestamp;
 pub use user::User;

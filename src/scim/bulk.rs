@@ -3,6 +3,9 @@
 //! Both forms of answer are read by one reader: results at once, or a name to ask by later. What an operation's own answer
 //! means is said by the same table as for a single call.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use serde_json::{Value, json};
 
 use super::patch::Write;
@@ -103,7 +106,7 @@ pub(super) fn read(body: &[u8], correlation_id: Option<String>) -> Result<BulkAn
         serde_json::from_slice(body).map_err(|error| format!("the answer is no JSON: {error}"))?;
     let name = ["jobId", "id"].iter().find_map(|key| text(&answer[*key])).filter(|name| addressable(name));
     let operations = answer["Operations"].as_array();
-    let results: Vec<BulkResult> = operations.into_iter().flatten().filter_map(result).collect();
+    let results = agreed(operations.into_iter().flatten().filter_map(result));
     let status = text(&answer["status"]).unwrap_or_default().to_ascii_lowercase();
     let state = match status.as_str() {
         "completed" | "complete" | "done" | "succeeded" => BulkState::Ended,
@@ -113,6 +116,45 @@ pub(super) fn read(body: &[u8], correlation_id: Option<String>) -> Result<BulkAn
         _ => BulkState::Running(name),
     };
     Ok(BulkAnswer { state, results, correlation_id })
+}
+
+/// One result for each operation. Of one that is said to have come to different ends nobody knows what it came to.
+fn agreed(results: impl Iterator<Item = BulkResult>) -> Vec<BulkResult> {
+    let (mut agreed, mut places): (Vec<BulkResult>, HashMap<String, usize>) = Default::default();
+    for result in results {
+        match places.entry(result.id.clone()) {
+            Entry::Vacant(place) => {
+                place.insert(agreed.len());
+                agreed.push(result);
+            }
+            Entry::Occupied(place) => {
+                let known = &mut agreed[*place.get()].result;
+                *known = both(known, result.result);
+            }
+        }
+    }
+    agreed
+}
+
+/// What two results of one operation come to.
+fn both(
+    known: &Result<Option<UserId>, Failure>,
+    other: Result<Option<UserId>, Failure>,
+) -> Result<Option<UserId>, Failure> {
+    match (known, other) {
+        (Ok(known), Ok(other)) if known.is_none() || other.is_none() || *known == other => {
+            Ok(known.clone().or(other))
+        }
+        (Err(known), Err(other)) if known.verdict == other.verdict => Err(known.clone()),
+        _ => Err(Failure {
+            verdict: Verdict::Unavailable { wait: None },
+            status: None,
+            reason: "the answer contradicts itself about what became of it".to_owned(),
+            correlation_id: None,
+            answer: None,
+            unclear: true,
+        }),
+    }
 }
 
 fn result(operation: &Value) -> Option<BulkResult> {
@@ -259,6 +301,33 @@ mod tests {
                 ("5", Err("rejected")),
             ]
         );
+    }
+
+    #[test]
+    fn of_results_that_contradict_each_other_none_counts() {
+        let (done, other, nameless, refused, worse, there) = (
+            json!({"bulkId": "1", "status": "201", "response": {"id": "u-1"}}),
+            json!({"bulkId": "1", "status": "201", "response": {"id": "u-2"}}),
+            json!({"bulkId": "1", "status": "200"}),
+            json!({"bulkId": "1", "status": "400", "response": {"detail": "no"}}),
+            json!({"bulkId": "1", "status": "422"}),
+            json!({"bulkId": "1", "status": "409"}),
+        );
+        for (results, expected) in [
+            (vec![&done, &done], Ok(Some("u-1"))),
+            (vec![&nameless, &done], Ok(Some("u-1"))),
+            (vec![&refused, &worse], Err("rejected")),
+            (vec![&done, &refused], Err("unavailable")),
+            (vec![&refused, &done], Err("unavailable")),
+            (vec![&done, &refused, &done], Err("unavailable")),
+            (vec![&done, &other], Err("unavailable")),
+            (vec![&refused, &there], Err("unavailable")),
+        ] {
+            let results = read_json(&json!({ "Operations": results })).results;
+            assert_eq!(results.len(), 1);
+            let ended = results[0].result.as_ref().map(|user| user.as_ref().map(UserId::as_str));
+            assert_eq!(ended.map_err(|failure| failure.verdict.as_str()), expected);
+        }
     }
 
     #[test]

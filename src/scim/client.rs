@@ -1,8 +1,8 @@
 //! Calls to one tenant: each takes a permit from the limiter, carries a token and comes back as a success
 //! or as a [`Failure`] with its verdict.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, IF_MATCH};
@@ -19,7 +19,7 @@ use super::http::transport_reason;
 use super::limiter::Limiter;
 use super::patch::Write;
 use super::provider::{Receipt, ServiceProvider};
-use super::reason::{excerpt, reason};
+use super::reason::{beginning, excerpt, reason};
 use super::verdict::{Failure, Verdict, unclear, verdict};
 use super::wire::{self, Page};
 use crate::clock::Clock;
@@ -65,6 +65,8 @@ struct Inner {
     endpoint: Endpoint,
     calls: AtomicU64,
     answered: AtomicU64,
+    /// Why the last call came to nothing; `None` while calls do not.
+    failed: Mutex<Option<Failure>>,
     etags: OnceCell<bool>,
 }
 
@@ -99,6 +101,7 @@ impl Client {
             endpoint,
             calls,
             answered,
+            failed: Mutex::default(),
             etags: OnceCell::new(),
         }))
     }
@@ -113,6 +116,35 @@ impl Client {
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.0.calls.load(Ordering::Relaxed)
+    }
+
+    /// Why the last call came to nothing that was made; `None` if it did not, or the tenant understood it and said no.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<Failure> {
+        self.0.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn remember(&self, failure: Option<&Failure>) {
+        let failure = match failure {
+            Some(Failure { verdict: Verdict::NotSent, .. }) => return,
+            failure => failure.filter(|failure| !failure.verdict.answered()).cloned(),
+        };
+        *self.0.failed.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+
+    /// An answer with a status of success that is not what was asked for, and why.
+    fn broken(&self, answer: Answer, why: String) -> Failure {
+        let why = match beginning(&answer.body) {
+            Some(said) => format!("{why}; it says: {said}"),
+            None => why,
+        };
+        let failure = Failure {
+            correlation_id: answer.correlation_id,
+            answer: Some(excerpt(&answer.body)),
+            ..Failure::broken(answer.status, why)
+        };
+        self.remember(Some(&failure));
+        failure
     }
 
     /// The record of the user with this `userName`, whatever its case (RFC 7643 §4.1.1), as bytes. A tenant that does
@@ -166,10 +198,7 @@ impl Client {
 
     async fn bulk_answer(&self, call: Call<'_>) -> Result<BulkAnswer, Failure> {
         let answer = self.call(call).await?;
-        bulk::read(&answer.body, answer.correlation_id.clone()).map_err(|why| Failure {
-            correlation_id: answer.correlation_id,
-            ..Failure::broken(answer.status, why)
-        })
+        bulk::read(&answer.body, answer.correlation_id.clone()).map_err(|why| self.broken(answer, why))
     }
 
     /// What the tenant says of itself about bulk requests; nothing, when it says nothing of itself at all.
@@ -196,6 +225,12 @@ impl Client {
 
     /// Makes a call; a 401 is worth a new token and one more try.
     async fn call(&self, call: Call<'_>) -> Result<Answer, Failure> {
+        let ended = self.call_twice(call).await;
+        self.remember(ended.as_ref().err());
+        ended
+    }
+
+    async fn call_twice(&self, call: Call<'_>) -> Result<Answer, Failure> {
         let refused = match self.attempt(&call).await? {
             Ok(answer) => return Ok(answer),
             Err(refused) => refused,
@@ -289,10 +324,7 @@ impl ServiceProvider for Client {
             limit: Some(MAX_PAGE),
         };
         let answer = self.call(call).await?;
-        Page::read(&answer.body, answer.date).map_err(|why| Failure {
-            correlation_id: answer.correlation_id,
-            ..Failure::broken(answer.status, why)
-        })
+        Page::read(&answer.body, answer.date).map_err(|why| self.broken(answer, why))
     }
 
     async fn get_user(&self, id: &UserId) -> Result<Vec<u8>, Failure> {

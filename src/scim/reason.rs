@@ -61,6 +61,18 @@ fn plain(status: u16, body: &[u8]) -> String {
     if words.is_empty() { nothing_said(status) } else { cut(&words) }
 }
 
+/// How an answer begins that is no JSON, for a person: a login page, a gateway's. `None` when it is JSON, or says nothing.
+pub(super) fn beginning(body: &[u8]) -> Option<String> {
+    const SHOWN: usize = 80;
+    if body.trim_ascii_start().starts_with(b"{") || body.trim_ascii_start().starts_with(b"[") {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&body[..body.len().min(KEPT)]);
+    let words = without_tags(&text).split_whitespace().collect::<Vec<_>>().join(" ");
+    let begin: String = words.chars().take(SHOWN).collect();
+    (!begin.is_empty()).then_some(begin)
+}
+
 fn without_tags(text: &str) -> String {
     let mut inside = false;
     text.chars()
@@ -147,6 +159,16 @@ mod tests {
             (r#"{"message":"no","code":17,"errors":null}"#, "no", code("17"), false),
         ] {
             assert_eq!(read(body), (text.to_owned(), expected_code, scim), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_told_by_its_words_and_json_is_not() {
+        let page = beginning(b"<html><h1>Sign\n in</h1></html>");
+        assert_eq!(page.as_deref(), Some("Sign in"));
+        assert_eq!(beginning("ä".repeat(3000).as_bytes()).map(|text| text.chars().count()), Some(80));
+        for body in [&b" {\"a\": 1}"[..], b"[1]", b"", b"<br>"] {
+            assert_eq!(beginning(body), None);
         }
     }
 

@@ -17,11 +17,16 @@ use super::passes::{Finished, PassTotals, count, finish};
 use super::rereads::{forget_rereads, postpone, reread, unlist};
 use super::staging::drop_staged;
 use super::{Store, StoreError, grants, mappings, row_settlement};
-use crate::model::{Outcome, PassKind, PassResult, Since, TenantId, Timestamp, UserId};
+use crate::model::{Kind, Outcome, PassKind, PassResult, Since, TenantId, Timestamp, UserId};
 
 /// So far ahead lies nothing that was touched by the clock as it goes now; less is a commit that had to wait
 /// for its turn to write.
 const FUTURE: Duration = Duration::from_mins(1);
+
+/// What becomes of a row of a file whose user is no more while it is carried out …
+pub(super) const GONE: &str = "the tenant does not know him any more";
+/// … and of one of custom attributes, which may never have meant anybody.
+pub(super) const NOBODY: &str = "the tenant has nobody with this id";
 
 /// How a pass ends.
 #[derive(Debug)]
@@ -389,18 +394,22 @@ pub(super) async fn forget(
     user: &UserId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let gone: Vec<i64> = sqlx::query_scalar(
+    let gone: Vec<(i64, String)> = sqlx::query_as(
         "UPDATE operations SET state = 'gone', finished_at = $3, lease = NULL
          WHERE tenant = $1 AND user_id = $2 AND state IN ('ready', 'leased', 'stale', 'held', 'dead')
-         RETURNING id",
+         RETURNING id, kind",
     )
     .bind(tenant.as_str())
     .bind(user.as_str())
     .bind(now.millis())
     .fetch_all(&mut *tx)
     .await?;
-    let why = Some("the tenant does not know him any more");
-    row_settlement::end_with(tx, &gone, (Outcome::Failed, why), now).await?;
+    let (attributes, others): (Vec<_>, Vec<_>) =
+        gone.into_iter().partition(|(_, kind)| Kind::parse(kind) == Some(Kind::Attributes));
+    for (gone, outcome, why) in [(attributes, Outcome::Unresolved, NOBODY), (others, Outcome::Failed, GONE)] {
+        let gone: Vec<i64> = gone.into_iter().map(|(id, _)| id).collect();
+        row_settlement::end_with(tx, &gone, (outcome, Some(why)), now).await?;
+    }
     for delete in [
         "DELETE FROM users WHERE tenant = $1 AND id = $2",
         "DELETE FROM rereads WHERE tenant = $1 AND user_id = $2",

@@ -36,6 +36,7 @@ pub(super) async fn settle_done(
                 operation: *id,
                 end: RowSettled::Done,
                 reason: None,
+                refusal: None,
                 latency_ms: i64::try_from(settlement.took.as_millis()).ok(),
                 attempts: *attempts,
                 user: Some(settlement.created.as_ref().unwrap_or(&settlement.user)),

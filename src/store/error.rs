@@ -90,6 +90,12 @@ pub enum StoreError {
         /// Its number.
         run: i64,
     },
+    /// A run that is asked for is not remembered.
+    #[error("run {run} is not known (any more): runs are remembered for 7 days after their end")]
+    ForgottenRun {
+        /// Its number.
+        run: i64,
+    },
     /// A statement failed.
     #[error("the database failed: {0}")]
     Database(sqlx::Error),

@@ -23,8 +23,12 @@ pub(super) const MODE: u32 = 0o600;
 /// The lock beside the database. The operating system releases it however the process ends.
 #[derive(Debug)]
 pub(super) struct Owner {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
+
+/// The second line of the lock file of an owner who carries out what others ask for.
+const DAEMON: &str = "daemon";
 
 /// Somebody who only looks holds the lock for an instant; an owner who comes meanwhile tries again so often …
 const TRIES: u32 = 100;
@@ -48,14 +52,20 @@ impl Owner {
                 Ok(()) => {
                     file.set_len(0).map_err(error)?;
                     writeln!(file, "{}", std::process::id()).map_err(error)?;
-                    return Ok(Self { _file: file });
+                    return Ok(Self { file, path });
                 }
                 Err(TryLockError::WouldBlock) if owned(&file).map_err(error)? => break,
                 Err(TryLockError::WouldBlock) => tokio::time::sleep(BETWEEN_TRIES).await,
                 Err(TryLockError::Error(cause)) => return Err(error(cause)),
             }
         }
-        Err(StoreError::Owned { path: database.to_owned(), pid: pid(&mut file) })
+        Err(StoreError::Owned { path: database.to_owned(), pid: read(&mut file).pid })
+    }
+
+    /// Says that we carry out what others ask for.
+    pub(super) fn announce_daemon(&self) -> Result<(), StoreError> {
+        let written = writeln!(&self.file, "{DAEMON}");
+        written.map_err(|error| StoreError::File { path: self.path.clone(), verb: "written", error })
     }
 }
 
@@ -64,6 +74,8 @@ impl Owner {
 pub struct Occupant {
     /// The process, as its lock file says; `None` in the instant before it is written there.
     pub pid: Option<u32>,
+    /// It carries out what others ask for. Otherwise it is a command that does its own work and ends.
+    pub daemon: bool,
 }
 
 /// Who owns the database, if anybody does.
@@ -75,7 +87,7 @@ pub(super) fn occupant(database: &Path) -> Result<Option<Occupant>, StoreError> 
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(error(cause)),
     };
-    Ok(if owned(&file).map_err(error)? { Some(Occupant { pid: pid(&mut file) }) } else { None })
+    Ok(if owned(&file).map_err(error)? { Some(read(&mut file)) } else { None })
 }
 
 /// Whether an owner has the lock: those who only look share it.
@@ -87,10 +99,14 @@ fn owned(file: &File) -> std::io::Result<bool> {
     }
 }
 
-fn pid(file: &mut File) -> Option<u32> {
+/// What a lock file says of its owner.
+fn read(file: &mut File) -> Occupant {
     let mut text = String::new();
-    let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
-    read.ok().and_then(|_| text.trim().parse().ok())
+    // Whoever is writing it at this moment is asked again.
+    drop(file.rewind().and_then(|()| file.read_to_string(&mut text)));
+    let mut lines = text.lines();
+    let pid = lines.next().and_then(|pid| pid.parse().ok());
+    Occupant { pid, daemon: lines.next() == Some(DAEMON) }
 }
 
 fn lock_path(database: &Path) -> PathBuf {
@@ -212,7 +228,9 @@ mod tests {
         assert_eq!(occupant(&database).unwrap(), None, "two may look at once");
         let (owner, ()) = tokio::join!(Owner::lock(&database), async { drop(looking) });
         let pid = Some(std::process::id());
-        assert_eq!(occupant(&database).unwrap(), Some(Occupant { pid }));
+        assert_eq!(occupant(&database).unwrap(), Some(Occupant { pid, daemon: false }));
+        owner.as_ref().unwrap().announce_daemon().unwrap();
+        assert_eq!(occupant(&database).unwrap(), Some(Occupant { pid, daemon: true }));
         assert!(
             matches!(Owner::lock(&database).await, Err(StoreError::Owned { pid: found, .. }) if found == pid)
         );

@@ -2,6 +2,7 @@
 //!
 //! Nobody else is kept, and all of them are forgotten with the end of the run.
 
+use super::rows::json;
 use super::{Store, StoreError};
 use crate::model::UserId;
 
@@ -14,17 +15,30 @@ pub struct Found {
     pub external_id: Option<String>,
     /// In small letters.
     pub user_name: String,
-    /// His record, JSON.
+    /// His record, JSON; of one whom no row may mean only whether he is active.
     pub record: String,
 }
 
 impl Store {
-    /// Keeps those of `found` whom a row of the run may mean.
+    /// Keeps those of `found` whom a row of the run may mean; and of whom earlier runs had to do with, whether they are
+    /// active.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn keep_found(&self, run: i64, found: &[Found]) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
+        let all: Vec<_> = found.iter().map(|found| (found.user.as_str(), &found.record)).collect();
+        sqlx::query(
+            "INSERT INTO run_found (run, user_id, user_name, record)
+             SELECT $1, f.value ->> 0, '', json_object('active', json_extract(f.value ->> 1, '$.active') IS NOT 0)
+             FROM json_each($2) f JOIN provisioned p ON p.user_id = f.value ->> 0
+             WHERE p.tenant = (SELECT tenant FROM runs WHERE id = $1)
+             ON CONFLICT (run, user_id) DO UPDATE SET record = excluded.record",
+        )
+        .bind(run)
+        .bind(json(&all)?)
+        .execute(&mut *tx)
+        .await?;
         for found in found {
             sqlx::query(
                 "INSERT INTO run_found (run, user_id, external_id, user_name, record)

@@ -286,6 +286,7 @@ pub(super) async fn clear(tx: &mut SqliteConnection, now: Timestamp) -> Result<(
             operation: id,
             end: RowSettled::LookUp(Met::Unclear, now),
             reason: Some("interrupted"),
+            refusal: None,
             latency_ms: None,
             attempts,
             user: None,

@@ -88,6 +88,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The write-ahead log goes into the database file when it has so many pages (4 KiB each): a page that many transactions
 /// change is written there once.
 const LOG_PAGES: &str = "4000";
+/// Whoever opens a database that its owner is just making or bringing up to date looks so often whether he is done …
+const MIGRATION_LOOKS: u32 = 100;
+/// … with so much time between.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 /// Statuses and plans are read beside the writer.
 const READERS: u32 = 2;
 /// Finished operations and passes are kept this long.
@@ -105,7 +109,7 @@ pub struct Store {
     /// What is leased was decided by this pass.
     only: Option<i64>,
     /// Held for as long as any clone lives.
-    _owner: Option<Arc<file::Owner>>,
+    owner: Option<Arc<file::Owner>>,
 }
 
 impl Store {
@@ -124,6 +128,14 @@ impl Store {
         Ok(store)
     }
 
+    /// Says beside the database that its owner, who we are, carries out what others ask for.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn announce_daemon(&self) -> Result<(), StoreError> {
+        self.owner.as_ref().map_or(Ok(()), |owner| owner.announce_daemon())
+    }
+
     /// Who owns the database, if anybody does at this moment.
     ///
     /// # Errors
@@ -140,11 +152,26 @@ impl Store {
         file::check_there(path)
     }
 
-    /// Opens an existing database beside whoever owns it, to change single rows.
+    /// Opens an existing database beside whoever owns it, to change single rows. While an owner is just making it, or brings
+    /// its schema up to date, it is waited for.
     ///
     /// # Errors
     /// When it is not there, not ours, or of another schema than ours.
     pub async fn beside(path: &Path) -> Result<Self, StoreError> {
+        for _ in 0..MIGRATION_LOOKS {
+            match Self::beside_now(path).await {
+                Err(StoreError::NotThere { .. } | StoreError::Older { .. })
+                    if file::occupant(path)?.is_some() =>
+                {
+                    tokio::time::sleep(BETWEEN_LOOKS).await;
+                }
+                opened => return opened,
+            }
+        }
+        Self::beside_now(path).await
+    }
+
+    async fn beside_now(path: &Path) -> Result<Self, StoreError> {
         file::check_there(path)?;
         file::check_ours(path)?;
         let store = Self::connect(path, None).await?;
@@ -170,7 +197,7 @@ impl Store {
             .map_err(error)?;
         let path: Arc<Path> = path.into();
         let shared = Some(path.clone());
-        Ok(Self { writer, reader, path, shared, only: None, _owner: owner.map(Arc::new) })
+        Ok(Self { writer, reader, path, shared, only: None, owner: owner.map(Arc::new) })
     }
 
     /// Writes what is still in the log into the database file and closes it.

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use sqlx::{FromRow, SqliteConnection};
 
-use super::commit::forget;
+use super::commit::{GONE, NOBODY, forget};
 use super::done::settle_done;
 use super::row_settlement::{self, RowSettled, Settled};
 use super::{AuditHead, Store, StoreError, audit_head, grants, unclear};
-use crate::model::{Cause, Kind, Met, Operation, Outcome, Payload, TenantId, Timestamp, UserId};
+use crate::model::{Cause, Kind, Met, Operation, Outcome, Payload, Refusal, TenantId, Timestamp, UserId};
 
 /// Nothing is put off for longer: a due time further ahead was written before our clock was set back.
 const LONGEST_DELAY: Duration = Duration::from_hours(2);
@@ -135,7 +135,7 @@ impl Turn {
 }
 
 /// A run of which nothing was accepted yet, and which is stopped after so many refusals for one reason: no more of it may
-/// be in flight than can be refused before that.
+/// be in flight than can be refused before that. While nothing is, one may, so that it comes to an end in any case.
 #[derive(Clone, Copy, Debug, FromRow)]
 struct Careful {
     pass: i64,
@@ -236,12 +236,13 @@ impl Store {
 
 async fn careful(tx: &mut SqliteConnection, tenant: &TenantId) -> Result<Option<Careful>, StoreError> {
     let careful = sqlx::query_as(
-        "SELECT pass, max(0, stop_after
-             - coalesce((SELECT count(*) FROM run_rows WHERE run = runs.id AND state = 'finished' AND outcome = 'failed'
-                 GROUP BY reason ORDER BY 1 DESC LIMIT 1), 0)
-             - (SELECT count(*) FROM operations o WHERE o.pass = runs.pass AND o.state = 'leased')) AS left
-         FROM runs WHERE tenant = $1 AND state = 'open' AND stop_after IS NOT NULL
-             AND NOT EXISTS (SELECT 1 FROM run_rows WHERE run = runs.id AND state = 'finished' AND outcome = 'updated')
+        "SELECT pass, max(flying = 0, stop_after - flying
+             - coalesce((SELECT count(*) FROM run_rows WHERE run = r.id AND refusal IS NOT NULL
+                 AND finished_at >= careful_since GROUP BY refusal ORDER BY 1 DESC LIMIT 1), 0)) AS left
+         FROM (SELECT *, (SELECT count(*) FROM operations o WHERE o.pass = runs.pass AND o.state = 'leased') AS flying
+             FROM runs) r
+         WHERE tenant = $1 AND state = 'open' AND stop_after IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM run_rows WHERE run = r.id AND state = 'finished' AND outcome = 'updated')
          ORDER BY id LIMIT 1",
     )
     .bind(tenant.as_str())
@@ -424,31 +425,38 @@ async fn settle_rows(
     settlement: &Settlement,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let found: Option<(String, i64, bool)> = sqlx::query_as(
-        "SELECT kind, attempts, superseded <> 0 FROM operations WHERE id = $1 AND lease = $2 AND state = 'leased'",
+    let found: Option<(String, String, i64, bool)> = sqlx::query_as(
+        "SELECT kind, payload, attempts, superseded <> 0 FROM operations WHERE id = $1 AND lease = $2 AND state = 'leased'",
     )
     .bind(settlement.id)
     .bind(settlement.lease)
     .fetch_optional(&mut *tx)
     .await?;
-    let Some((kind, attempts, superseded)) = found else { return Ok(()) };
-    if Kind::parse(&kind) == Some(Kind::Teams) {
+    let Some((kind, payload, attempts, superseded)) = found else { return Ok(()) };
+    let kind = Kind::parse(&kind);
+    if kind == Some(Kind::Teams) {
         return Ok(());
     }
     let said = settlement.note.as_ref().and_then(|note| note.reason.as_deref());
     let (end, counted, reason) = match &settlement.step {
         Step::Dead => (RowSettled::Failed, true, said),
-        Step::Gone => (RowSettled::Failed, true, Some("the tenant does not know him any more")),
+        Step::Gone if kind == Some(Kind::Attributes) => (RowSettled::Unresolved, true, Some(NOBODY)),
+        Step::Gone => (RowSettled::Failed, true, Some(GONE)),
         Step::LookUp { met, due, counted } => (RowSettled::LookUp(*met, *due), *counted, said),
         Step::Later { .. } | Step::Released | Step::Stale { .. } if superseded => {
             (RowSettled::Superseded, false, said)
         }
         Step::Done | Step::Later { .. } | Step::Released | Step::Stale { .. } => return Ok(()),
     };
+    let refusal = settlement.note.as_ref().and_then(|note| {
+        let payload = serde_json::from_str(&payload).ok()?;
+        Some(Refusal::of(note.status, note.reason.as_deref()?, &payload, &settlement.user))
+    });
     let settled = Settled {
         operation: settlement.id,
         end,
         reason,
+        refusal: refusal.as_ref(),
         latency_ms: i64::try_from(settlement.took.as_millis()).ok(),
         attempts: attempts + i64::from(counted),
         user: None,

@@ -228,7 +228,8 @@ impl Store {
 }
 
 impl Store {
-    /// Notes that the pass of `tenant` that was running, if any, was broken off, and throws away what it had staged.
+    /// Notes that the pass of `tenant` that was running, if any, was broken off, and throws away what it had staged. A run
+    /// goes on.
     ///
     /// # Errors
     /// When the database fails.
@@ -236,7 +237,7 @@ impl Store {
         let mut tx = self.write().await?;
         let running: Vec<i64> = sqlx::query_scalar(
             "UPDATE passes SET finished_at = $2, result = 'failed', reason = 'broken off'
-             WHERE tenant = $1 AND result IS NULL RETURNING id",
+             WHERE tenant = $1 AND result IS NULL AND id NOT IN (SELECT pass FROM runs) RETURNING id",
         )
         .bind(tenant.as_str())
         .bind(now.millis())

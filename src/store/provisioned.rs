@@ -64,7 +64,7 @@ impl Store {
     }
 
     /// Whom a run names in no row, not even in a bad one, of those whom earlier runs have created or found to be meant;
-    /// whom we have made inactive already is left out. They are counted together with those who were made inactive since
+    /// who is inactive already is left out. They are counted together with those who were made inactive since
     /// `window`, and with those who are held for that.
     ///
     /// # Errors
@@ -82,6 +82,10 @@ impl Store {
                  AND NOT EXISTS (SELECT 1 FROM run_rows r WHERE r.run = $2 AND r.user_id = p.user_id)
                  AND NOT EXISTS (SELECT 1 FROM run_found f JOIN run_rows r ON r.run = f.run AND r.user_name = f.user_name
                      WHERE f.run = $2 AND f.user_id = p.user_id)
+                 -- He is inactive already, as the list says; or as a pass has found him, if the list does not show him.
+                 AND NOT coalesce(
+                     (SELECT json_extract(f.record, '$.active') = 0 FROM run_found f WHERE f.run = $2 AND f.user_id = p.user_id),
+                     (SELECT u.active = 0 FROM users u WHERE u.tenant = $1 AND u.id = p.user_id), 0)
              ORDER BY user_id",
         )
         .bind(run.tenant.as_str())

@@ -1,11 +1,13 @@
 //! `run_rows`, as they are told: what is to be done for each row, and what has become of it. Nothing is changed here.
 
+use std::collections::BTreeSet;
+
 use futures_util::TryStreamExt as _;
 use sqlx::FromRow;
 
 use super::rows::{ROWS_AT_ONCE, UNNAMED, number};
 use super::{Store, StoreError};
-use crate::model::{Action, Outcome, Payload, RejectedRow, UserId};
+use crate::model::{Action, Outcome, Payload, Refusal, RejectedRow, UserId};
 
 /// A row and what has become of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct RowEnd {
     pub outcome: Option<Outcome>,
     /// Why.
     pub reason: Option<String>,
+    /// What of it that reason names: attributes, or keys.
+    pub names: BTreeSet<String>,
     /// Why it was rejected.
     pub rejected: Option<RejectedRow>,
     /// The operation that carried it.
@@ -62,6 +66,7 @@ struct End {
     action: Option<String>,
     outcome: Option<String>,
     reason: Option<String>,
+    refusal: Option<String>,
     faults: Option<String>,
     operation: Option<i64>,
     conflicted: bool,
@@ -110,7 +115,7 @@ impl RowEnds<'_> {
     /// When the database fails, or a row is damaged.
     pub async fn next(&mut self) -> Result<Option<Vec<RowEnd>>, StoreError> {
         let rows: Vec<End> = sqlx::query_as(
-            "SELECT line, external_id, user_id, action, outcome, reason, faults, operation, conflicted <> 0 AS conflicted
+            "SELECT line, external_id, user_id, action, outcome, reason, refusal, faults, operation, conflicted <> 0 AS conflicted
              FROM run_rows WHERE run = $1 AND line > $2 ORDER BY line LIMIT $3",
         )
         .bind(self.run)
@@ -141,7 +146,9 @@ impl Planned {
 
 impl End {
     fn row(self) -> Result<RowEnd, StoreError> {
-        let damaged = |_| StoreError::damaged(format!("the faults of row {} cannot be read", self.line));
+        let damaged = |_| StoreError::damaged(format!("what is wrong with row {} cannot be read", self.line));
+        let refusal: Option<Refusal> =
+            self.refusal.as_deref().map(serde_json::from_str).transpose().map_err(damaged)?;
         Ok(RowEnd {
             line: Some(number(self.line)).filter(|line| *line < UNNAMED),
             external_id: self.external_id,
@@ -149,6 +156,7 @@ impl End {
             action: self.action.as_deref().and_then(Action::parse),
             outcome: self.outcome.as_deref().and_then(Outcome::parse),
             reason: self.reason,
+            names: refusal.map(|refusal| refusal.names).unwrap_or_default(),
             rejected: self.faults.as_deref().map(serde_json::from_str).transpose().map_err(damaged)?,
             operation: self.operation,
             conflicted: self.conflicted,

@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 
 use super::rows::json;
 use super::{StoreError, provisioned};
-use crate::model::{Action, Met, Outcome, TenantId, Timestamp, UserId};
+use crate::model::{Action, Met, Outcome, Refusal, TenantId, Timestamp, UserId};
 
 /// How an operation that carries a row has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(super) enum RowSettled {
     Done,
     /// It was given up.
     Failed,
+    /// The tenant knows nobody by this id.
+    Unresolved,
     /// It was decided otherwise while it was in flight, and is not sent again.
     Superseded,
     /// Whether it is done has to be looked up.
@@ -27,6 +29,8 @@ pub(super) struct Settled<'a> {
     pub(super) operation: i64,
     pub(super) end: RowSettled,
     pub(super) reason: Option<&'a str>,
+    /// What the tenant has refused, if that is how it ended.
+    pub(super) refusal: Option<&'a Refusal>,
     pub(super) latency_ms: Option<i64>,
     pub(super) attempts: i64,
     pub(super) user: Option<&'a UserId>,
@@ -40,6 +44,7 @@ struct Ended<'a> {
     state: &'static str,
     outcome: Option<&'static str>,
     reason: Option<&'a str>,
+    refusal: Option<String>,
     met: &'static str,
     latency_ms: Option<i64>,
     attempts: i64,
@@ -70,7 +75,7 @@ pub(super) async fn settle(
     let rows: Vec<Carried> = sqlx::query_as(
         "SELECT r.run, r.line, r.action, r.operation, r.wanted IS NOT NULL, u.state = 'superseded'
          FROM run_rows r JOIN runs u ON u.id = r.run
-         WHERE r.operation IN (SELECT value FROM json_each($1)) AND (r.state = 'planned' OR r.outcome = 'failed')",
+         WHERE r.operation IN (SELECT value FROM json_each($1)) AND (r.state = 'planned' OR r.outcome IN ('failed', 'unresolved'))",
     )
     .bind(json(&operations)?)
     .fetch_all(&mut *tx)
@@ -81,10 +86,10 @@ pub(super) async fn settle(
             let settled = settled.iter().find(|settled| settled.operation == row.3)?;
             Some(end(row, settled, now))
         })
-        .collect();
+        .collect::<Result<_, _>>()?;
     sqlx::query(
         "UPDATE run_rows SET state = e.value ->> 'state', outcome = e.value ->> 'outcome',
-             reason = e.value ->> 'reason', met = e.value ->> 'met', latency_ms = e.value ->> 'latency_ms',
+             reason = e.value ->> 'reason', refusal = e.value ->> 'refusal', met = e.value ->> 'met', latency_ms = e.value ->> 'latency_ms',
              attempts = e.value ->> 'attempts', user_id = coalesce(e.value ->> 'user', user_id),
              conflicted = conflicted OR e.value ->> 'met' = 'conflict', due_at = e.value ->> 'due',
              finished_at = iif(e.value ->> 'state' = 'finished', $2, NULL),
@@ -103,8 +108,10 @@ pub(super) async fn settle(
     provisioned::remember(tx, tenant, done(|action| action != Action::Deactivate), now).await?;
     provisioned::set_deactivated(tx, tenant, done(|action| action == Action::Reactivate), false).await?;
     provisioned::set_deactivated(tx, tenant, done(|action| action == Action::Deactivate), true).await?;
-    for failed in ended.iter().filter(|row| row.outcome == Some(Outcome::Failed.as_str())) {
-        stop_refused(tx, failed.run, failed.reason, now).await?;
+    for refused in &ended {
+        if let (Some(refusal), Some(reason)) = (&refused.refusal, refused.reason) {
+            stop_refused(tx, refused.run, (refusal, reason), now).await?;
+        }
     }
     Ok(())
 }
@@ -113,7 +120,7 @@ fn end<'a>(
     &(run, line, ref action, _, wants, superseded): &Carried,
     settled: &Settled<'a>,
     now: Timestamp,
-) -> Ended<'a> {
+) -> Result<Ended<'a>, StoreError> {
     let action = action.as_deref().and_then(Action::parse);
     let ended = match settled.end {
         // A newer export says how he is to be; but whom we may have created we must know of.
@@ -125,6 +132,7 @@ fn end<'a>(
     let (state, outcome) = match ended {
         RowSettled::Done => ("finished", action.map(Action::outcome)),
         RowSettled::Failed => ("finished", Some(Outcome::Failed)),
+        RowSettled::Unresolved => ("finished", Some(Outcome::Unresolved)),
         RowSettled::Superseded => ("finished", Some(Outcome::Superseded)),
         RowSettled::LookUp(..) => ("waiting", None),
     };
@@ -136,14 +144,18 @@ fn end<'a>(
     };
     let (met, due) = match ended {
         RowSettled::LookUp(met, due) => (met, due),
-        RowSettled::Done | RowSettled::Failed | RowSettled::Superseded => (Met::Nothing, now),
+        RowSettled::Done | RowSettled::Failed | RowSettled::Unresolved | RowSettled::Superseded => {
+            (Met::Nothing, now)
+        }
     };
-    Ended {
+    let refused = outcome.is_some_and(Outcome::left);
+    Ok(Ended {
         run,
         line,
         state,
         outcome: outcome.map(Outcome::as_str),
         reason,
+        refusal: settled.refusal.filter(|_| refused).map(json).transpose()?,
         met: met.as_str(),
         latency_ms: settled.latency_ms,
         attempts: settled.attempts,
@@ -151,7 +163,7 @@ fn end<'a>(
         due: due.millis(),
         forget: superseded && state == "finished",
         done: action.filter(|_| ended == RowSettled::Done),
-    }
+    })
 }
 
 /// The rows that these operations were to carry come to this end, as far as they have come to none.
@@ -182,18 +194,18 @@ pub(super) async fn end_with(
 async fn stop_refused(
     tx: &mut SqliteConnection,
     run: i64,
-    reason: Option<&str>,
+    (refusal, reason): (&str, &str),
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let stopped = sqlx::query(
-        "UPDATE runs SET state = 'stopped', reason = $2
+        "UPDATE runs SET state = 'stopped', reason = $3
          WHERE id = $1 AND state = 'open' AND stop_after IS NOT NULL
-             AND NOT EXISTS (SELECT 1 FROM run_rows WHERE run = $1 AND state = 'finished' AND latency_ms IS NOT NULL
-                 AND outcome <> 'failed')
-             AND (SELECT count(*) FROM run_rows WHERE run = $1 AND state = 'finished' AND outcome = 'failed'
-                 AND reason IS $2) >= stop_after",
+             AND NOT EXISTS (SELECT 1 FROM run_rows WHERE run = $1 AND state = 'finished' AND outcome = 'updated')
+             AND (SELECT count(*) FROM run_rows WHERE run = $1 AND refusal = $2 AND finished_at >= careful_since)
+                 >= stop_after",
     )
     .bind(run)
+    .bind(refusal)
     .bind(reason)
     .execute(&mut *tx)
     .await?;

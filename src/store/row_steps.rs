@@ -3,7 +3,7 @@
 //! A row is planned in one transaction with its operation, or ends without one. Why it does is not asked here, only
 //! what it takes the place of.
 //!
-//! `+state` keeps SQLite from going through all operations in that state where those of a few users are asked for.
+//! `+state` keeps the database from going through all operations in that state where those of a few users are asked for.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;

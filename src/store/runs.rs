@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
+use super::rows::{UNNAMED, stored};
 use super::{Store, StoreError};
 use crate::model::{Outcome, RunKind, RunState, TenantId, Timestamp};
 
@@ -40,11 +41,15 @@ pub struct Run {
 /// How many rows are where.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunCounts {
-    /// All.
+    /// Those of the file.
     pub rows: u64,
-    /// Those that are not finished.
+    /// Those of them that are not finished.
     pub open: u64,
-    /// Those of them that are sent, or wait to be.
+    /// Users whom no row names, and who are to be made inactive.
+    pub unnamed: u64,
+    /// Those of them who are not finished.
+    pub unnamed_open: u64,
+    /// Rows and users that are sent, or wait to be.
     pub planned: u64,
     /// By outcome.
     pub created: u64,
@@ -80,7 +85,7 @@ impl RunCounts {
     /// Somebody has to look at something.
     #[must_use]
     pub const fn left(&self) -> u64 {
-        self.rejected + self.unresolved + self.failed + self.held + self.open
+        self.rejected + self.unresolved + self.failed + self.held + self.open + self.unnamed_open
     }
 
     /// What has become of rows, each number under its name, in the order in which it is told.
@@ -180,6 +185,26 @@ impl Store {
         row.ok_or(StoreError::NoRun { run: id })?.run()
     }
 
+    /// The run to which the operations of a pass belong, if it is one of a run.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn run_of_pass(&self, pass: i64) -> Result<Option<Run>, StoreError> {
+        let row: Option<Row> =
+            sqlx::query_as(runs!("WHERE pass = $1")).bind(pass).fetch_optional(&self.reader).await?;
+        row.map(Row::run).transpose()
+    }
+
+    /// A run, as long as it is remembered.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn known_run(&self, id: i64) -> Result<Option<Run>, StoreError> {
+        let row: Option<Row> =
+            sqlx::query_as(runs!("WHERE id = $1")).bind(id).fetch_optional(&self.reader).await?;
+        row.map(Row::run).transpose()
+    }
+
     /// The last run of this kind over this digest that came further than being read.
     ///
     /// # Errors
@@ -265,30 +290,46 @@ impl Store {
         rows.into_iter().map(Row::run).collect()
     }
 
-    /// A run that was stopped goes on; whatever is refused, unless it is `careful`.
+    /// From now on a run goes on, whatever is refused.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn resume_run(&self, run: &Run, now: Timestamp, careful: bool) -> Result<(), StoreError> {
-        let mut tx = self.write().await?;
-        sqlx::query("UPDATE runs SET stop_after = NULL WHERE id = $1 AND NOT $2")
+    pub async fn force_run(&self, run: &Run) -> Result<(), StoreError> {
+        sqlx::query("UPDATE runs SET stop_after = NULL WHERE id = $1")
             .bind(run.id)
-            .bind(careful)
-            .execute(&mut *tx)
+            .execute(&self.writer)
             .await?;
+        Ok(())
+    }
+
+    /// A run that was stopped goes on: what is held, and what was refused, which counts anew towards the refusals that stop
+    /// it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn resume_run(&self, run: &Run, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
         for ready in [
             "UPDATE operations SET state = 'ready', due_at = $2
              WHERE state = 'held' AND hold IS NULL AND pass = (SELECT pass FROM runs WHERE id = $1)",
             // What was refused is asked for once more.
             "UPDATE operations SET state = 'ready', due_at = $2, attempts = 0
              WHERE state = 'dead' AND pass = (SELECT pass FROM runs WHERE id = $1)",
+            // So is who was not known, as far as nothing else is to be done for him since.
+            "UPDATE operations AS o SET state = 'ready', due_at = $2, attempts = 0, finished_at = NULL
+             WHERE state = 'gone' AND pass = (SELECT pass FROM runs WHERE id = $1)
+                 AND EXISTS (SELECT 1 FROM run_rows WHERE operation = o.id AND refusal IS NOT NULL)
+                 AND id = (SELECT max(id) FROM operations n WHERE n.pass = o.pass AND n.user_id = o.user_id
+                     AND n.kind = o.kind AND n.state = 'gone')
+                 AND NOT EXISTS (SELECT 1 FROM operations n WHERE n.tenant = o.tenant AND n.user_id = o.user_id
+                     AND n.kind = o.kind AND n.state IN ('ready', 'leased', 'stale', 'held', 'dead'))",
+            "UPDATE runs SET state = 'open', reason = NULL, finished_at = NULL, careful_since = $2 WHERE id = $1",
         ] {
             sqlx::query(ready).bind(run.id).bind(now.millis()).execute(&mut *tx).await?;
         }
         for resume in [
-            "UPDATE runs SET state = 'open', reason = NULL, finished_at = NULL WHERE id = $1",
-            "UPDATE run_rows SET state = 'planned', outcome = NULL, finished_at = NULL, latency_ms = NULL
-             WHERE run = $1 AND outcome = 'failed'
+            "UPDATE run_rows SET state = 'planned', outcome = NULL, finished_at = NULL, latency_ms = NULL, refusal = NULL
+             WHERE run = $1 AND outcome IN ('failed', 'unresolved')
                  AND operation IN (SELECT id FROM operations WHERE state = 'ready')",
             "UPDATE run_rows SET state = 'planned', outcome = NULL, finished_at = NULL
              WHERE run = $1 AND outcome = 'held'
@@ -332,14 +373,16 @@ impl Store {
             "UPDATE passes SET finished_at = $2, complete = 1,
                  result = CASE WHEN EXISTS (SELECT 1 FROM run_rows WHERE run = $1
                      AND outcome IN ('rejected', 'unresolved', 'failed', 'held')) THEN 'degraded' ELSE 'ok' END,
-                 users_read = (SELECT count(*) FROM run_rows WHERE run = $1),
+                 users_read = (SELECT count(*) FROM run_rows WHERE run = $1 AND line < $3),
                  unreadable = (SELECT count(*) FROM run_rows WHERE run = $1 AND outcome = 'rejected'),
                  skipped = (SELECT count(*) FROM run_rows WHERE run = $1 AND outcome IN ('unchanged', 'skipped')),
-                 planned = (SELECT count(*) FROM run_rows WHERE run = $1 AND operation IS NOT NULL)
+                 planned = (SELECT count(*) FROM run_rows
+                     WHERE run = $1 AND operation IS NOT NULL AND outcome <> 'held')
              WHERE id = (SELECT pass FROM runs WHERE id = $1)",
         )
         .bind(run.id)
         .bind(now.millis())
+        .bind(stored(UNNAMED))
         .execute(&mut *tx)
         .await?;
         for forget in [
@@ -357,21 +400,28 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn run_counts(&self, run: i64) -> Result<RunCounts, StoreError> {
-        let rows: Vec<(String, Option<String>, i64, i64)> = sqlx::query_as(
-            "SELECT state, outcome, count(*), sum(conflicted) FROM run_rows WHERE run = $1 GROUP BY state, outcome",
+        let rows: Vec<(String, Option<String>, bool, i64, i64)> = sqlx::query_as(
+            "SELECT state, outcome, line >= $2 AS unnamed, count(*), sum(conflicted) FROM run_rows WHERE run = $1
+             GROUP BY state, outcome, unnamed",
         )
         .bind(run)
+        .bind(stored(UNNAMED))
         .fetch_all(&self.reader)
         .await?;
         let mut counts = RunCounts::default();
-        for (state, outcome, rows, conflicts) in rows {
+        for (state, outcome, unnamed, rows, conflicts) in rows {
             let number = |count: i64| u64::try_from(count).unwrap_or(0);
-            counts.rows += number(rows);
+            let (all, open) = if unnamed {
+                (&mut counts.unnamed, &mut counts.unnamed_open)
+            } else {
+                (&mut counts.rows, &mut counts.open)
+            };
+            *all += number(rows);
+            *open += if outcome.is_none() { number(rows) } else { 0 };
             counts.conflicts += number(conflicts);
             if let Some(outcome) = outcome.as_deref().and_then(Outcome::parse) {
                 counts.add(outcome, number(rows));
             } else {
-                counts.open += number(rows);
                 counts.planned += if state == "planned" { number(rows) } else { 0 };
             }
         }

@@ -61,7 +61,7 @@ impl Store {
             path: path.into(),
             shared: None,
             only: None,
-            _owner: None,
+            owner: None,
         };
         if there {
             scratch.fill(path, tenant).await?;

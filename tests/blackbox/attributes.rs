@@ -10,7 +10,7 @@ use wiremock::{Request, ResponseTemplate};
 use crate::process::Daemon;
 use crate::provision::{lines, records};
 use crate::rig::{Rig, users};
-use crate::scripted::{Scripted, list, page, parameter, user};
+use crate::scripted::{Scripted, list, page, parameter, refusal, user};
 
 const ATTRIBUTES: &str = "customAttributes";
 
@@ -54,7 +54,7 @@ fn the_request_of_the_document_is_sent_as_printed_with_its_schema() {
             "attributes.csv",
             "id,department,costCenter\na1b2c3d4-e5f6-7890-abcd-ef1234567890,Engineering,CC-4092\n",
         );
-        tenant.run(&["attributes", "attributes.csv"]).ended(0).says("1 of 1 rows processed, 1 updated");
+        tenant.run(&["attributes", "attributes.csv"]).ended(0).says("1 of 1 row processed, 1 updated");
         let patches = tenant.named("PATCH /Users/a1b2c3d4-e5f6-7890-abcd-ef1234567890");
         assert_eq!((patches.len(), tenant.writes()), (1, 1));
         let sent = body(&patches[0]);
@@ -348,15 +348,23 @@ fn a_run_that_was_stopped_goes_on_once_the_tenant_knows_the_key() {
 fn what_is_left_of_a_file_can_be_given_up() {
     let rig = with_unknown_key(60);
     rig.run(&["attributes", "attributes.csv"]).ended(3);
+    rig.run(&["status"])
+        .ended(0)
+        .says("run 1 of attributes.csv (attributes) stopped")
+        .says("20 failed, 40 held");
     let sent = rig.patches();
     rig.write("other.csv", &format!("id,costCenter\n{},CC-0\n", id(&rig, 59)));
     let ran = rig
         .run(&["attributes", "other.csv", "--drop-unfinished"])
         .ended(0)
-        .says("1 of 1 rows processed, 1 updated");
+        .says("1 of 1 row processed, 1 updated");
     ran.complains("run 1 of attributes.csv is given up");
     assert_eq!(rig.patches(), sent + 1, "nothing of the earlier file");
-    rig.run(&["attributes", "attributes.csv", "--plan"]).says("0 to create, 60 to change");
+    let status = rig.run(&["status"]).ended(0);
+    status
+        .says("run 1 of attributes.csv (attributes) superseded")
+        .says("60 of 60 rows processed, 20 failed, 40 superseded");
+    rig.run(&["attributes", "attributes.csv", "--plan"]).says("60 rows: 60 to change, 0 as");
 }
 
 #[test]
@@ -394,7 +402,7 @@ fn a_dead_letter_that_is_sent_once_more_does_not_spoil_a_later_file() {
         rig.write("good.csv", &format!("id,costCenter\n{one},CC-1\n"));
         let plan = rig.run(&["attributes", "good.csv", "--plan", "--json"]).ended(2).json();
         assert_eq!(plan["planned"][0]["attributes"], json!(["costCenter"]));
-        rig.run(&["attributes", "good.csv"]).ended(0).says("1 of 1 rows processed, 1 updated\n");
+        rig.run(&["attributes", "good.csv"]).ended(0).says("1 of 1 row processed, 1 updated\n");
         let team = if knows_both {
             json!({ "costCenter": "CC-1", "teamCode": "ALPHA" })
         } else {
@@ -441,9 +449,13 @@ fn wrong_rows_are_named_and_stop_nobody_else() {
 
     for (args, complaint) in [
         (&["attributes", "missing.csv"][..], "missing.csv"),
-        (&["attributes"], "FILE"),
-        (&["attributes", "--users", "attributes.csv"], "--set"),
-        (&["attributes", "--users", "attributes.csv", "--set", "novalue"], "write key=value"),
+        (&["attributes"], "name a FILE, or write --set KEY=VALUE --users FILE"),
+        (&["attributes", "--users", "attributes.csv"], "write --set KEY=VALUE with it"),
+        (&["attributes", "--set", "a=1"], "write --users FILE with it"),
+        (&["attributes", "attributes.csv", "--set", "a=1"], "write it alone"),
+        (&["attributes", "--users", "attributes.csv", "--set", "novalue"], "write KEY=VALUE"),
+        (&["attributes", "--users", "attributes.csv", "--set", "=1"], "a key is empty: write KEY=VALUE"),
+        (&["attributes", "--users", "attributes.csv", "--set", "a="], "to remove it, write 'a=<remove>'"),
     ] {
         rig.run(args).ended(64).complains(complaint);
     }
@@ -459,4 +471,104 @@ fn the_daemon_carries_out_what_is_handed_in_beside_it() {
     assert_eq!(attributes(&rig)["E-0020"], json!({ "costCenter": "CC-19", "teamCode": "ALPHA" }));
     daemon.stop().with(0);
     rig.run(&["audit", "verify"]).ended(0);
+}
+
+/// A tenant that refuses each PATCH with `refusal`, until `accepts` is set.
+fn refusing(
+    refusal: impl Fn(&str) -> ResponseTemplate + Send + Sync + 'static,
+) -> (Scripted, std::sync::Arc<std::sync::atomic::AtomicBool>) {
+    let accepts = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let accepted = accepts.clone();
+    let tenant = Scripted::new(move |name, _| {
+        let user = name.strip_prefix("PATCH /Users/")?;
+        let accepted = accepted.load(std::sync::atomic::Ordering::SeqCst);
+        Some(if accepted { ResponseTemplate::new(204) } else { refusal(user) })
+    });
+    let rows: Vec<String> = (1..=60).map(|number| format!("u-{number},A-{number}\n")).collect();
+    tenant.write("attributes.csv", &format!("id,Desk\n{}", rows.concat()));
+    (tenant, accepts)
+}
+
+#[test]
+fn a_run_stopped_by_users_whom_nobody_knows_goes_on_when_it_is_resumed() {
+    let (tenant, accepts) = refusing(|user| refusal(404, &format!("User {user} not found")));
+    let told = tenant.run(&["attributes", "attributes.csv", "--json"]).ended(3).json();
+    let is = |told: &Value, state: &str, unresolved: u64, held: u64| {
+        assert_eq!(
+            (&told["state"], &told["unresolved"], &told["failed"], &told["held"]),
+            (&json!(state), &json!(unresolved), &json!(0), &json!(held)),
+            "{told:#}"
+        );
+    };
+    is(&told, "stopped", 20, 40);
+    assert_eq!(told["left"][0]["reason"], "the tenant has nobody with this id");
+    assert_eq!(tenant.writes(), 20);
+    let told = tenant.run(&["attributes", "attributes.csv", "--json"]).ended(3).json();
+    is(&told, "stopped", 20, 40);
+    assert_eq!(tenant.writes(), 40, "what was refused before counts no more");
+    let told = tenant.run(&["attributes", "attributes.csv", "--json", "--force"]).ended(3).json();
+    is(&told, "finished", 60, 0);
+    accepts.store(true, std::sync::atomic::Ordering::SeqCst);
+    tenant.run(&["attributes", "attributes.csv"]).ended(0).says("60 updated");
+}
+
+#[test]
+fn who_was_not_known_is_asked_for_again_when_a_stopped_run_goes_on() {
+    let (tenant, accepts) = refusing(|_| refusal(404, "no such user"));
+    tenant.run(&["attributes", "attributes.csv"]).ended(3).says("40 held");
+    accepts.store(true, std::sync::atomic::Ordering::SeqCst);
+    tenant.run(&["attributes", "attributes.csv"]).ended(0).says("60 of 60 rows processed, 60 updated\n");
+}
+
+#[test]
+fn refusals_that_name_the_user_are_for_one_reason_and_show_the_key() {
+    let (tenant, _) = refusing(|user| {
+        refusal(400, &format!("attribute \"Desk\" of user '{user}' (Ann Lee) cannot hold 'A{user}'"))
+    });
+    let told =
+        tenant.run(&["attributes", "attributes.csv", "--json", "--report", "report.csv"]).ended(3).json();
+    assert_eq!((&told["failed"], &told["held"]), (&json!(20), &json!(40)), "{told:#}");
+    let report = std::fs::read_to_string(tenant.path("report.csv")).unwrap();
+    for said in [told["reason"].to_string(), told["left"][0]["reason"].to_string(), report] {
+        assert!(said.contains("Desk") && !said.contains("Ann"), "{said}");
+    }
+    let text = tenant.run(&["attributes", "attributes.csv"]).ended(3);
+    text.says("stopped: attribute \"Desk\" of user");
+}
+
+#[test]
+fn a_run_that_is_open_can_be_forced() {
+    let down = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let is_down = down.clone();
+    let tenant = Scripted::new(move |name, _| {
+        let is_down = is_down.load(std::sync::atomic::Ordering::SeqCst);
+        let (user, of_user) = (name.strip_prefix("PATCH /Users/"), name.contains("/Users/"));
+        let refused = || Some(refusal(400, &format!("no, {}", user?)));
+        if is_down && of_user { Some(ResponseTemplate::new(503)) } else { refused() }
+    });
+    let rows: Vec<String> = (1..=30).map(|number| format!("u-{number},A\n")).collect();
+    tenant.write("attributes.csv", &format!("id,Desk\n{}", rows.concat()));
+    tenant.run(&["attributes", "attributes.csv", "--wait", "1s"]).ended(69).says("the tenant answers 503");
+    down.store(false, std::sync::atomic::Ordering::SeqCst);
+    let forced = tenant.run(&["attributes", "attributes.csv", "--force"]).ended(3);
+    forced.says("30 of 30 rows processed, 30 failed");
+}
+
+#[test]
+fn a_tenant_in_which_nothing_moves_is_told_by_what_it_answers() {
+    let throttled = || ResponseTemplate::new(429).insert_header("retry-after", "1");
+    let page = || ResponseTemplate::new(200).set_body_raw("<h1>Sign in</h1>", "text/html");
+    let (by_id, by_name) = ("id,Desk\nu-1,A\n", "externalId,Desk\nHR-1,A\n");
+    for (answer, file, code, said) in [
+        (throttled(), by_id, 69, "the tenant answers 429"),
+        (ResponseTemplate::new(503), by_id, 69, "the tenant answers 503 Service Unavailable"),
+        (page(), by_name, 1, "[hidden] in"),
+    ] {
+        let tenant = Scripted::new(move |name, _| {
+            (name.starts_with("PATCH ") || name.starts_with("GET /Users")).then(|| answer.clone())
+        });
+        tenant.write("attributes.csv", file);
+        let ended = tenant.run(&["attributes", "attributes.csv", "--wait", "2s"]).ended(code);
+        ended.says(said).says("0 of 1 row processed");
+    }
 }

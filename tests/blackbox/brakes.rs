@@ -150,7 +150,10 @@ fn small_passes_within_the_window_count_together() {
     dismiss(&rig, &leavers[18..]);
     let digest = sync_held(&rig, &["sync"], "24 of 100 users lose a managed team");
     assert_eq!(rig.misplaced(), leavers[18..], "only the last pass is held");
-    rig.run(&["approve", &digest]).ended(0).says("6 operations are ready");
+    rig.run(&["approve", &digest])
+        .ended(0)
+        .says("no daemon is at work: nothing is sent before")
+        .says("6 operations are ready");
     rig.sync();
     rig.assert_right();
 }

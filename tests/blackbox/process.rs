@@ -90,6 +90,11 @@ impl Daemon {
         parse(&self.out.lock().unwrap())
     }
 
+    /// What it has written to stderr so far.
+    pub(crate) fn complaints(&self) -> String {
+        self.err.lock().unwrap().join("\n")
+    }
+
     #[track_caller]
     pub(crate) fn until_said(&self, message: &str) {
         until(&format!("{message:?} in the log"), || self.said(message) > 0);

@@ -41,6 +41,7 @@ impl Occupied {
     fn new(rig: &Rig) -> Self {
         let runtime = runtime();
         let store = runtime.block_on(Store::own(&rig.database(), Clock::system().now())).unwrap();
+        store.announce_daemon().unwrap();
         Self { runtime, store }
     }
 

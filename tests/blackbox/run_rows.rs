@@ -260,7 +260,7 @@ fn a_row_ends_with_an_operation_that_is_dropped() {
 }
 
 #[test]
-fn a_row_fails_with_a_user_who_turns_out_to_be_gone() {
+fn a_row_comes_to_nothing_with_a_user_who_turns_out_to_be_gone() {
     let bench = Bench::new();
     let export = bench.export("a", &["HR-1"], at(1));
     bench.decide(&export, &[update(2, "u-1")], at(2));
@@ -280,8 +280,8 @@ fn a_row_fails_with_a_user_who_turns_out_to_be_gone() {
     bench.decide(&attributes, &[RowStep { line: 2, user: None, external_id: None, next }], at(3));
     let flying = bench.turn(&[], at(4)).leased;
     bench.turn(&[settled(&flying[0], Step::Gone)], at(5));
-    let failed = [Some(Outcome::Failed)];
-    assert_eq!((bench.outcomes(&export), bench.outcomes(&attributes)), (failed.to_vec(), failed.to_vec()));
+    let (failed, unresolved) = (vec![Some(Outcome::Failed)], vec![Some(Outcome::Unresolved)]);
+    assert_eq!((bench.outcomes(&export), bench.outcomes(&attributes)), (failed, unresolved));
 }
 
 #[test]

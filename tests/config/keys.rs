@@ -205,12 +205,20 @@ fn every_key_reaches_its_setting() {
 #[case::unknown_nested("delivery = { bursts = 1 }", "delivery.bursts", "did you mean burst?")]
 #[case::no_table("delivery = 3", "delivery", "is a table, and a number stands here")]
 #[case::no_text("schedule = 5", "schedule", "5 is not text")]
-#[case::no_number("page_size = '100'", "page_size", "\"100\" is not a number: write it without quotes")]
-#[case::no_number_at_all("page_size = 'ten'", "page_size", "\"ten\" is not a number")]
-#[case::boolean("page_size = true", "page_size", "true is not a number")]
-#[case::list("page_size = [1]", "page_size", "a list is not a number")]
+#[case::no_number(
+    "page_size = '100'",
+    "page_size",
+    "\"100\" is not a number: write it without quotes; 1 to 1000 may stand there"
+)]
+#[case::no_number_at_all(
+    "page_size = 'ten'",
+    "page_size",
+    "\"ten\" is not a number; 1 to 1000 may stand there"
+)]
+#[case::boolean("page_size = true", "page_size", "true is not a number; 1 to 1000 may stand there")]
+#[case::list("page_size = [1]", "page_size", "a list is not a number; 1 to 1000 may stand there")]
 #[case::table("schedule = { a = 1 }", "schedule", "a table stands where a value belongs")]
-#[case::fraction("page_size = 1.5", "page_size", "1.5 is not a whole number")]
+#[case::fraction("page_size = 1.5", "page_size", "1.5 is not a whole number; 1 to 1000 may stand there")]
 #[case::zero_page("page_size = 0", "page_size", "0 is out of range: 1 to 1000")]
 #[case::big_page("page_size = 1001", "page_size", "1001 is out of range: 1 to 1000")]
 #[case::negative("delivery.burst = -1", "delivery.burst", "-1 is out of range")]

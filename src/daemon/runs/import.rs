@@ -308,8 +308,11 @@ async fn take_in(
 /// What was asked for is a run already.
 async fn go_on(store: &Store, run: i64, wish: Wish, clock: &Clock) -> Result<Imported, ImportError> {
     let run = store.run(run).await?;
+    if wish.force {
+        store.force_run(&run).await?;
+    }
     if run.state == RunState::Stopped {
-        store.resume_run(&run, clock.now(), !wish.force).await?;
+        store.resume_run(&run, clock.now()).await?;
     }
     let run = store.run(run.id).await?;
     Ok(Imported { resumed: run.state == RunState::Open, run, ended: Ended::default() })

@@ -16,7 +16,7 @@ mod unclear;
 mod worker;
 
 pub use import::{ImportError, Imported, Input, MOST_REFUSALS, Wish, import};
-pub use once::{Carried, carry_out};
+pub use once::{Carried, LastWord, carry_out};
 pub use patience::Patience;
 pub use preview::{PlanFailure, PlannedRun, plan_run};
 pub use runner::{RunEnd, RunFailure, RunOptions, RunPolicy, Runner};

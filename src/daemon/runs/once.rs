@@ -11,9 +11,10 @@ use super::runner::{RunEnd, RunFailure};
 use super::worker::RunSettings;
 use crate::audit::Audit;
 use crate::clock::Clock;
+use crate::daemon::report::{Blame, blame};
 use crate::daemon::tenant::Tenant;
 use crate::deliver::Trouble;
-use crate::scim::Verdict;
+use crate::scim::{Failure, Verdict};
 use crate::store::{Run, Store};
 
 /// Between two looks at whether anything has moved.
@@ -26,14 +27,40 @@ const TELLING: Duration = Duration::from_secs(10);
 const BETWEEN_TRIES: Duration = Duration::from_secs(5);
 
 /// How carrying out a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Carried {
     /// The run came to its end.
     Ended(RunEnd),
-    /// The tenant refuses us, or was not to be reached for too long; what is left can be gone on with.
+    /// The tenant refuses us; what is left can be gone on with.
     Trouble(Trouble),
+    /// Nothing has moved for too long, and this is what the tenant had to say last; what is left can be gone on with.
+    Waited(Option<LastWord>),
+    /// We were told to stop following; the daemon goes on.
+    GoesOn,
     /// We were told to stop; what is left can be gone on with.
     Stopped,
+}
+
+/// Why a tenant does nothing for a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastWord {
+    /// Where the fault lies.
+    pub blame: Blame,
+    /// What it answered, or that it did not; it may hold personal data.
+    pub said: String,
+}
+
+impl LastWord {
+    fn of(failure: &Failure) -> Self {
+        let said = match failure.status {
+            None => format!("the tenant cannot be reached: {}", failure.reason),
+            Some(status) if failure.reason.starts_with(&status.to_string()) => {
+                format!("the tenant answers {}", failure.reason)
+            }
+            Some(status) => format!("the tenant answers {status}: {}", failure.reason),
+        };
+        Self { blame: blame(failure), said }
+    }
 }
 
 /// Carries `run` out and delivers what it decides, until it has come to its end, the tenant refuses us, nothing has moved
@@ -74,7 +101,12 @@ pub async fn carry_out(
         let ended = tokio::select! {
             ended = trying => ended,
             () = stop.cancelled() => Ok(Carried::Stopped),
-            trouble = given_up(store, run, clock, patience, &trouble) => trouble.map(Carried::Trouble),
+            ended = given_up(store, run, clock, patience, &trouble) => {
+                ended.map(|refused| refused.map_or_else(
+                    || Carried::Waited(client.last_failure().as_ref().map(LastWord::of)),
+                    Carried::Trouble,
+                ))
+            }
         };
         done.cancel();
         if !matches!(ended, Ok(Carried::Ended(_))) {
@@ -117,23 +149,23 @@ async fn late(done: &CancellationToken, clock: &Clock) {
     clock.sleep(GRACE).await;
 }
 
-/// Resolves when the tenant refuses us, or when nothing has moved for `patience`.
+/// Resolves with what is wrong when the tenant refuses us, and with nothing when nothing has moved for `patience`.
 async fn given_up(
     store: &Store,
     run: &Run,
     clock: &Clock,
     patience: Duration,
     trouble: &(dyn Fn() -> Option<Trouble> + Sync),
-) -> Result<Trouble, RunFailure> {
+) -> Result<Option<Trouble>, RunFailure> {
     let mut patience = Patience::new(store, run.id, clock, patience).await?;
     loop {
         clock.sleep(LOOK).await;
         match trouble() {
-            Some(refused) if refused != Trouble::Outage => return Ok(refused),
+            Some(refused) if refused != Trouble::Outage => return Ok(Some(refused)),
             _ => {}
         }
         if patience.is_over().await? {
-            return Ok(Trouble::Outage);
+            return Ok(None);
         }
     }
 }

@@ -247,12 +247,12 @@ impl Health {
         self.trouble().or(streak) == Some(Trouble::Ignored)
     }
 
-    /// Rejections count together only when they give the same reason.
+    /// Rejections count together only when they give the same reason, whomever it names.
     fn count(&mut self, user: &UserId, trouble: Trouble, reason: &str) {
-        let reason = if trouble == Trouble::Rejected { reason } else { "" };
+        let reason =
+            if trouble == Trouble::Rejected { reason.replace(user.as_str(), "") } else { String::new() };
         let streak = self.streak.take().filter(|streak| streak.trouble == trouble && streak.reason == reason);
-        let mut streak =
-            streak.unwrap_or_else(|| Streak { trouble, reason: reason.to_owned(), users: Vec::new() });
+        let mut streak = streak.unwrap_or_else(|| Streak { trouble, reason, users: Vec::new() });
         if !streak.users.contains(user) {
             streak.users.push(user.clone());
         }

@@ -94,6 +94,16 @@ fn rejections_for_different_reasons_are_the_users_own() {
 }
 
 #[test]
+fn a_reason_that_names_the_user_is_the_same_for_all() {
+    let mut health = listed();
+    for number in 0..STREAK {
+        let rejected = failed(&Verdict::Rejected, &format!("team of {} does not exist", user(number)));
+        health.observe(&user(number), Seen::Failed { failure: &rejected, alone: false }, at(0));
+    }
+    assert_eq!(health.trouble(), Some(Trouble::Rejected));
+}
+
+#[test]
 fn a_success_in_between_breaks_the_row() {
     let mut health = listed();
     for number in 0..9 {

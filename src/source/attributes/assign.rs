@@ -23,7 +23,7 @@ impl Assignments {
     pub fn parse(texts: &[String], remove_marker: &str) -> Result<Self, Vec<String>> {
         let (mut all, mut reasons) = (Self::default(), Vec::new());
         if texts.is_empty() {
-            reasons.push("there is nothing to set: write key=value".to_owned());
+            reasons.push("there is nothing to set: write KEY=VALUE".to_owned());
         }
         for (number, text) in (1..).zip(texts) {
             if let Err(reason) = all.add(text, remove_marker) {
@@ -34,14 +34,14 @@ impl Assignments {
     }
 
     fn add(&mut self, text: &str, remove_marker: &str) -> Result<(), String> {
-        let (key, value) = text.split_once('=').ok_or("has no `=`: write key=value")?;
+        let (key, value) = text.split_once('=').ok_or("has no `=`: write KEY=VALUE")?;
         let (key, value) = (key.trim(), value.trim());
-        judge_key(key)?;
+        judge_key(key).map_err(|reason| format!("{reason}: write KEY=VALUE"))?;
         if self.set.contains_key(key) || self.remove.contains(key) {
             return Err(format!("{} is there twice", quoted(key)));
         }
         if value.is_empty() {
-            return Err(format!("{0} has no value: to remove it, write {0}={remove_marker}", quoted(key)));
+            return Err(format!("{} has no value: to remove it, write '{key}={remove_marker}'", quoted(key)));
         }
         if value == remove_marker {
             self.remove.insert(key.to_owned());

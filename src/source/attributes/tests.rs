@@ -82,7 +82,7 @@ fn a_broken_row_is_rejected_and_its_values_stay_hidden() {
     let text = format!("externalId,desk\ne1\n,s3cret\ne3,s3cret\u{7}\ne4,{long}\ne5,1\n");
     let rows = shown(csv(&text).unwrap());
     let expected = [
-        "2 !row: has 1 cells, and the header has 2",
+        "2 !row: has 1 cell, and the header has 2",
         "3 !externalId: is missing",
         "4 !desk: holds a control character",
         "5 !desk: is longer than 8192 characters",
@@ -131,7 +131,7 @@ fn assignments_are_read_all_or_not() {
     let says = [
         "assignment 1: has no `=`",
         "assignment 2: a key is empty",
-        "assignment 3: \"b\" has no value: to remove it, write \"b\"=<remove>",
+        "assignment 3: \"b\" has no value: to remove it, write 'b=<remove>'",
         "assignment 5: \"c\" is there twice",
         "assignment 6: the value of \"d\" holds a control",
     ];

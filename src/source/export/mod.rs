@@ -8,7 +8,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use super::input::{Form, Input, InputError, Lines, Records, Trouble, open};
-use crate::model::{Columns, RawRow, RawValue, RejectedRow, RowFault};
+use crate::model::{Columns, RawRow, RawValue, RejectedRow, RowFault, counted};
 
 /// The rows of an export. It ends after its last row, or with the error that keeps it from reading on.
 pub struct Export {
@@ -171,7 +171,7 @@ pub(in crate::source) fn miscounted(found: usize, expected: usize, first: u64, l
     } else {
         ": a comma within a cell needs quotes around the cell".to_owned()
     };
-    format!("has {found} cells, and the header has {expected}{spans}")
+    format!("has {}, and the header has {expected}{spans}", counted(found, "cell", "cells"))
 }
 
 /// A row of which nothing can be said but where it stands.

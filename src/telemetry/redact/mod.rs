@@ -35,7 +35,15 @@ pub fn text(input: &str) -> Cow<'_, str> {
     text_about(input, &[])
 }
 
-/// The same for a text about things whose ids are known and may be shown.
+/// Which of these names of attributes may be shown in a text about them: each but one in which there is what could be an
+/// address or a secret.
+pub fn names<'a, T: AsRef<str> + ?Sized + 'a>(
+    names: impl IntoIterator<Item = &'a T>,
+) -> impl Iterator<Item = &'a str> {
+    names.into_iter().map(AsRef::as_ref).filter(|name| is_harmless(name))
+}
+
+/// The same for a text about things whose ids, or [`names`], are known and may be shown.
 #[must_use]
 pub fn text_about<'a>(input: &'a str, ids: &[&str]) -> Cow<'a, str> {
     let start = beginning(input);
@@ -50,6 +58,11 @@ pub fn text_about<'a>(input: &'a str, ids: &[&str]) -> Cow<'a, str> {
         masked.push('…');
     }
     Cow::Owned(masked)
+}
+
+fn is_harmless(name: &str) -> bool {
+    let harmless = |word: &str| !is_mail(word) && !is_secret(word);
+    name.len() <= LONGEST_KEY && name.split(is_delimiter).all(harmless)
 }
 
 /// What is looked at: whole words, so that half a token is not taken for a word.
@@ -89,6 +102,9 @@ impl<'a> Scanner<'a> {
         while let Some(c) = self.rest.chars().next() {
             if let Some(length) = self.attribute() {
                 self.copy(length, out);
+            } else if let Some(length) = self.known() {
+                self.expect = expected_after(&self.rest[..length].to_lowercase());
+                self.copy(length, out);
             } else if let Some(length) = self.phone() {
                 self.hide(length, PHONE, out);
             } else if let Some(close) = self.quote(c) {
@@ -121,9 +137,6 @@ impl<'a> Scanner<'a> {
             let secret = self.prefix(|c| !is_delimiter(c) || matches!(c, '/' | '=' | ':' | '|'));
             return self.hide(secret.len().max(word.len()), TOKEN, out);
         }
-        if self.ids.contains(&word) {
-            return self.copy(word.len(), out);
-        }
         if is_mail(word) {
             return self.hide(word.len(), MAIL, out);
         }
@@ -132,8 +145,8 @@ impl<'a> Scanner<'a> {
         }
         if SCHEMES.contains(&lower.as_str()) {
             self.expect = Expect::Credentials;
-        } else if SECRET_KEYS.iter().any(|key| lower.ends_with(key)) {
-            self.expect = Expect::Separator;
+        } else {
+            self.expect = expected_after(&lower);
         }
         if (self.quoted && could_be_name(word)) || looks_like_name(word) {
             return self.hide_name(word.len(), out);
@@ -190,9 +203,24 @@ impl<'a> Scanner<'a> {
     fn attribute(&self) -> Option<usize> {
         let key = self.rest.strip_prefix(ATTRIBUTE)?;
         let key = &key[..key.find(']')?];
-        let harmless = |word: &str| !is_mail(word) && !is_secret(word);
-        let short = key.len() <= LONGEST_KEY && key.split(is_delimiter).all(harmless);
-        short.then_some(ATTRIBUTE.len() + key.len() + 1)
+        is_harmless(key).then_some(ATTRIBUTE.len() + key.len() + 1)
+    }
+
+    /// The length of something known that starts here, and is no part of a longer word.
+    fn known(&self) -> Option<usize> {
+        let inside_a_word = |c: char| !is_delimiter(c);
+        if self.expect == Expect::Secret
+            || self.expect == Expect::Credentials
+            || self.before.is_some_and(inside_a_word)
+        {
+            return None;
+        }
+        let here = |id: &&&str| {
+            // The end of a sentence is none of a word.
+            let after = self.rest.strip_prefix(**id).map(|rest| rest.trim_start_matches(['.', '!']));
+            !id.is_empty() && after.is_some_and(|after| !after.starts_with(inside_a_word))
+        };
+        self.ids.iter().filter(here).map(|id| id.len()).max()
     }
 
     /// The length of a telephone number that starts here.
@@ -230,6 +258,12 @@ impl<'a> Scanner<'a> {
         self.before = done.chars().next_back().or(self.before);
         self.rest = rest;
     }
+}
+
+/// What may come after a word, given in lower case.
+fn expected_after(lower: &str) -> Expect {
+    let key = SECRET_KEYS.iter().any(|key| lower.ends_with(key));
+    if key { Expect::Separator } else { Expect::Anything }
 }
 
 fn is_delimiter(c: char) -> bool {
@@ -311,6 +345,8 @@ mod tests {
             "ServiceProviderConfig has no PatchOp, though totalResults is 3",
             "Connection refused (os error 111)",
             "token: expired",
+            "password: needs 8 characters, a capital, a small letter and a digit",
+            "password: holds a control character; token: begins with a blank",
             "operation 123456789012 of 15551234567",
             "W/\"1234\"",
         ] {
@@ -325,8 +361,16 @@ mod tests {
 
     #[test]
     fn ids_that_are_known_stay() {
-        let about = text_about("team 'Sales' of Ann does not exist", &["Sales"]);
-        assert_eq!(about, "team 'Sales' of [hidden] does not exist");
+        for (said, shown) in [
+            ("team 'Sales' of Ann does not exist", "team 'Sales' of [hidden] does not exist"),
+            ("\"Cost Center\" of \"Cost Centers\"", "\"Cost Center\" of \"[hidden]\""),
+            ("Salesman, Presales, `Sales`", "[hidden], [hidden], `Sales`"),
+            ("Desk Token: hunter2, Sales", "Desk Token: [token], Sales"),
+            ("password: Sales", "password: [token]"),
+            ("there is no Sales.", "there is no Sales."),
+        ] {
+            assert_eq!(text_about(said, &["Sales", "Cost Center", "Desk Token"]), shown);
+        }
     }
 
     #[test]
@@ -342,6 +386,12 @@ mod tests {
         ] {
             assert_eq!(text(said), shown.unwrap_or(said));
         }
+    }
+
+    #[test]
+    fn the_name_of_an_attribute_is_shown_unless_it_could_be_somebody_or_a_secret() {
+        let keys = ["Desk", "ann@example.com", "eyJhbGciOi.J9", "Zm9vYmFyYmF6Zm9vYmFyYmF6Zm9vYmFyMTIz"];
+        assert_eq!(names(keys).collect::<Vec<_>>(), ["Desk"]);
     }
 
     #[test]

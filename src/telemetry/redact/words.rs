@@ -9,25 +9,25 @@ const PHONE_DIGITS: RangeInclusive<usize> = 7..=15;
 /// Words that are no name, in quotes or with a capital letter.
 const PLAIN_WORDS: &str = "\
     a accepted access account active add address after all allowed already an and another any api are argument as at \
-    attempt attribute attributes authentication authorization authorized back bad base basic be bearer because been before body \
-    broken bulk but by call calls can cannot certificate change changed client close closed code config \
-    configuration conflict connect connection content could count created custom data database date day deleted \
-    denied detail details did directory disabled do does down due duplicate each empty enabled end entity entry \
-    error errors etag exceeded execute exist existing exists expected expired external extra failed failure false \
-    field file filter for forbidden found from full gateway get given go gone grant group groups had has have \
-    header held host how html http https id if illegal in inactive index insufficient internal into invalid io is \
-    it its json key later length less license licensed limit line list lock locked long lost malformed many \
-    match matches maximum may member members message method minimum missing modified more must mutability name \
-    network new next no none not nothing null number object of off ok old on one only op open operation operations \
-    or org organization os other out over page parameter parse patch path payload peer permission permissions \
-    please policy post precondition primary provider proxy put quota rate read reason received record refused \
-    remove replace request requests required reset resource resources response retry role roles schema schemas \
-    scim scope seconds see send sensitive sent server service set should since size some stale start state status \
-    still stop string such supplied supported syntax system target team teams temporarily temporary than that the \
-    their them then there these they this time timed timeout to token too total true try type unable \
-    unauthorized unavailable unexpected unique uniqueness unknown unprocessable unsupported until update upstream \
-    url us use user users valid value values version wait was we went were what when which while will with within \
-    without write written wrong you your";
+    attempt attribute attributes authentication authorization authorized back bad base basic be bearer because been \
+    before begins body broken bulk but by call calls can cannot certificate change changed client close closed code \
+    config configuration conflict connect connection contain contains content could count created custom data \
+    database date day deleted denied detail details did directory disabled do does down due duplicate each empty \
+    enabled end entity entry error errors etag exceeded execute exist existing exists expected expired external \
+    extra failed failure false field file filter for forbidden found from full gateway get given go gone grant group \
+    groups had has have header held hold holds host how html http https id if illegal in inactive index insufficient \
+    internal into invalid io is it its json key later length less license licensed limit line list lock locked long \
+    lost malformed many match matches maximum may member members message method minimum missing modified more must \
+    mutability name need needs network new next no none not nothing null number object of off ok old on one only op \
+    open operation operations or org organization os other out over page parameter parse patch path payload peer \
+    permission permissions please policy post precondition primary provider proxy put quota rate read reason \
+    received record refused remove replace request requests required reset resource resources response retry role \
+    roles schema schemas scim scope seconds see send sensitive sent server service set should since size some stale \
+    start state status still stop string such supplied supported syntax system target team teams temporarily \
+    temporary than that the their them then there these they this time timed timeout to token too total true try \
+    type unable unauthorized unavailable unexpected unique uniqueness unknown unprocessable unsupported until update \
+    upstream url us use user users valid value values version wait was we went were what when which while will with \
+    within without write written wrong you your";
 
 /// A mail address, or what is left of one: anything around an `@`, percent-encoded or not.
 pub(super) fn is_mail(word: &str) -> bool {

@@ -60,7 +60,7 @@ fn what_somebody_has_left_the_daemon_goes_on_with() {
         fail_external_ids: (1..=10).map(|at| (super::people::hr(at), 503)).collect(),
         ..Faults::default()
     });
-    rig.run(&["provision", "hr.csv", "--wait", "0s"]).ended(69);
+    rig.run(&["provision", "hr.csv", "--wait", "0s"]).ended(3).says("nothing has moved");
     rig.faults(Faults::default());
     let daemon = Daemon::start(&rig);
     daemon.until_said("run finished");
@@ -161,4 +161,75 @@ fn the_same_file_handed_in_by_several_at_once_is_carried_out_once() {
     assert_there(&rig, 3, 1..=300);
     assert_eq!(rig.stats().count("POST /Users"), 300);
     daemon.stop().with(0);
+}
+
+#[test]
+fn whoever_stops_following_is_told_that_the_daemon_goes_on() {
+    let rig = rig(3, MODES[2]);
+    rig.set(&format!("{}\n{QUIET}", quick("off")));
+    rig.write("hr.csv", &export((1..=3).map(newcomer)));
+    let failing = (1..=3).map(|at| (super::people::hr(at), 503)).collect();
+    rig.faults(Faults { fail_external_ids: failing, ..Faults::default() });
+    let daemon = Daemon::start(&rig);
+    let command = Daemon::spawn(rig.command(&["provision", "hr.csv"]));
+    until("the run is there", || rig.status()["passes"].to_string().contains("hr.csv"));
+    command.signal("INT");
+    let ended = command.wait().with(3);
+    let told = ended.out.join("\n");
+    assert!(told.contains("the daemon goes on with run 1") && told.contains("status --run 1"), "{told}");
+    rig.faults(Faults::default());
+    daemon.until_said("run finished");
+    daemon.stop().with(0);
+}
+
+#[test]
+fn a_command_beside_another_command_waits_for_its_end() {
+    let rig = rig(3, MODES[2]);
+    rig.set(&quick("off"));
+    rig.write("hr.csv", &export((1..=3).map(newcomer)));
+    rig.write("attributes.csv", "externalId,desk\nE-0001,A-17\n");
+    let failing = (1..=3).map(|at| (super::people::hr(at), 503)).collect();
+    rig.faults(Faults { fail_external_ids: failing, ..Faults::default() });
+    let first = Daemon::spawn(rig.command(&["provision", "hr.csv"]));
+    until("the run is there", || {
+        rig.database().exists() && rig.status()["passes"].to_string().contains("hr.csv")
+    });
+    let commands = [
+        rig.command(&["attributes", "attributes.csv"]),
+        rig.command(&["sync"]),
+        rig.command(&["state", "reset", "watermark"]),
+    ];
+    let others = commands.map(Daemon::spawn);
+    for other in &others {
+        until("it says that it waits", || {
+            other
+                .complaints()
+                .contains(&format!("another command is at work on the database (process {})", first.pid()))
+        });
+    }
+    rig.faults(Faults::default());
+    first.wait().with(0);
+    for other in others {
+        other.wait().with(0);
+    }
+}
+
+#[test]
+fn two_commands_on_a_new_database_both_come_to_their_end() {
+    for _ in 0..3 {
+        let rig = rig(3, MODES[2]);
+        rig.set(&quick("off"));
+        rig.write("hr.csv", &export((1..=3).map(newcomer)));
+        let commands = [
+            rig.command(&["provision", "hr.csv"]),
+            rig.command(&["provision", "hr.csv"]),
+            rig.command(&["plan"]),
+        ];
+        let [one, other, plan] = commands.map(Daemon::spawn);
+        one.wait().with(0);
+        other.wait().with(0);
+        let plan = plan.wait();
+        assert!(matches!(plan.code, Some(0 | 2)), "{plan:?}");
+        assert_there(&rig, 3, 1..=3);
+    }
 }

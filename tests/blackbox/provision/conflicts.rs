@@ -101,7 +101,7 @@ fn whoever_is_there_already_is_updated_left_alone_or_reported_and_asked_for_once
 fn one_who_is_there_as_he_should_be_is_left_alone() {
     let tenant = tenant("off", "externalId", "Agent");
     tenant.set(&keys("off", "update"));
-    tenant.run(&["provision", "hr.csv"]).ended(0).says("1 unchanged, 1 conflicts met");
+    tenant.run(&["provision", "hr.csv"]).ended(0).says("1 unchanged, 1 conflict met");
     assert_eq!(tenant.writes(), 1, "the create");
 }
 

@@ -185,7 +185,7 @@ fn a_409_leads_to_a_look_up_and_an_update_and_never_to_a_loop() {
         found["name"]["givenName"] = json!("Janet");
         let tenant = tenant(vec![found], accepted(), move |_, bulk_id| ended(bulk_id, "409", &response));
         tenant.set(&format!("{}\n{keys}", quick("jobs")));
-        tenant.run(&["provision", "hr.csv"]).ended(0).says("1 updated, 1 conflicts met");
+        tenant.run(&["provision", "hr.csv"]).ended(0).says("1 updated, 1 conflict met");
         assert_eq!((tenant.named("POST /Bulk").len(), tenant.named("POST /Users").len()), (1, 0));
         let looked_up = tenant.named("GET /Users").iter().find_map(|call| parameter(call, "filter"));
         assert_eq!(looked_up.as_deref(), Some("externalId eq \"HRIS-98765\""), "as printed");
@@ -260,4 +260,34 @@ fn what_the_document_forbids_never_reaches_the_tenant() {
         assert!(said.contains(reason), "{said}");
     }
     assert_eq!(tenant.writes(), 0);
+}
+
+#[test]
+fn a_job_of_which_nothing_was_done_is_a_failure_in_the_audit() {
+    let refused = json!({ "detail": "the department is not known", "status": "400" });
+    let tenant = tenant(Vec::new(), accepted(), move |_, bulk_id| ended(bulk_id, "400", &refused));
+    tenant.run(&["provision", "hr.csv"]).ended(3).says("1 failed");
+    assert_eq!(lines(&tenant, "SYNC_SUCCESS").len(), 0);
+    let audited = lines(&tenant, "SYNC_FAILURE");
+    let error = audited[0]["error"].as_str().unwrap();
+    assert!(error.contains("nothing of it was done") && error.contains("400 the department"), "{error}");
+}
+
+#[test]
+fn a_result_that_contradicts_itself_is_settled_by_a_look_up() {
+    for order in [["201", "400"], ["400", "201"]] {
+        let mut there = user();
+        there["id"] = json!("u-1");
+        let tenant = tenant(vec![there], accepted(), move |_, bulk_id| {
+            let mut both = ended(bulk_id, order[0], &Value::Null);
+            let second = ended(bulk_id, order[1], &Value::Null)["Operations"][0].take();
+            both["Operations"].as_array_mut().unwrap().push(second);
+            both
+        });
+        tenant.run(&["provision", "hr.csv"]).ended(0).says("1 created");
+        let asked: Vec<String> =
+            tenant.named("GET /Users").iter().filter_map(|call| parameter(call, "filter")).collect();
+        assert!(!asked.is_empty(), "{order:?}");
+        assert_eq!((tenant.named("POST /Bulk").len(), tenant.named("POST /Users").len()), (1, 0));
+    }
 }

@@ -135,7 +135,7 @@ fn a_create_that_was_not_answered_before_a_kill_is_looked_up() {
         let run = Daemon::spawn(tenant.command(&["provision", "hr.csv"]));
         until("the create has arrived", || tenant.named(call).len() == 1);
         run.kill();
-        tenant.run(&["provision", "hr.csv"]).ended(0).says("1 of 1 rows processed, 1 created\n");
+        tenant.run(&["provision", "hr.csv"]).ended(0).says("1 of 1 row processed, 1 created\n");
         assert_eq!(tenant.writes(), 1, "{mode}: {:?}", tenant.names());
         let written = lines(&tenant, "user_written");
         assert_eq!(written.len(), 1, "{mode}: {written:#?}");
@@ -182,8 +182,7 @@ fn a_create_that_was_not_answered_before_a_newer_export_is_looked_up_all_the_sam
 
         let again = named_again.then(|| newcomer(1));
         tenant.write("hr.csv", &export(again.into_iter().chain([newcomer(2)])));
-        let said =
-            if named_again { "1 created, 1 unchanged\n" } else { "1 of 1 rows processed, 1 created\n" };
+        let said = if named_again { "1 created, 1 unchanged\n" } else { "1 of 1 row processed, 1 created\n" };
         tenant.run(&["provision", "hr.csv"]).ended(0).says(said);
         let sent = tenant.named("POST /Users");
         let first = sent.iter().filter(|call| String::from_utf8_lossy(&call.body).contains("HR-0001"));

@@ -260,3 +260,37 @@ fn whom_a_wrong_export_brings_does_not_make_those_few_who_are_missing_from_it() 
     let ran = rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3).says("300 created, 60 held");
     assert!(ran.stderr.contains("60 of 60 users"), "{}", ran.stderr);
 }
+
+#[test]
+fn whom_no_row_names_is_no_row_and_what_is_held_is_not_sent() {
+    let rig = settled(MODES[2], "guard.max_removals = 1\nguard.min_users = 1");
+    // One of those who are no longer named is inactive already.
+    let nine = records(&rig)[&hr(9)]["id"].as_str().unwrap().to_owned();
+    rig.tenant().set_active(&nine.as_str().into(), false).unwrap();
+    rig.write("hr.csv", &export((1..=6).map(newcomer).chain([known(1, "", ""), known(2, "Lead", "")])));
+    let told = rig.run(&["provision", "hr.csv", "--deactivate-missing", "--json"]).ended(3).json();
+    assert_eq!(
+        (&told["rows"], &told["processed"], &told["unnamed"], &told["held"], &told["unchanged"]),
+        (&json!(8), &json!(8), &json!(3), &json!(3), &json!(8)),
+        "{told:#}"
+    );
+    let (run, pass) = (told["run"].to_string(), told["pass"].to_string());
+    let said = "8 of 8 rows processed, 3 of 3 users whom no row names, 8 unchanged, 3 held";
+    let status = rig.run(&["status"]).ended(0);
+    status.says(&format!("run {run} of hr.csv (provision) finished, began ")).says(said);
+    let shown = rig.status()["passes"][0].take();
+    assert_eq!(
+        (&shown["users_read"], &shown["planned"], &shown["run"]["run"], &shown["run"]["state"]),
+        (&json!(8), &json!(0), &told["run"], &json!("finished")),
+        "{shown:#}"
+    );
+    for args in [["status", "--pass", &pass], ["status", "--run", &run]] {
+        rig.run(&args).ended(0).says(said).says(&format!("run {run} of hr.csv")).says("HELD PLAN");
+        let args: Vec<&str> = args.into_iter().chain(["--json"]).collect();
+        let shown = rig.run(&args).ended(0).json();
+        for key in ["rows", "processed", "held", "unchanged", "unnamed", "left"] {
+            assert_eq!(shown["run"][key], told[key], "{key}");
+        }
+    }
+    rig.run(&["status", "--run", "99"]).ended(1).complains("run 99 is not known (any more)");
+}
