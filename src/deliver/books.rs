@@ -7,7 +7,7 @@ use tracing::error;
 
 use crate::audit::{Audit, Entry, Link};
 use crate::model::{TenantId, Timestamp};
-use crate::store::{AuditHead, Settlement, Step, Store, Turn};
+use crate::store::{AuditHead, Settlement, Store, Turn};
 
 /// The audit and the database, for one tenant; cheap to clone.
 #[derive(Clone, Debug)]
@@ -32,13 +32,6 @@ impl Landed {
     /// Nothing is left to be written down.
     pub(super) fn is_written(&self) -> bool {
         self.settlements.is_empty()
-    }
-
-    /// Something in it has come to its end, or its user has to be read again.
-    pub(super) fn makes_final(&self) -> bool {
-        self.settlements
-            .iter()
-            .any(|settlement| !matches!(settlement.step, Step::Later { .. } | Step::Released))
     }
 
     /// `earlier` could not be written down, and goes first.

@@ -211,7 +211,7 @@ impl<P: ServiceProvider> Pump<P> {
         let (books, landed) = (self.books.clone(), mem::take(&mut self.landed));
         // Who lands beside that has no letter yet.
         let revived = mem::take(&mut self.revived);
-        let made_final = landed.makes_final();
+        let lands = !landed.is_written();
         let work = Box::pin(books.turn(landed, (room, lists), now));
         let turn = match self.beside(work, stop).await {
             Ok(turn) => turn,
@@ -221,7 +221,8 @@ impl<P: ServiceProvider> Pump<P> {
                 return FAILED;
             }
         };
-        if made_final {
+        if lands {
+            // Whoever was in flight can be read again.
             self.shared.stale.notify_one();
         }
         if !revived.is_empty()

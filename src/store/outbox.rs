@@ -151,8 +151,9 @@ impl Store {
     }
 
     /// Acknowledges what was sent, with the last line that the audit has of it, and leases up to `room` operations
-    /// that are due, oldest first and one for each user, in one transaction. A user with an operation in flight is passed over, and what is to
-    /// be sent in a bulk request; without `lists` whatever carries a complete list is, too.
+    /// that are due, oldest first and one for each user, in one transaction. A user with an operation in flight is passed
+    /// over, and what is to be sent in a bulk request; whatever carries a complete list is, too, without `lists` and where its
+    /// user has to be read again.
     ///
     /// # Errors
     /// When the database fails; then nothing has moved, and the settlements must be handed in again.
@@ -179,7 +180,7 @@ impl Store {
         let all_taken = u32::try_from(turn.leased.len()).is_ok_and(|taken| taken < room) || room == 0;
         // What waits for an answer to something else of its run is due when that comes back.
         let spent = careful.filter(|careful| careful.left <= turn.of_pass(careful.pass)).map(|run| run.pass);
-        turn.next_due = if all_taken { next_due(&mut tx, tenant, (only, spent)).await? } else { None };
+        turn.next_due = if all_taken { next_due(&mut tx, tenant, (only, spent), now).await? } else { None };
         tx.commit().await?;
         Ok(turn)
     }
@@ -251,16 +252,30 @@ async fn careful(tx: &mut SqliteConnection, tenant: &TenantId) -> Result<Option<
     Ok(careful)
 }
 
+/// Whether the user of operation `o` has to be read again at the time `$2`, and what it carries was decided without that: a
+/// complete list may be known to be old.
+macro_rules! outdated {
+    () => {
+        "o.kind = 'teams' AND EXISTS (SELECT 1 FROM rereads r
+             WHERE r.tenant = o.tenant AND r.user_id = o.user_id AND r.due_at <= $2)"
+    };
+}
+
 async fn next_due(
     tx: &mut SqliteConnection,
     tenant: &TenantId,
     (only, without): (Option<i64>, Option<i64>),
+    now: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {
-    let due: Option<i64> = sqlx::query_scalar(
-        "SELECT min(due_at) FROM operations
-         WHERE tenant = $1 AND state = 'ready' AND packed = 0 AND ($2 IS NULL OR pass = $2) AND pass IS NOT $3",
-    )
+    let due: Option<i64> = sqlx::query_scalar(concat!(
+        "SELECT min(due_at) FROM operations o
+         WHERE tenant = $1 AND state = 'ready' AND packed = 0 AND ($3 IS NULL OR pass = $3) AND pass IS NOT $4
+             AND NOT (",
+        outdated!(),
+        ")"
+    ))
     .bind(tenant.as_str())
+    .bind(now.millis())
     .bind(only)
     .bind(without)
     .fetch_one(tx)
@@ -279,7 +294,7 @@ async fn lease(
     now: Timestamp,
 ) -> Result<Turn, StoreError> {
     // The number of a lease is one more than the last, so that no two leases of a row are alike.
-    let mut rows: Vec<Row> = sqlx::query_as(
+    let mut rows: Vec<Row> = sqlx::query_as(concat!(
         "UPDATE operations SET state = 'leased', lease = coalesce(lease, 0) + 1, touched_at = $2
          WHERE id IN (SELECT min(id) FROM (
              SELECT id, user_id FROM operations o WHERE tenant = $1 AND state = 'ready' AND (due_at <= $2 OR due_at > $3)
@@ -289,10 +304,12 @@ async fn lease(
                      ORDER BY due_at, id LIMIT $8))
                  AND NOT EXISTS (SELECT 1 FROM operations f
                      WHERE f.tenant = o.tenant AND f.user_id = o.user_id AND f.state = 'leased')
-             ORDER BY due_at, id LIMIT $4) GROUP BY user_id)
+                 AND NOT (",
+        outdated!(),
+        ") ORDER BY due_at, id LIMIT $4) GROUP BY user_id)
          RETURNING id, lease, user_id, payload, cause, version, attempts, traceparent, pass, found,
-             (SELECT p.mapping_digest FROM passes p WHERE p.id = operations.pass)",
-    )
+             (SELECT p.mapping_digest FROM passes p WHERE p.id = operations.pass)"
+    ))
     .bind(tenant.as_str())
     .bind(now.millis())
     .bind(now.plus(LONGEST_DELAY).millis())

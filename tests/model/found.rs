@@ -138,3 +138,25 @@ fn a_tenant_whose_only_record_cannot_be_read_is_asked_what_it_makes_of_since() {
         ])
     });
 }
+
+/// A list showed what somebody had done by hand while a write for that user was in flight, which failed: before he was read again
+/// it went out once more, with the teams that he had been in before, and nobody knew who had put him there.
+#[test]
+fn a_write_that_failed_waits_until_its_user_is_read_again() {
+    run(&Case {
+        guard: true,
+        nature: Nature { etag: false, date: false, lists_inactive: false, since: Understands::It },
+        people: vec![(0, 0), (4, 27), (0, 0)],
+        mappings: vec![[2, 0, 5], [0, 0, 0], [6, 2, 14]],
+        ..case(vec![
+            Step::Fail { call: Call::Patch, fault: Fault::Unavailable, times: 1 },
+            Step::Active { user: 14, active: false },
+            Step::Create { roles: 0, teams: 0, place: 0 },
+            Step::Go,
+            Step::Decide { approve: true },
+            Step::TakeOut { user: 9, team: 0 },
+            Step::Go,
+            Step::Mapping { which: 1 },
+        ])
+    });
+}
