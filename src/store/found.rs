@@ -31,8 +31,9 @@ impl Store {
         sqlx::query(
             "INSERT INTO run_found (run, user_id, user_name, record)
              SELECT $1, f.value ->> 0, '', json_object('active', json_extract(f.value ->> 1, '$.active') IS NOT 0)
-             FROM json_each($2) f JOIN provisioned p ON p.user_id = f.value ->> 0
-             WHERE p.tenant = (SELECT tenant FROM runs WHERE id = $1)
+             FROM json_each($2) f
+             CROSS JOIN provisioned p ON p.tenant = (SELECT tenant FROM runs WHERE id = $1) AND p.user_id = f.value ->> 0
+             WHERE true
              ON CONFLICT (run, user_id) DO UPDATE SET record = excluded.record",
         )
         .bind(run)
@@ -70,11 +71,12 @@ impl Store {
         user_name: Option<&str>,
     ) -> Result<Option<Found>, StoreError> {
         let row: Option<(String, Option<String>, String, String)> = sqlx::query_as(
-            "SELECT user_id, external_id, user_name, record FROM (
-                 SELECT 0 AS rank, f.* FROM run_found f WHERE run = $1 AND external_id = $2
-                 UNION ALL
-                 SELECT 1, f.* FROM run_found f WHERE run = $1 AND user_name = $3)
-             ORDER BY rank, user_id LIMIT 1",
+            "SELECT user_id, external_id, user_name, record FROM run_found WHERE run = $1 AND user_id = (
+                 SELECT user_id FROM (
+                     SELECT 0 AS rank, user_id FROM run_found WHERE run = $1 AND external_id = $2
+                     UNION ALL
+                     SELECT 1, user_id FROM run_found WHERE run = $1 AND user_name = $3)
+                 ORDER BY rank, user_id LIMIT 1)",
         )
         .bind(run)
         .bind(external_id)
