@@ -79,7 +79,7 @@ pub(super) fn mail(text: &str) -> Judged<()> {
         {
             Ok(())
         }
-        _ => Err("is no mail address such as name@example.com".to_owned()),
+        _ => Err("is no mail address: a name, one @ and a domain".to_owned()),
     }
 }
 
