@@ -147,7 +147,7 @@ async fn deliver(
             Drained::Empty if store.rereads(&tenant.name, 1, clock.now()).await?.is_empty() => {
                 return Ok(None);
             }
-            Drained::Empty => PassKind::Reread,
+            Drained::Empty | Drained::Stale => PassKind::Reread,
             Drained::Refused(_) | Drained::Stopped => return Ok(tenant.pump.trouble()),
         };
         tokio::select! {

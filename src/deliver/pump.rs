@@ -71,6 +71,8 @@ pub struct Shared {
 pub enum Drained {
     /// Nothing waits any more.
     Empty,
+    /// What waits is not due yet, and somebody has to be read again meanwhile.
+    Stale,
     /// The tenant refuses everything.
     Refused(Trouble),
     /// What waits may be old: nothing is sent before a list has been read.
@@ -89,6 +91,8 @@ pub struct Pump<P> {
     chance: Chance,
     shared: Shared,
     sample: Sample,
+    /// It delivers whatever waits.
+    whole: bool,
     /// Leased, and not begun.
     ahead: Ahead<Leased>,
     flying: JoinSet<Outcome>,
@@ -131,6 +135,7 @@ impl<P: ServiceProvider> Pump<P> {
             chance,
             shared,
             sample,
+            whole: true,
             ahead,
             flying: JoinSet::new(),
             leased: HashMap::new(),
@@ -144,6 +149,7 @@ impl<P: ServiceProvider> Pump<P> {
     /// From now on it delivers nothing but what the pass `pass` decided.
     pub fn only(&mut self, pass: i64) {
         self.books.store = self.books.store.only(pass);
+        self.whole = false;
     }
 
     /// What is wrong with delivery at the moment.
@@ -174,6 +180,7 @@ impl<P: ServiceProvider> Pump<P> {
                     _ if turned.nothing_waits => return Drained::Empty,
                     Some(trouble) if trouble != Trouble::Outage => return Drained::Refused(trouble),
                     _ if turned.unlisted => return Drained::Unlisted,
+                    None if turned.nothing_due && self.anybody_stale().await => return Drained::Stale,
                     _ => {}
                 }
             }
@@ -183,18 +190,42 @@ impl<P: ServiceProvider> Pump<P> {
 
     /// Nothing is in flight or about to be, and the database knows of everything that was.
     fn at_rest(&self) -> bool {
-        self.flying.is_empty() && self.ahead.is_empty() && self.landed.is_written() && self.told.is_none()
+        self.flying.is_empty()
+            && self.ahead.is_empty()
+            && self.landed.is_written()
+            && self.told.is_none()
+            && self.revived.is_empty()
     }
 
-    /// One turn: audit what was done, settle and lease in one transaction, and send.
+    /// Somebody has to be read again, and it is not only a part of what waits that we deliver.
+    async fn anybody_stale(&self) -> bool {
+        let now = self.sender.clock.now();
+        match self.books.store.rereads(&self.tenant, 1, now).await {
+            Ok(users) => self.whole && !users.is_empty(),
+            Err(error) => {
+                error!(tenant = %self.tenant, reason = %error, "database cannot be used");
+                false
+            }
+        }
+    }
+
+    /// One turn: audit what was done, settle and lease in one transaction, and send. If that fails, nothing more is begun: nobody
+    /// might ever hear of it.
     async fn turn(&mut self, stop: &CancellationToken) -> Turned {
-        const FAILED: Turned = Turned { nothing_waits: false, unlisted: false, look_in: LOOK };
+        if let Some(turned) = self.try_turn(stop).await {
+            return turned;
+        }
+        self.give_back();
+        Turned { nothing_waits: false, nothing_due: false, unlisted: false, look_in: LOOK }
+    }
+
+    async fn try_turn(&mut self, stop: &CancellationToken) -> Option<Turned> {
         self.shared.condition.note().await;
         let now = self.sender.clock.now();
         let was_set_back = now.plus(CLOCK_STEADY) < self.turned_at;
         if was_set_back && let Err(error) = self.books.store.make_due(&self.tenant, now).await {
             error!(tenant = %self.tenant, reason = %error, "database cannot be used");
-            return FAILED;
+            return None;
         }
         self.turned_at = now;
         let allowance = self.begin(stop);
@@ -218,13 +249,14 @@ impl<P: ServiceProvider> Pump<P> {
             Err(landed) => {
                 self.landed.put_before(landed);
                 self.revived.extend(revived);
-                return FAILED;
+                return None;
             }
         };
         if lands {
             // Whoever was in flight can be read again.
             self.shared.stale.notify_one();
         }
+        let nothing_waits = turn.leased.is_empty() && turn.next_due.is_none() && revived.is_empty();
         if !revived.is_empty()
             && let Err(error) = self.books.store.replay(&Selection::Ids(revived.clone()), now).await
         {
@@ -241,7 +273,7 @@ impl<P: ServiceProvider> Pump<P> {
             _ if room > 0 => turn.next_due,
             _ => None,
         };
-        let nothing_waits = turn.leased.is_empty() && turn.next_due.is_none();
+        let nothing_due = turn.leased.is_empty() && !due;
         for Damaged { id, user, reason } in turn.damaged {
             self.shared.vitals.dead.add(1);
             error!(tenant = %self.tenant, %user, operation = id, reason, "operation is a dead letter");
@@ -249,11 +281,11 @@ impl<P: ServiceProvider> Pump<P> {
         self.ahead.turned(turn.leased, room, allowance, self.sender.clock.instant());
         self.begin(stop);
         if !self.tell_unclear(now).await {
-            return FAILED;
+            return None;
         }
         let next = if self.landed.is_written() { next } else { Some(now) };
         let look_in = next.map_or(LOOK, |next| next.since(now).clamp(SHORTEST_LOOK, LOOK));
-        Turned { nothing_waits, unlisted, look_in }
+        Some(Turned { nothing_waits, nothing_due, unlisted, look_in })
     }
 
     /// Writes down what was sent without an answer and has come to another end, once; returns whether all of it stands in
@@ -293,9 +325,7 @@ impl<P: ServiceProvider> Pump<P> {
     fn begin(&mut self, stop: &CancellationToken) -> Allowance {
         let allowance = self.shared.condition.allowance(self.settings.workers);
         if stop.is_cancelled() || allowance != self.ahead.leased_under() {
-            for leased in self.ahead.give_back() {
-                self.landed.settlements.push(released(leased));
-            }
+            self.give_back();
         }
         while self.flying.len() < self.settings.workers
             && let Some(leased) = self.ahead.next()
@@ -303,6 +333,13 @@ impl<P: ServiceProvider> Pump<P> {
             self.send(leased, allowance);
         }
         allowance
+    }
+
+    /// What was leased and is not begun goes back.
+    fn give_back(&mut self) {
+        for leased in self.ahead.give_back() {
+            self.landed.settlements.push(released(leased));
+        }
     }
 
     fn send(&mut self, leased: Leased, allowance: Allowance) {
@@ -546,6 +583,8 @@ fn refused_row(leased: &Leased, failure: &Failure) -> bool {
 struct Turned {
     /// No operation waits, whatever its time.
     nothing_waits: bool,
+    /// None that may be sent is due.
+    nothing_due: bool,
     /// One is due, and may not be sent before a list has been read.
     unlisted: bool,
     /// When to look again at the latest.

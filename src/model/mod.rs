@@ -31,7 +31,7 @@ pub use operation::{
     TeamsPayload,
 };
 pub use pass::{PassKind, PassResult, Since};
-pub use refusal::Refusal;
+pub use refusal::{Refusal, without};
 pub use run::{Action, Met, Outcome, RunKind, RunState};
 pub use time::Timestamp;
 pub use user::User;

@@ -34,21 +34,39 @@ impl Refusal {
 /// Whether a name stands in a text, not as a part of a longer word. Quotes in it may be protected, as in JSON.
 fn stands_in(text: &str, name: &str) -> bool {
     let protected = name.replace('\\', "\\\\").replace('"', "\\\"");
+    [name, protected.as_str()].iter().any(|name| !places(text, name).is_empty())
+}
+
+/// Where a name stands in a text, not as a part of a longer word.
+fn places(text: &str, name: &str) -> Vec<usize> {
     let outside = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
-    [name, protected.as_str()].iter().filter(|name| !name.is_empty()).any(|name| {
-        text.match_indices(name).any(|(at, _)| {
-            let (before, after) = (&text[..at], &text[at + name.len()..]);
-            outside(before.chars().next_back()) && outside(after.chars().next())
-        })
-    })
+    let alone = |at: &usize| {
+        let (before, after) = (&text[..*at], &text[at + name.len()..]);
+        outside(before.chars().next_back()) && outside(after.chars().next())
+    };
+    let found = text.match_indices(name).map(|(at, _)| at);
+    if name.is_empty() { Vec::new() } else { found.filter(alone).collect() }
+}
+
+/// A text with a blank for a name where it stands, and not where it is a part of a longer word.
+#[must_use]
+pub fn without(text: &str, name: &str) -> String {
+    let (mut out, mut from) = (String::with_capacity(text.len()), 0);
+    for at in places(text, name) {
+        out.push_str(&text[from..at]);
+        out.push(' ');
+        from = at + name.len();
+    }
+    out.push_str(&text[from..]);
+    out
 }
 
 /// The words of a reason that are not about one user: no id, no value, nothing in quotes, no number and no name.
 fn common(reason: &str, payload: &Payload, user: &UserId) -> String {
-    let mut text = reason.replace(user.as_str(), " ");
+    let mut text = without(reason, user.as_str());
     if let Payload::Attributes(attributes) = payload {
         for value in attributes.set.values().filter_map(Value::as_str).filter(|value| !value.is_empty()) {
-            text = text.replace(value, " ");
+            text = without(&text, value);
         }
     }
     let plain = |word: &&str| {
@@ -106,8 +124,19 @@ mod tests {
             ["ann@example.com is suspended (c=1)", "bo@example.com is suspended (c=2)"],
             ["attribute \"Desk\" of user \"ann\" is unknown", "attribute \"Desk\" of user \"bo\" is unknown"],
             ["„ann” is „x", "„bo” is „y"],
+            ["such an entry is not allowed: A-1", "such an entry is not allowed: B-2"],
         ] {
             assert_eq!(refusal("u-1", "A-1", one), refusal("u-2", "B-2", other), "{one}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_not_cut_out_of_a_longer_word() {
+        let reason = "such an entry is not allowed there";
+        for (user, value) in [("a", "e"), ("no", "s"), ("there", "n"), ("t", "such")] {
+            let words = refusal(user, value, reason).said;
+            let left = reason.split(' ').filter(|word| *word != user && *word != value);
+            assert_eq!(words, left.collect::<Vec<_>>().join(" "), "{user} {value}");
         }
     }
 

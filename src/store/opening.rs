@@ -229,10 +229,12 @@ const fn pass_kind(kind: RunKind) -> PassKind {
     }
 }
 
+/// A letter of another run that is delivered with this one is not touched.
 async fn supersede(tx: &mut SqliteConnection, run: i64, now: Timestamp) -> Result<u64, StoreError> {
     sqlx::query(
         "UPDATE operations SET state = 'superseded', finished_at = $2
-         WHERE pass = (SELECT pass FROM runs WHERE id = $1) AND state IN ('ready', 'held')",
+         WHERE pass = (SELECT pass FROM runs WHERE id = $1) AND state IN ('ready', 'held')
+             AND id IN (SELECT operation FROM run_rows WHERE run = $1)",
     )
     .bind(run)
     .bind(now.millis())
@@ -241,7 +243,8 @@ async fn supersede(tx: &mut SqliteConnection, run: i64, now: Timestamp) -> Resul
     // What is in flight comes to its end, but is not sent again; and who may have been created is still looked up.
     sqlx::query(
         "UPDATE operations SET superseded = 1
-         WHERE pass = (SELECT pass FROM runs WHERE id = $1) AND state = 'leased'",
+         WHERE pass = (SELECT pass FROM runs WHERE id = $1) AND state = 'leased'
+             AND id IN (SELECT operation FROM run_rows WHERE run = $1)",
     )
     .bind(run)
     .execute(&mut *tx)

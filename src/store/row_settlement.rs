@@ -214,7 +214,8 @@ async fn stop_refused(
     }
     sqlx::query(
         "UPDATE operations SET state = 'held'
-         WHERE state = 'ready' AND pass = (SELECT pass FROM runs WHERE id = $1)",
+         WHERE state = 'ready' AND pass = (SELECT pass FROM runs WHERE id = $1)
+             AND id IN (SELECT operation FROM run_rows WHERE run = $1)",
     )
     .bind(run)
     .execute(&mut *tx)

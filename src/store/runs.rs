@@ -311,10 +311,12 @@ impl Store {
         let mut tx = self.write().await?;
         for ready in [
             "UPDATE operations SET state = 'ready', due_at = $2
-             WHERE state = 'held' AND hold IS NULL AND pass = (SELECT pass FROM runs WHERE id = $1)",
+             WHERE state = 'held' AND hold IS NULL AND pass = (SELECT pass FROM runs WHERE id = $1)
+                 AND id IN (SELECT operation FROM run_rows WHERE run = $1)",
             // What was refused is asked for once more.
             "UPDATE operations SET state = 'ready', due_at = $2, attempts = 0
-             WHERE state = 'dead' AND pass = (SELECT pass FROM runs WHERE id = $1)",
+             WHERE state = 'dead' AND pass = (SELECT pass FROM runs WHERE id = $1)
+                 AND id IN (SELECT operation FROM run_rows WHERE run = $1)",
             // So is who was not known, as far as nothing else is to be done for him since.
             "UPDATE operations AS o SET state = 'ready', due_at = $2, attempts = 0, finished_at = NULL
              WHERE state = 'gone' AND pass = (SELECT pass FROM runs WHERE id = $1)

@@ -144,6 +144,39 @@ fn a_user_who_changed_meanwhile_is_read_again_and_decided_anew() {
     assert_eq!(teams, ["team-by-hand", "team-sales"]);
 }
 
+/// The write of the one succeeds once the other, who changed meanwhile, has been written.
+#[test]
+fn nobody_waits_to_be_read_again_for_somebody_elses_backoff() {
+    let written = Arc::new(Mutex::new(0));
+    let versioned = |id: &str, version: &str| {
+        let mut user = user(id, &["HR_SALES"], &[]);
+        user["meta"] = json!({ "version": version });
+        user
+    };
+    let tenant = Scripted::new(move |name, _| {
+        let mut written = written.lock().unwrap();
+        match name {
+            "GET /ServiceProviderConfig" => Some(etags(true)),
+            "GET /Users" => Some(list(&["u-1", "u-2"].map(|id| versioned(id, "W/\"1\"")))),
+            "GET /Users/u-2" => Some(ResponseTemplate::new(200).set_body_json(versioned("u-2", "W/\"2\""))),
+            "GET /Users/u-1" => Some(ResponseTemplate::new(200).set_body_json(versioned("u-1", "W/\"1\""))),
+            "PATCH /Users/u-1" if *written < 2 => Some(refusal(503, "not now")),
+            "PATCH /Users/u-2" => {
+                *written += 1;
+                Some(if *written == 1 {
+                    refusal(412, "changed meanwhile")
+                } else {
+                    ResponseTemplate::new(204)
+                })
+            }
+            "PATCH /Users/u-1" => Some(ResponseTemplate::new(204)),
+            _ => None,
+        }
+    });
+    tenant.set("delivery.max_attempts = 4");
+    tenant.run(&["sync"]).ended(0).says("2 delivered, 0 still waiting, 0 dead letters");
+}
+
 #[test]
 fn a_user_who_is_gone_is_forgotten() {
     let tenant = Scripted::new(move |name, _| match name {
@@ -241,6 +274,20 @@ fn a_missing_permission_ends_with_77() {
         tenant.run(&[command]).ended(77).complains("missing permission scim:read");
     }
     assert_eq!(tenant.writes(), 0);
+}
+
+#[test]
+fn a_permission_that_is_missing_for_all_who_wait_ends_with_77() {
+    let tenant = Scripted::new(|name, _| match name {
+        "GET /Users" => {
+            let users: Vec<Value> =
+                (0..10).map(|number| user(&format!("u-{number}"), &["HR_SALES"], &[])).collect();
+            Some(list(&users))
+        }
+        _ if name.starts_with("PATCH") => Some(refusal(403, "missing permission scim:write")),
+        _ => None,
+    });
+    tenant.run(&["sync"]).ended(77).says("10 still waiting, 0 dead letters").says("permission missing");
 }
 
 /// The token endpoint tells its own rate limit as a 400.

@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use super::trouble::{Down, Trouble, YOUNG};
-use crate::model::{Timestamp, UserId};
+use crate::model::{Timestamp, UserId, without};
 use crate::scim::{Failure, Verdict};
 use crate::store::Part;
 
@@ -250,7 +250,7 @@ impl Health {
     /// Rejections count together only when they give the same reason, whomever it names.
     fn count(&mut self, user: &UserId, trouble: Trouble, reason: &str) {
         let reason =
-            if trouble == Trouble::Rejected { reason.replace(user.as_str(), "") } else { String::new() };
+            if trouble == Trouble::Rejected { without(reason, user.as_str()) } else { String::new() };
         let streak = self.streak.take().filter(|streak| streak.trouble == trouble && streak.reason == reason);
         let mut streak = streak.unwrap_or_else(|| Streak { trouble, reason, users: Vec::new() });
         if !streak.users.contains(user) {
