@@ -85,12 +85,16 @@ pub(super) async fn run(
         Ownership::Daemon(owner) => (Store::beside(&database).await?, Some(owner)),
         Ownership::Stopped => return Err(AskError::Withdrawn.into()),
     };
-    if drop_unfinished {
-        drop_runs(&store, &settings.name, &input, &parts).await?;
-    }
-    let imported = match import(&store, &settings.name, input, wish, &parts, &progress).await? {
-        Ok(imported) => imported,
-        Err(failure) => return refuse(&settings.name, &failure, args.json),
+    let imported = loop {
+        if drop_unfinished {
+            drop_runs(&store, &settings.name, &input, &parts).await?;
+        }
+        match import(&store, &settings.name, input.clone(), wish, &parts, &progress).await? {
+            Ok(imported) => break imported,
+            // Somebody has begun another one while this file was read.
+            Err(ImportError::Unfinished { .. }) if drop_unfinished => {}
+            Err(failure) => return refuse(&settings.name, &failure, args.json),
+        }
     };
     let run = imported.run;
     let carried = if let Some(owner) = owner {
