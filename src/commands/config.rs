@@ -1,6 +1,6 @@
 //! `rosterd config`: is the configuration right, and what is in effect?
 //!
-//! It talks to no tenant and opens no database.
+//! It talks to no tenant, and opens neither a database nor an export.
 
 use std::fmt::Write as _;
 
@@ -102,12 +102,12 @@ fn check_text(loaded: &Loaded, now: Timestamp) -> String {
     for tenant in loaded.settings.tenants.values() {
         let _ = writeln!(out, "\ntenant {}", tenant.name);
         for (word, value) in facts(tenant) {
-            let _ = writeln!(out, "  {word:16}{value}");
+            let _ = writeln!(out, "  {word:20}{value}");
         }
         for (word, line) in schedules(tenant) {
-            let _ = writeln!(out, "  {word:16}{line}");
+            let _ = writeln!(out, "  {word:20}{line}");
             for run in config::next_runs(line, tenant.cadence.time_zone, now, RUNS) {
-                let _ = writeln!(out, "  {:16}  next {}", "", run.format("%Y-%m-%d %H:%M:%S %:z"));
+                let _ = writeln!(out, "  {:20}  next {}", "", run.format("%Y-%m-%d %H:%M:%S %:z"));
             }
         }
     }
@@ -141,6 +141,11 @@ fn facts(tenant: &TenantSettings) -> Vec<(&'static str, String)> {
         let unsigned = if webhook.secret.is_some() { "" } else { ", NOT SIGNED: webhook.secret is not set" };
         facts.push(("webhook", format!("{}{unsigned}", webhook.shown())));
     }
+    if let Some(file) = &tenant.provision.file {
+        // HR may bring it later.
+        let missing = if file.is_file() { "" } else { ", NOT THERE" };
+        facts.push(("provision.file", format!("{}{missing}", file.display())));
+    }
     facts
 }
 
@@ -150,8 +155,10 @@ const fn profile(tenant: &TenantSettings) -> &'static str {
     }
 }
 
-fn schedules(tenant: &TenantSettings) -> [(&'static str, &str); 2] {
-    [("schedule", &tenant.cadence.schedule), ("sweep_schedule", &tenant.cadence.sweep_schedule)]
+fn schedules(tenant: &TenantSettings) -> impl Iterator<Item = (&'static str, &str)> {
+    let passes = [("schedule", &tenant.cadence.schedule), ("sweep_schedule", &tenant.cadence.sweep_schedule)];
+    let export = tenant.provision.schedule.as_ref().map(|line| ("provision.schedule", line));
+    passes.into_iter().chain(export).map(|(word, line)| (word, line.as_str()))
 }
 
 fn check_json(loaded: &Loaded, now: Timestamp) -> Value {
@@ -184,5 +191,10 @@ fn tenant_json(tenant: &TenantSettings, now: Timestamp) -> Value {
         }),
         "schedule": schedule(&tenant.cadence.schedule),
         "sweep_schedule": schedule(&tenant.cadence.sweep_schedule),
+        "provision": tenant.provision.file.as_ref().map(|file| json!({
+            "file": file.to_string_lossy(),
+            "found": file.is_file(),
+            "schedule": tenant.provision.schedule.as_deref().map(schedule),
+        })),
     })
 }

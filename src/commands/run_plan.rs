@@ -101,7 +101,8 @@ fn text(planned: &PlannedRun) -> String {
     if planned.run.kind == RunKind::Provision {
         let _ = write!(
             out,
-            "{} to create, {changed} to change, {} to reactivate, {} to deactivate",
+            "{} to create, {changed} to change, {} to reactivate, {} to deactivate because no row \
+             names them",
             count(planned, Action::Create),
             count(planned, Action::Reactivate),
             count(planned, Action::Deactivate)

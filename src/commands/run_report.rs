@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::run_rows::{self, RowFile, fault_table, fault_values, table};
 use super::{CommandError, Exit, answer, complain, error};
 use crate::daemon::{Carried, RunEnd, RunFailure};
-use crate::model::{Outcome, RunKind, counted};
+use crate::model::{Outcome, RunKind, RunState, counted};
 use crate::store::{RowEnd, Run, RunCounts, Store};
 use crate::telemetry;
 
@@ -165,15 +165,22 @@ pub(super) fn text(run: &Run, counts: &RunCounts, left: &[RowEnd], end: &str) ->
         let _ = writeln!(out, "{table}\n");
     }
     let _ = writeln!(out, "{}: run {} of {} ({}): {end}", run.tenant, run.id, run.file, run.kind);
-    if let Some(reason) = &run.reason {
-        let _ = writeln!(
-            out,
-            "  stopped: {}\n  nothing was accepted before; {} held. If the tenant is mended, run the same \
-             command again; to go on regardless, run the same command with --force; if the file is mended, give this run up \
-             with --drop-unfinished",
-            shown(reason, left),
-            counted(counts.held, "row is", "rows are")
-        );
+    match &run.reason {
+        Some(reason) if run.state == RunState::Stopped => {
+            let _ = writeln!(
+                out,
+                "  stopped: {}\n  nothing was accepted before; {} held. If the tenant is mended, run the same \
+                 command again; to go on regardless, run the same command with --force; if the file is mended, give this run up \
+                 with --drop-unfinished",
+                shown(reason, left),
+                counted(counts.held, "row is", "rows are")
+            );
+        }
+        // Nobody goes on with it.
+        Some(reason) => {
+            let _ = writeln!(out, "  it was stopped: {}", shown(reason, left));
+        }
+        None => {}
     }
     let _ = write!(out, "  {}", became(counts));
     let _ = write!(out, "\n  error rate {:.2} %", error_rate(counts) * 100.0);
@@ -227,7 +234,7 @@ mod tests {
     use super::*;
     use crate::daemon::{Blame, LastWord};
     use crate::deliver::Trouble;
-    use crate::model::{RunState, TenantId, Timestamp};
+    use crate::model::{TenantId, Timestamp};
 
     fn run() -> Run {
         Run {
@@ -301,12 +308,20 @@ mod tests {
 
     #[test]
     fn a_run_that_was_stopped_says_why_and_how_to_go_on() {
-        let stopped = Run { reason: Some("no attribute \"a\"".to_owned()), ..run() };
+        let stopped =
+            Run { state: RunState::Stopped, reason: Some("no attribute \"a\"".to_owned()), ..run() };
         let counts = RunCounts { rows: 30, failed: 20, held: 10, ..RunCounts::default() };
         let told = text(&stopped, &counts, &[], "stopped");
         for says in ["stopped: no attribute \"a\"", "10 rows are held", "--force", "--drop-unfinished"] {
             assert!(told.contains(says), "{told}");
         }
         assert!(!told.contains("approval"), "{told}");
+
+        let superseded = Run { state: RunState::Superseded, ..stopped };
+        let counts = RunCounts { rows: 30, failed: 20, superseded: 10, ..RunCounts::default() };
+        let told = text(&superseded, &counts, &[], "superseded");
+        let expected = "acme: run 3 of hr.csv (provision): superseded\n  it was stopped: no attribute \"a\"\n  \
+                        30 of 30 rows processed, 20 failed, 10 superseded\n  error rate 66.67 %\n";
+        assert_eq!(told, expected);
     }
 }

@@ -157,9 +157,8 @@ fn to_text(
     for request in &status.requests {
         row(&format!("request {}", request.id), request_text(request, now));
     }
-    let mut said = Vec::new();
     for shown in shown {
-        let why = why(shown.pass, &status.holds, &mut said);
+        let why = why(shown.pass, &status.holds);
         row(&format!("pass {}", shown.pass.id), passes::line(shown, why.as_deref(), now));
     }
     out
@@ -183,17 +182,11 @@ fn not_applied(status: &TenantStatus, now: Timestamp) -> String {
     if parts.is_empty() { "nothing: all that is known is in the tenant".to_owned() } else { parts.join("; ") }
 }
 
-/// Why a pass is not ok. What stands above it is not said again.
-fn why<'a>(pass: &'a PassRow, holds: &[Hold], said: &mut Vec<&'a str>) -> Option<String> {
+/// Why a pass is not ok. What is held says so above, and is not told again.
+fn why(pass: &PassRow, holds: &[Hold]) -> Option<String> {
     let reason = pass.reason.as_deref()?;
-    if let Some(hold) = holds.iter().find(|hold| Some(hold.id) == pass.hold) {
-        return Some(format!("held as {}", short(&hold.digest)));
-    }
-    if said.contains(&reason) {
-        return Some("for the same reason".to_owned());
-    }
-    said.push(reason);
-    Some(reason.to_owned())
+    let hold = holds.iter().find(|hold| Some(hold.id) == pass.hold);
+    Some(hold.map_or_else(|| reason.to_owned(), |hold| format!("held as {}", short(&hold.digest))))
 }
 
 fn request_text(request: &Request, now: Timestamp) -> String {

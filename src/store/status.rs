@@ -47,7 +47,7 @@ pub struct TenantStatus {
     /// When the oldest operation that waits was decided.
     pub oldest_waiting: Option<Timestamp>,
     /// Since when the oldest change has been known that is not in the tenant yet: an operation that waits or is held,
-    /// or a user who has to be read again.
+    /// a user who has to be read again, or a run with rows that wait.
     pub oldest_unapplied: Option<Timestamp>,
     /// The last sweep that was committed.
     pub last_sweep: Option<PassRow>,
@@ -63,6 +63,18 @@ pub struct TenantStatus {
     pub passes: Vec<PassRow>,
 }
 
+/// When the oldest run of `$1` began that has rows which are not in the tenant, though no operation may say so yet: those that
+/// wait, and those that wait for a stopped run to go on.
+macro_rules! oldest_run {
+    () => {
+        "(SELECT min(started_at) FROM runs WHERE tenant = $1 AND state IN ('open', 'stopped') AND (
+             EXISTS (SELECT 1 FROM run_rows WHERE run = runs.id AND state = 'waiting' AND outcome IS NULL)
+             OR EXISTS (SELECT 1 FROM run_rows WHERE run = runs.id AND state = 'planned' AND outcome IS NULL)
+             OR runs.state = 'stopped' AND EXISTS (SELECT 1 FROM run_rows WHERE run = runs.id
+                 AND state IN ('waiting', 'planned') AND outcome = 'held')))"
+    };
+}
+
 impl Store {
     /// What is known of one tenant, in numbers.
     ///
@@ -73,19 +85,20 @@ impl Store {
     }
 
     async fn numbers(&self, tenant: &TenantId, passes: u32) -> Result<TenantStatus, StoreError> {
-        type Row = (i64, i64, Option<i64>, Option<i64>, Option<i64>, i64);
-        let (users, rereads, oldest, held, reread, discarded): Row = sqlx::query_as(
+        type Row = (i64, i64, Option<i64>, Option<i64>, Option<i64>, Option<i64>, i64);
+        let (users, rereads, oldest, held, reread, run, discarded): Row = sqlx::query_as(concat!(
             "SELECT coalesce((SELECT users FROM known_users WHERE tenant = $1), 0),
                     (SELECT count(*) FROM rereads WHERE tenant = $1),
                     (SELECT min(created_at) FROM operations WHERE tenant = $1 AND state IN ('ready', 'leased', 'stale')),
                     (SELECT min(created_at) FROM operations WHERE tenant = $1 AND state = 'held'),
-                    (SELECT min(since) FROM rereads WHERE tenant = $1),
-                    (SELECT count(*) FROM operations AS old
+                    (SELECT min(since) FROM rereads WHERE tenant = $1), ",
+            oldest_run!(),
+            ", (SELECT count(*) FROM operations AS old
                      JOIN users ON users.tenant = old.tenant AND users.id = old.user_id
                      WHERE old.tenant = $1 AND old.state = 'discarded' AND users.read_at <= old.finished_at
                          AND NOT EXISTS (SELECT 1 FROM operations AS new WHERE new.tenant = old.tenant
                              AND new.user_id = old.user_id AND new.kind = old.kind AND new.id > old.id))",
-        )
+        ))
         .bind(tenant.as_str())
         .fetch_one(&self.reader)
         .await?;
@@ -95,7 +108,11 @@ impl Store {
             operations: self.operation_counts(tenant).await?,
             discarded: number(discarded),
             oldest_waiting: oldest.map(Timestamp::from_millis),
-            oldest_unapplied: [oldest, held, reread].into_iter().flatten().min().map(Timestamp::from_millis),
+            oldest_unapplied: [oldest, held, reread, run]
+                .into_iter()
+                .flatten()
+                .min()
+                .map(Timestamp::from_millis),
             last_sweep: self.last_sweep(tenant).await?,
             holds: self.holds(Some(tenant)).await?,
             rereads: number(rereads),
@@ -117,11 +134,12 @@ impl Store {
         .bind(tenant.as_str())
         .fetch_all(&self.reader)
         .await?;
-        let (holds, rereads, reread): (i64, i64, Option<i64>) = sqlx::query_as(
+        let (holds, rereads, reread, run): (i64, i64, Option<i64>, Option<i64>) = sqlx::query_as(concat!(
             "SELECT (SELECT count(*) FROM holds WHERE tenant = $1 AND decision IS NULL),
                     (SELECT count(*) FROM rereads WHERE tenant = $1),
-                    (SELECT min(since) FROM rereads WHERE tenant = $1)",
-        )
+                    (SELECT min(since) FROM rereads WHERE tenant = $1), ",
+            oldest_run!(),
+        ))
         .bind(tenant.as_str())
         .fetch_one(&self.reader)
         .await?;
@@ -139,7 +157,7 @@ impl Store {
             },
             holds: number(holds),
             rereads: number(rereads),
-            oldest_unapplied: waiting.chain(reread).min().map(Timestamp::from_millis),
+            oldest_unapplied: waiting.chain(reread).chain(run).min().map(Timestamp::from_millis),
         })
     }
 

@@ -364,6 +364,10 @@ fn what_is_left_of_a_file_can_be_given_up() {
     status
         .says("run 1 of attributes.csv (attributes) superseded")
         .says("60 of 60 rows processed, 20 failed, 40 superseded");
+    let shown = rig.run(&["status", "--run", "1"]).ended(0).says("  it was stopped: ").stdout;
+    for advice in ["run the same command again", "--force", "--drop-unfinished"] {
+        assert!(!shown.contains(advice), "{shown}");
+    }
     rig.run(&["attributes", "attributes.csv", "--plan"]).says("60 rows: 60 to change, 0 as");
 }
 

@@ -296,6 +296,30 @@ fn a_run_whose_place_a_newer_one_has_taken_is_not_finished_any_more() {
 }
 
 #[test]
+fn rows_that_wait_are_changes_that_are_not_applied() {
+    let bench = Bench::new();
+    let oldest = || {
+        bench.runtime.block_on(async {
+            let status = bench.store.status(&bench.tenant, 1).await.unwrap();
+            let backlog = bench.store.backlog(&bench.tenant).await.unwrap();
+            [status.oldest_unapplied, backlog.oldest_unapplied]
+        })
+    };
+    let run = bench.export("first", &["A"], at(5));
+    bench.open(RunKind::Attributes, "later", &["B"], at(6));
+    assert_eq!(oldest(), [Some(at(5)); 2]);
+    // As a refusal stops it before an operation was made of the row.
+    let path = bench.folder.path().join("rosterd.db");
+    execute(
+        &path,
+        "UPDATE runs SET state = 'stopped' WHERE id = 1; UPDATE run_rows SET outcome = 'held' WHERE run = 1",
+    );
+    assert_eq!(oldest(), [Some(at(5)); 2]);
+    bench.runtime.block_on(bench.store.supersede_run(&run, at(7))).unwrap();
+    assert_eq!(oldest(), [Some(at(6)); 2]);
+}
+
+#[test]
 fn a_row_fails_with_an_operation_that_cannot_be_read() {
     let bench = Bench::new();
     let export = bench.export("a", &["HR-1"], at(1));

@@ -3,9 +3,10 @@
 use std::fs;
 
 use rosterd::practice::Faults;
+use rosterd::store::Store;
 use serde_json::{Value, json};
 
-use crate::rig::{Rig, users};
+use crate::rig::{Rig, runtime, users};
 
 /// Takes HR's roles from so many users that the guard of the next pass objects.
 fn too_many_leave(rig: &Rig) -> usize {
@@ -142,6 +143,31 @@ fn freshness_is_a_number() {
 }
 
 #[test]
+fn what_waits_in_a_run_of_a_file_is_not_in_the_tenant() {
+    let rig = Rig::still(users(3));
+    rig.sync();
+    rig.set("provision.required = [\"externalId\", \"userName\"]");
+    rig.write("hr.csv", "externalId,userName\nHR-1,user-0101@example.com\n");
+    rig.faults(Faults { outage: true, ..Faults::default() });
+    rig.run(&["provision", "hr.csv", "--wait", "0s"]).ended(69);
+    let oldest = || {
+        let status = rig.run(&["status", "--json"]).ended(0).json();
+        status["tenants"][0]["oldest_change_not_applied_seconds"].clone()
+    };
+    assert_eq!(rig.status()["operations"]["ready"], json!(0), "no operation says so");
+    assert!(oldest().is_u64(), "{}", oldest());
+    rig.run(&["status"]).ended(0).says("not applied    the oldest change is ");
+    let backlog = runtime().block_on(async {
+        let store = Store::beside(&rig.path("rosterd.db")).await.unwrap();
+        store.backlog(&"acme".into()).await.unwrap()
+    });
+    assert!(backlog.oldest_unapplied.is_some(), "{backlog:?}");
+    rig.faults(Faults::default());
+    rig.run(&["provision", "hr.csv"]).ended(0);
+    assert_eq!(oldest(), Value::Null);
+}
+
+#[test]
 fn a_dead_letter_is_not_in_the_tenant() {
     let rig = Rig::still(users(40));
     let id = rig.misplaced()[0].clone();
@@ -155,7 +181,7 @@ fn a_dead_letter_is_not_in_the_tenant() {
 }
 
 #[test]
-fn a_reason_is_said_once() {
+fn each_pass_says_its_own_reason_and_what_is_held_is_said_once() {
     let rig = Rig::still(users(60));
     rig.sync();
     rig.advance(60);
@@ -168,8 +194,8 @@ fn a_reason_is_said_once() {
         let ran = rig.run(&["sync"]).ended(77);
         assert!(!ran.stderr.contains("retry_at"), "nobody tries again: {}", ran.stderr);
     }
-    let status = rig.run(&["status"]).ended(0).says("(for the same reason)");
-    assert_eq!(status.stdout.matches("credentials are wrong").count(), 1, "{}", status.stdout);
+    let status = rig.run(&["status"]).ended(0);
+    assert_eq!(status.stdout.matches("credentials are wrong").count(), 2, "{}", status.stdout);
 }
 
 #[test]

@@ -119,17 +119,48 @@ fn a_webhook_that_nobody_can_check_is_named() {
     let url = "webhook.url = \"https://hooks.example/T0/hush?sig=hush\"";
     let signed = format!("{url}\nwebhook.secret = {{ env = \"GENESYS_CLIENT_SECRET\" }}");
     let unsigned = report(url, false);
-    assert!(
-        unsigned
-            .contains("  webhook         https://hooks.example/***, NOT SIGNED: webhook.secret is not set\n")
-    );
-    assert!(report(&signed, false).contains("  webhook         https://hooks.example/***\n"));
+    assert!(unsigned.contains(
+        "  webhook             https://hooks.example/***, NOT SIGNED: webhook.secret is not set\n"
+    ));
+    assert!(report(&signed, false).contains("  webhook             https://hooks.example/***\n"));
     let webhook = |keys: &str| {
         serde_json::from_str::<Value>(&report(keys, true)).unwrap()["tenants"][0]["webhook"].take()
     };
     assert_eq!(webhook(""), Value::Null);
     assert_eq!(webhook(url), json!({ "url": "https://hooks.example/***", "signed": false }));
     assert_eq!(webhook(&signed)["signed"], json!(true));
+}
+
+#[test]
+fn when_an_export_is_read_is_foretold_and_that_it_is_not_there_is_said() {
+    let keys =
+        "provision.file = \"hr.csv\"\nprovision.schedule = \"0 15 6 * * *\"\ntime_zone = \"Europe/Berlin\"";
+    let case = Case::new(&format!("{ACME}{keys}\n"));
+    let now = Timestamp::parse("2026-03-28T23:10:00Z").unwrap();
+    let report = |json| check_report(&case.sources, json, now);
+    let provision =
+        || serde_json::from_str::<Value>(&report(true).0).unwrap()["tenants"][0]["provision"].take();
+    let path = case.folder.path().join("hr.csv");
+    let (text, exit) = report(false);
+    assert_eq!(exit, Exit::Done, "it may come later");
+    let line = format!("  provision.file      {}", path.display());
+    assert!(text.contains(&format!("{line}, NOT THERE\n")), "{text}");
+    let runs =
+        "  provision.schedule  0 15 6 * * *\n                        next 2026-03-29 06:15:00 +02:00\n";
+    assert!(text.contains(runs), "{text}");
+    let next = ["2026-03-29T06:15:00+02:00", "2026-03-30T06:15:00+02:00", "2026-03-31T06:15:00+02:00"];
+    let schedule = json!({ "cron": "0 15 6 * * *", "next": next });
+    assert_eq!(provision(), json!({ "file": path, "found": false, "schedule": schedule }));
+    case.file("hr.csv", "externalId\n");
+    assert!(report(false).0.contains(&format!("{line}\n")));
+    assert_eq!(provision()["found"], json!(true));
+
+    let report = |keys: &str| {
+        let report = check_report(&Case::new(&format!("{ACME}{keys}\n")).sources, true, now).0;
+        serde_json::from_str::<Value>(&report).unwrap()["tenants"][0]["provision"].take()
+    };
+    assert_eq!(report(""), Value::Null);
+    assert_eq!(report("provision.file = \"hr.csv\"")["schedule"], Value::Null);
 }
 
 #[test]

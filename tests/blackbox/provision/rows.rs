@@ -152,6 +152,16 @@ fn with_strict_one_wrong_row_stops_all() {
 }
 
 #[test]
+fn whom_a_row_makes_inactive_is_changed_and_only_whom_none_names_is_deactivated() {
+    let rig = rig(5, MODES[0]);
+    rig.write("hr.csv", &export([known(1, "", "false"), known(2, "", "")]));
+    let plan = rig.run(&["provision", "hr.csv", "--plan"]).ended(2);
+    plan.says("1 to change, 0 to reactivate, 0 to deactivate because no row names them, 1 as they should be");
+    rig.run(&["provision", "hr.csv"]).ended(0).says("1 updated, 1 unchanged\n");
+    assert_eq!(records(&rig)["E-0001"]["active"], json!(false));
+}
+
+#[test]
 fn a_plan_shows_all_and_changes_nothing() {
     for mode in MODES {
         let rig = rig(5, mode);
@@ -172,7 +182,7 @@ fn a_plan_shows_all_and_changes_nothing() {
         );
         assert_eq!((&told["planned"][1]["attributes"], &told["unchanged"]), (&json!(["title"]), &json!(1)));
         let text = rig.run(&["provision", "hr.csv", "--plan"]).ended(2);
-        text.says("3 rows: 1 to create, 1 to change, 0 to reactivate, 0 to deactivate, 1 as they should be, 0 rejected; nothing was changed");
+        text.says("3 rows: 1 to create, 1 to change, 0 to reactivate, 0 to deactivate because no row names them, 1 as they should be, 0 rejected; nothing was changed");
         assert_eq!((writes(&rig), records(&rig).len()), (0, 5));
 
         rig.run(&["provision", "hr.csv"]).ended(0).says("1 created, 1 updated, 1 unchanged");
