@@ -209,24 +209,6 @@ fn what_a_scheduled_export_leaves_is_in_the_log_of_the_daemon() {
 }
 
 #[test]
-fn a_run_whose_place_a_newer_export_takes_is_in_the_log_of_the_daemon() {
-    let rig = rig(3, MODES[2]);
-    rig.set(&format!("{}\n{QUIET}", quick("off")));
-    let failing = (1..=3).map(|at| (super::people::hr(at), 503)).collect();
-    rig.faults(Faults { fail_external_ids: failing, ..Faults::default() });
-    let daemon = daemon_beside(&rig);
-    rig.write("hr.csv", &export((1..=3).map(newcomer)));
-    let run = rig.run(&["provision", "hr.csv", "--wait", "0s", "--json"]).ended(3).json()["run"].take();
-    rig.faults(Faults::default());
-    rig.write("hr.csv", &export((1..=4).map(newcomer)));
-    rig.run(&["provision", "hr.csv"]).ended(0).complains("this one takes its place");
-    daemon.until_said("run is superseded");
-    let line = daemon.lines().into_iter().find(|line| line["message"] == "run is superseded").unwrap();
-    assert_eq!((&line["level"], &line["run"], &line["kind"]), (&json!("WARN"), &run, &json!("provision")));
-    daemon.stop().with(0);
-}
-
-#[test]
 fn the_same_file_handed_in_by_several_at_once_is_carried_out_once() {
     let rig = rig(3, MODES[2]);
     rig.set(&format!("{}\n{QUIET}", quick("off")));
