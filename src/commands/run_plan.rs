@@ -72,6 +72,7 @@ fn value(planned: &PlannedRun, exit: Exit) -> Value {
         "rows": planned.counts.rows,
         "unchanged": planned.counts.unchanged,
         "held": planned.counts.held,
+        "not_deactivated": planned.not_deactivated.map(|why| why.to_string()),
         "planned": rows.collect::<Vec<_>>(),
         "faults": fault_values(rejected(planned)),
         "left": refused(planned).map(run_rows::value).collect::<Vec<_>>(),
@@ -122,6 +123,9 @@ fn text(planned: &PlannedRun) -> String {
             "deactivations would be held until they are approved",
         );
         let _ = writeln!(out, "  {held}");
+    }
+    if let Some(why) = planned.not_deactivated {
+        let _ = writeln!(out, "  {why}");
     }
     out
 }

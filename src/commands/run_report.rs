@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::run_rows::{self, RowFile, fault_table, fault_values, table};
 use super::{CommandError, Exit, answer, complain, error};
-use crate::daemon::{Carried, RunEnd, RunFailure};
-use crate::model::{Outcome, RunKind, RunState, counted};
+use crate::daemon::{Carried, RunEnd, RunFailure, not_deactivated};
+use crate::model::{Outcome, RunKind, RunState, Timestamp, counted};
 use crate::store::{RowEnd, Run, RunCounts, Store};
 use crate::telemetry;
 
@@ -32,6 +32,7 @@ pub(super) async fn tell(
     store: &Store,
     told: &Told,
     mut file: Option<RowFile>,
+    now: Timestamp,
     as_json: bool,
 ) -> Result<Exit, CommandError> {
     let run = store.run(told.run.id).await?;
@@ -41,16 +42,22 @@ pub(super) async fn tell(
         file.finish()?;
     }
     let (exit, end) = exit_of(told, &run, &counts);
+    let not_deactivated = not_deactivated(store, &run, now).await?;
     if as_json {
         let mut value = value(&run, &counts, &left);
         value["end"] = json!(end);
+        value["not_deactivated"] = json!(not_deactivated.map(|why| why.to_string()));
         value["exit_code"] = json!(exit.code());
         if let Some(Err(failure)) = &told.carried {
             value["error"] = json!(failure.to_string());
         }
         answer(&format!("{value:#}\n"))?;
     } else {
-        answer(&text(&run, &counts, &left, &end))?;
+        let mut text = text(&run, &counts, &left, &end);
+        if let Some(why) = not_deactivated {
+            let _ = writeln!(text, "  {why}");
+        }
+        answer(&text)?;
     }
     if let Some(Err(failure)) = &told.carried {
         complain(&format!("{}: {failure}", run.tenant));

@@ -113,7 +113,7 @@ pub(super) async fn run(
     };
     let told = Told::of(run, carried);
     progress.clear();
-    let exit = run_report::tell(&store, &told, report, args.json).await?;
+    let exit = run_report::tell(&store, &told, report, parts.clock.now(), args.json).await?;
     store.close().await;
     Ok(exit)
 }

@@ -43,9 +43,9 @@ pub use report::{Applied, Blame, PassError, Refused, Report};
 pub use requests::{Answer, Ask, Clerk, Undone, find_hold};
 pub use run::{Ended, Reload, RunError, run};
 pub use runs::{
-    Carried, ImportError, Imported, Input, LastWord, MOST_REFUSALS, Patience, PlanFailure, PlannedRun,
-    RunEnd, RunFailure, RunOptions, RunPolicy, RunSettings, Runner, Wish, carry_out, export, import,
-    plan_run,
+    Carried, ImportError, Imported, Input, LastWord, MOST_REFUSALS, NotDeactivated, Patience, PlanFailure,
+    PlannedRun, RunEnd, RunFailure, RunOptions, RunPolicy, RunSettings, Runner, Wish, carry_out, export,
+    import, not_deactivated, plan_run,
 };
 pub use sync::{SyncEnd, sync, sync_beside};
 pub use tenant::Tenant;

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::condition::Condition;
 use super::health::{Allowance, Seen};
 use super::pump::Drained;
-use super::report::{refused, written};
+use super::report::{given_up, refused, written};
 use super::step::{Nature, Policy, next_step};
 use super::trouble::Trouble;
 use super::vitals::Vitals;
@@ -347,7 +347,7 @@ impl BulkPump {
     async fn end(&self, job: &Job, ended: Ended) -> Result<(), BulkFailure> {
         let now = self.clock.now();
         let took = now.since(job.submitted_at);
-        let (mut settlements, mut entries) = (Vec::new(), Vec::new());
+        let (mut settlements, mut entries, mut dead) = (Vec::new(), Vec::new(), Vec::new());
         for leased in &job.operations {
             let id = leased.id.to_string();
             let result = ended.results.iter().find(|result| result.id == id).map(|result| &result.result);
@@ -376,7 +376,11 @@ impl BulkPump {
                 _ => {}
             }
             let created = created.filter(|_| leased.operation.payload.creates());
-            let note = Some(note(result, &ended));
+            let note = note(result, &ended);
+            if let (Step::Dead, Some(Err(failure))) = (&step, result) {
+                dead.push((leased, failure, note.correlation_id.clone()));
+            }
+            let note = Some(note);
             let (lease, user) = (leased.lease, leased.operation.user.clone());
             let unclear = false;
             settlements.push(Settlement { id: leased.id, lease, user, step, note, unclear, created, took });
@@ -387,6 +391,9 @@ impl BulkPump {
         let head = AuditHead { seq: link.seq, hash: link.hash.to_string() };
         let reason = ended.broken.as_deref();
         self.store.finish_job(&self.tenant, job, &settlements, (&head, reason), now).await?;
+        for (leased, failure, correlation_id) in dead {
+            given_up(&self.tenant, leased, failure, (correlation_id.as_deref(), took));
+        }
         Ok(())
     }
 

@@ -1,11 +1,14 @@
 //! What is said of the end of an attempt: in the log, in the database, and in the audit.
 
+use std::borrow::Cow;
+use std::time::Duration;
+
 use tracing::{error, info, warn};
 
 use super::attempt::{Outcome, Sent};
 use super::vitals::Vitals;
 use crate::audit::Entry;
-use crate::model::{Kind, Payload, ProfilePayload, TeamId, TenantId, UserId};
+use crate::model::{Kind, Operation, Payload, ProfilePayload, TeamId, TenantId, UserId};
 use crate::scim::{Failure, Receipt, Verdict};
 use crate::store::{Leased, Note, Step, Unclear};
 use crate::telemetry;
@@ -37,11 +40,7 @@ pub(super) fn report(outcome: &Outcome, step: &Step, vitals: &Vitals) {
         Err(failure) => failure,
     };
     let status = failure.status.map(i64::from);
-    let teams = teams.teams.union(&teams.removed).map(TeamId::as_str);
-    let names = operation.payload.names();
-    let ids = teams.chain([operation.user.as_str()]).chain(telemetry::redact::names(names));
-    let ids: Vec<&str> = ids.collect();
-    let reason = telemetry::redact::text_about(&failure.reason, &ids);
+    let reason = reason(operation, failure);
     let correlation_id = failure.correlation_id.as_deref();
     match step {
         Step::Released => return,
@@ -65,6 +64,38 @@ pub(super) fn report(outcome: &Outcome, step: &Step, vitals: &Vitals) {
         Step::Done => {}
     }
     vitals.failures.add(1);
+}
+
+/// Logs what a bulk request has given up, where no span says whose operation it is.
+pub(super) fn given_up(
+    tenant: &TenantId,
+    leased: &Leased,
+    failure: &Failure,
+    (correlation_id, took): (Option<&str>, Duration),
+) {
+    let attempt = i64::from(leased.attempts) + 1;
+    let duration_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
+    error!(
+        %tenant,
+        user = leased.operation.user.as_str(),
+        operation = %leased.id,
+        status = failure.status.map(i64::from),
+        reason = %reason(&leased.operation, failure),
+        correlation_id,
+        attempt,
+        duration_ms,
+        "operation is a dead letter"
+    );
+}
+
+/// What the tenant said, with nothing of the user but what the operation itself names.
+fn reason<'a>(operation: &Operation, failure: &'a Failure) -> Cow<'a, str> {
+    let teams = operation.payload.teams();
+    let teams = teams.teams.union(&teams.removed).map(TeamId::as_str);
+    let names = operation.payload.names();
+    let ids = teams.chain([operation.user.as_str()]).chain(telemetry::redact::names(names));
+    let ids: Vec<&str> = ids.collect();
+    telemetry::redact::text_about(&failure.reason, &ids)
 }
 
 /// What the audit tells of an operation that was done.

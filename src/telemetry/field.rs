@@ -42,7 +42,7 @@ fields! {
     PAGES = "pages";
     /// Operations that the pass made ready.
     PLANNED = "planned";
-    /// Users who needed nothing.
+    /// Users who needed nothing; of a run rows.
     SKIPPED = "skipped";
     /// How long it took, in whole milliseconds.
     DURATION_MS = "duration_ms";
@@ -105,8 +105,20 @@ fields! {
     FILE = "file";
     /// The tenant's name for a bulk request.
     JOB = "job";
-    /// Operations of a bulk request that were done.
+    /// Operations of a bulk request, or rows of a run, that were done.
     DONE = "done";
+    /// Rows of a file.
+    ROWS = "rows";
+    /// Rows that are wrong, or for which there is no room.
+    REJECTED = "rejected";
+    /// Rows of which nobody knows whom they mean.
+    UNRESOLVED = "unresolved";
+    /// Rows that the tenant has not taken.
+    FAILED = "failed";
+    /// Rows, and users whom none names, that are held.
+    HELD = "held";
+    /// Rows that were decided otherwise since.
+    SUPERSEDED = "superseded";
     /// Id of a webhook, by which its receiver knows it.
     WEBHOOK = "webhook";
     /// A number of operations.

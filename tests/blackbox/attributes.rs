@@ -300,6 +300,19 @@ fn after_twenty_refusals_for_one_reason_the_rest_is_held() {
         "{reason}"
     );
     assert!(attributes(&rig).values().all(Value::is_null));
+    let stopped: Vec<Value> = ran
+        .stderr
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .filter(|line: &Value| line["message"] == "run is stopped")
+        .collect();
+    assert_eq!(stopped.len(), 1, "{}", ran.stderr);
+    let said = &stopped[0];
+    assert_eq!(
+        (&said["level"], &said["run"], &said["rows"], &said["failed"], &said["held"]),
+        (&json!("ERROR"), &told["run"], &json!(100), &json!(20), &json!(80)),
+    );
+    assert_eq!(said["reason"], told["reason"]);
 
     // Another file has to wait; the same one without force meets the same wall.
     rig.write("other.csv", &format!("id,costCenter\n{},CC-0\n", id(&rig, 0)));

@@ -5,7 +5,9 @@
 
 mod attributes;
 mod decide;
+mod ended;
 mod import;
+mod missing;
 mod once;
 mod patience;
 mod people;
@@ -16,6 +18,7 @@ mod unclear;
 mod worker;
 
 pub use import::{ImportError, Imported, Input, MOST_REFUSALS, Wish, import};
+pub use missing::{NotDeactivated, not_deactivated};
 pub use once::{Carried, LastWord, carry_out};
 pub use patience::Patience;
 pub use preview::{PlanFailure, PlannedRun, plan_run};

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::import::{ImportError, Input, Wish, import};
+use super::missing::NotDeactivated;
 use super::runner::{RunFailure, Runner};
 use super::worker::RunSettings;
 use crate::config::TenantSettings;
@@ -21,6 +22,8 @@ pub struct PlannedRun {
     pub ends: Vec<RowEnd>,
     /// How many of each.
     pub counts: RunCounts,
+    /// Why nobody would be made inactive, when somebody is no longer named.
+    pub not_deactivated: Option<NotDeactivated>,
 }
 
 /// Why that cannot be said.
@@ -57,7 +60,7 @@ pub async fn plan_run(
     let imported = import(&store, &settings.name, input, wish, &parts.clock, &|_| {}).await?;
     let runner: Runner<'_> =
         runs.runner(&settings.name, (&store, &client), None, &[], std::sync::Arc::default());
-    runner.plan(&imported.run).await?;
+    let not_deactivated = runner.plan(&imported.run).await?;
     let run = imported.run;
     let mut ends = Vec::new();
     let mut told = store.row_ends(run.id);
@@ -65,5 +68,5 @@ pub async fn plan_run(
         ends.extend(rows);
     }
     let (rows, counts) = (store.planned_rows(run.id).await?, store.run_counts(run.id).await?);
-    Ok(PlannedRun { run, rows, ends, counts })
+    Ok(PlannedRun { run, rows, ends, counts, not_deactivated })
 }

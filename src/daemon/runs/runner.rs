@@ -6,21 +6,18 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
-use tracing::{error, info, warn};
 
 use super::decide::Capacity;
+use super::missing::{Missing, NotDeactivated};
 use crate::audit::{Audit, AuditError};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::daemon::report::{Blame, blame};
-use crate::model::{
-    Action, Cause, Change, Met, Operation, Outcome, Payload, PlanDigest, ProfilePayload, RunKind, RunState,
-    TeamId, TenantId,
-};
-use crate::plan::{Limits, OnConflict, UpdateWith, examine_deactivations};
+use crate::model::{Met, Outcome, RunKind, RunState, TenantId};
+use crate::plan::{Limits, OnConflict, UpdateWith};
 use crate::scim::Client;
 use crate::source::{ListSettings, ReadError};
-use crate::store::{ROWS_AT_ONCE, RowNext, RowStep, Run, Store, StoreError, Unnamed, WaitingRow};
+use crate::store::{ROWS_AT_ONCE, RowNext, RowStep, Run, Store, StoreError, WaitingRow};
 
 /// Rows are looked at this often while their operations are delivered.
 const LOOK: Duration = Duration::from_millis(100);
@@ -126,14 +123,9 @@ pub struct Runner<'a> {
     pub bulk_refused: Arc<AtomicBool>,
 }
 
-fn options(run: &Run) -> Result<RunOptions, StoreError> {
+pub(super) fn options(run: &Run) -> Result<RunOptions, StoreError> {
     serde_json::from_str(&run.options)
         .map_err(|_| StoreError::damaged(format!("run {} has options that cannot be read", run.id)))
-}
-
-/// Nobody's teams change.
-fn no_teams<'a>() -> std::iter::Empty<&'a TeamId> {
-    std::iter::empty()
 }
 
 impl Runner<'_> {
@@ -155,6 +147,7 @@ impl Runner<'_> {
             match now.state {
                 RunState::Stopped => {
                     self.tell(run, "stopped, because all that it sends is refused").await?;
+                    self.log_stop(&now).await?;
                     return Ok(RunEnd::Stopped);
                 }
                 RunState::Superseded => return Ok(RunEnd::Superseded),
@@ -163,32 +156,36 @@ impl Runner<'_> {
             }
             let open = unclear
                 || self.store.rows_open(run.id).await?
-                || (options.deactivate_missing && self.deactivate_missing(run).await?);
+                || (options.deactivate_missing && self.deactivate_missing(run).await?.logged(run));
             if open {
                 self.clock.sleep(LOOK).await;
             } else {
                 self.tell(run, "finished").await?;
                 // Somebody may have taken its place at this very moment: the next look says so.
                 if self.store.finish_run(run, self.clock.now()).await? {
-                    info!(tenant = %self.tenant, run = run.id, kind = run.kind.as_str(), "run finished");
+                    self.log_finish(run).await?;
                     return Ok(RunEnd::Finished);
                 }
             }
         }
     }
 
-    /// Decides all rows of `run`, and who is no longer named, without waiting for anything.
+    /// Decides all rows of `run`, and who is no longer named, without waiting for anything; nothing is logged. Answers with
+    /// why nobody is made inactive, when somebody would have been.
     ///
     /// # Errors
     /// As above.
-    pub(super) async fn plan(&self, run: &Run) -> Result<(), RunFailure> {
+    pub(super) async fn plan(&self, run: &Run) -> Result<Option<NotDeactivated>, RunFailure> {
         let options = options(run)?;
         let by_name = run.kind == RunKind::Provision && !self.people(run, options.deactivate_missing).await?;
         self.decide_waiting(run, options, by_name, &mut Capacity::new(self.policy.max_users)).await?;
-        if options.deactivate_missing {
-            self.deactivate_missing(run).await?;
+        if !options.deactivate_missing {
+            return Ok(None);
         }
-        Ok(())
+        match self.deactivate_missing(run).await? {
+            Missing::LeftAlone(why) => Ok(Some(why)),
+            Missing::Nobody | Missing::Decided | Missing::Held { .. } => Ok(None),
+        }
     }
 
     /// Decides all rows that wait and are due.
@@ -215,59 +212,6 @@ impl Runner<'_> {
                 waiting.notify_one();
             }
         }
-    }
-
-    /// Makes whoever is no longer named inactive, or holds that; returns whether there was anybody.
-    async fn deactivate_missing(&self, run: &Run) -> Result<bool, RunFailure> {
-        let now = self.clock.now();
-        let window = self.policy.window;
-        let Unnamed { users, tally, line } = self.store.no_longer_named(run, now.minus(window), now).await?;
-        if users.is_empty() {
-            return Ok(false);
-        }
-        let nameless = self.store.nameless_rows(run.id).await?;
-        if nameless > 0 || !self.store.any_good_row(run.id).await? {
-            let operations = i64::try_from(nameless).unwrap_or(i64::MAX);
-            warn!(tenant = %self.tenant, run = run.id, operations, "nobody is deactivated");
-            return Ok(false);
-        }
-        let operations = i64::try_from(users.len()).unwrap_or(i64::MAX);
-        let findings = examine_deactivations(&tally, &self.policy.limits, window);
-        let mut digest = PlanDigest::default();
-        let mut steps = Vec::new();
-        for (line, (user, external_id)) in (line..).zip(users) {
-            digest.change(&user, no_teams(), no_teams());
-            let change = Change { path: "active".to_owned(), value: false.into() };
-            let operation = Operation {
-                user: user.clone(),
-                payload: Payload::Profile(ProfilePayload::Update { changes: vec![change] }),
-                cause: Cause::Missing,
-                version: None,
-            };
-            let next = RowNext::Send {
-                action: Action::Deactivate,
-                operation,
-                packed: self.packed(),
-                attempts: 0,
-                due: now,
-            };
-            steps.push(RowStep { line, user: Some(user), external_id: Some(external_id), next });
-        }
-        if findings.is_empty() {
-            self.store.decide_rows(run, &steps, now).await?;
-        } else {
-            let digest = digest.finish();
-            if !self.store.hold_rows(run, &steps, (&digest, &findings), now).await? {
-                return Ok(true);
-            }
-            let reason = findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            error!(tenant = %self.tenant, run = run.id, digest, operations, reason,
-                "deactivations are held until they are approved or discarded");
-        }
-        for waiting in self.wake {
-            waiting.notify_one();
-        }
-        Ok(true)
     }
 
     /// Whether what is planned now goes into a bulk request.

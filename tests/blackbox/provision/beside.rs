@@ -149,6 +149,66 @@ fn by_its_schedule_an_export_is_carried_out_once_for_each_new_content() {
 }
 
 #[test]
+fn what_a_scheduled_export_leaves_is_in_the_log_of_the_daemon() {
+    for mode in MODES {
+        let rig = rig(3, mode);
+        rig.faults(Faults { fail_external_ids: [(super::people::hr(2), 400)].into(), ..Faults::default() });
+        let file = rig.path("hr.csv");
+        rig.set(&format!(
+            "{}\n{QUIET}\nprovision.file = {file:?}\nprovision.schedule = \"* * * * * *\"",
+            quick(mode.0)
+        ));
+        rig.write(
+            "hr.csv",
+            &export((1..=3).map(newcomer).chain([known(1, "", ""), ",bad,,,,,,".to_owned()])),
+        );
+        let daemon = Daemon::start(&rig);
+        daemon.until_said("run finished");
+        let lines = daemon.lines();
+        let said = |message: &str| {
+            let mut said = lines.iter().filter(|line| line["message"] == message);
+            let line = said.next().unwrap_or_else(|| panic!("{mode:?}: no {message}"));
+            assert!(said.next().is_none(), "{mode:?}: {message} twice");
+            line
+        };
+        let dead = said("operation is a dead letter");
+        assert_eq!(
+            (&dead["level"], &dead["status"], &dead["attempt"], &dead["user"]),
+            (&json!("ERROR"), &json!(400), &json!(1), &json!("externalId:HR-0002")),
+            "{dead}"
+        );
+        assert!(dead["operation"].is_string(), "{dead}");
+        assert!(
+            dead["tenant"].is_string() && dead["reason"].is_string() && dead["duration_ms"].is_u64(),
+            "{dead}"
+        );
+        let finished = said("run finished");
+        assert_eq!(finished["level"], "WARN", "{finished}");
+        for (field, rows) in [
+            ("rows", 5),
+            ("done", 2),
+            ("skipped", 1),
+            ("rejected", 1),
+            ("unresolved", 0),
+            ("failed", 1),
+            ("held", 0),
+            ("superseded", 0),
+        ] {
+            assert_eq!(finished[field], json!(rows), "{field}: {finished}");
+        }
+
+        // Mended, nobody has to care.
+        rig.faults(Faults::default());
+        rig.write("new.csv", &export((1..=3).map(newcomer).chain([known(1, "", "")])));
+        std::fs::rename(rig.path("new.csv"), &file).unwrap();
+        until("the mended content is carried out", || daemon.said("run finished") == 2);
+        let finished = daemon.lines().into_iter().rfind(|line| line["message"] == "run finished").unwrap();
+        assert_eq!((&finished["level"], &finished["done"]), (&json!("INFO"), &json!(1)), "{finished}");
+        daemon.stop().with(0);
+    }
+}
+
+#[test]
 fn the_same_file_handed_in_by_several_at_once_is_carried_out_once() {
     let rig = rig(3, MODES[2]);
     rig.set(&format!("{}\n{QUIET}", quick("off")));

@@ -97,12 +97,38 @@ fn whose_row_is_bad_stays_active() {
 #[test]
 fn an_export_without_a_good_row_says_nothing_about_anybody() {
     let rig = settled(MODES[2], "");
-    for rows in [vec![], vec!["HR-0009,new-0009@example.com,,New,Person,,,".to_owned()]] {
+    let no_good_row = "whom no row names: the export has no good row";
+    for (rows, users, why) in [
+        (vec![], 12, no_good_row),
+        (vec!["HR-0009,new-0009@example.com,,New,Person,,,".to_owned()], 11, no_good_row),
+        (
+            vec![newcomer(1), ",,new-0009@example.com,New,Person,,,".to_owned()],
+            11,
+            "whom no row names: 1 row does not say whom it is about",
+        ),
+    ] {
         rig.write("hr.csv", &export(rows));
-        let ran = rig.run(&["provision", "hr.csv", "--deactivate-missing"]);
+        let why = format!("nobody is made inactive, of {users} users {why}");
+        let asked = ["provision", "hr.csv", "--deactivate-missing"];
+        let planned = rig.run(&[&asked[..], &["--plan"]].concat()).says(&format!("  {why}\n"));
+        assert_eq!(alarms(&planned.stderr), Vec::<String>::new(), "a plan is no news");
+        let planned = rig.run(&[&asked[..], &["--plan", "--json"]].concat()).json();
+        assert_eq!(planned["not_deactivated"], json!(why));
+
+        let ran = rig.run(&asked).says(&format!("  {why}\n"));
         assert!(ran.stderr.contains("nobody is deactivated"), "{}", ran.stderr);
+        let told = rig.run(&[&asked[..], &["--json"]].concat()).json();
+        assert_eq!(told["not_deactivated"], json!(why));
         assert_eq!(inactive(&rig), Vec::<String>::new());
+        let told = rig.run(&["provision", "hr.csv", "--json"]).json();
+        assert_eq!(told["not_deactivated"], Value::Null, "nobody asked for it");
     }
+}
+
+/// What is logged that somebody has to care about.
+fn alarms(log: &str) -> Vec<String> {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["level"] != "INFO").map(|line| line.to_string()).collect()
 }
 
 #[test]
@@ -111,7 +137,8 @@ fn too_many_are_held_until_they_are_approved() {
         let rig = settled(mode, "guard.max_removals = 3");
         rig.write("hr.csv", &export((1..=5).map(newcomer).chain([known(1, "Chief", "")])));
         let plan = rig.run(&["provision", "hr.csv", "--deactivate-missing", "--plan"]);
-        plan.says("6 deactivations would be held until they are approved");
+        let plan = plan.says("6 deactivations would be held until they are approved");
+        assert_eq!(alarms(&plan.stderr), Vec::<String>::new(), "nothing is held yet");
         let ran = rig.run(&["provision", "hr.csv", "--deactivate-missing", "--json"]).ended(3);
         let told = ran.json();
         assert_eq!(
