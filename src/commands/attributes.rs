@@ -43,22 +43,29 @@ pub struct AttributesArgs {
     drop_unfinished: bool,
 }
 
-const NOTHING: &str = "there is nothing to do: name a FILE, or write --set KEY=VALUE --users FILE";
+/// Whose attributes, and which.
+enum Asked {
+    File(PathBuf),
+    Same { users: PathBuf, set: Vec<String> },
+}
 
-/// Whether what is given says one thing; otherwise the way out.
-const fn asked(file: bool, set: bool, users: bool) -> Result<(), &'static str> {
-    match (file, set, users) {
-        (true, false, false) | (false, true, true) => Ok(()),
-        (true, ..) => {
+/// What is asked for if what is given says one thing; otherwise the way out.
+fn asked(file: Option<PathBuf>, users: Option<PathBuf>, set: Vec<String>) -> Result<Asked, &'static str> {
+    match (file, users, set.is_empty()) {
+        (Some(path), None, true) => Ok(Asked::File(path)),
+        (None, Some(users), false) => Ok(Asked::Same { users, set }),
+        (Some(_), ..) => {
             Err("a FILE says what each user is to have: write it alone, or --set KEY=VALUE --users \
-                           FILE without it")
+                              FILE without it")
         }
-        (false, true, false) => {
+        (None, None, false) => {
             Err("--set says what, and not whose: write --users FILE with it, whose first \
-                                     column is id, userName or externalId")
+                                    column is id, userName or externalId")
         }
-        (false, false, true) => Err("--users says whose, and not what: write --set KEY=VALUE with it"),
-        (false, false, false) => Err(NOTHING),
+        (None, Some(_), true) => Err("--users says whose, and not what: write --set KEY=VALUE with it"),
+        (None, None, true) => {
+            Err("there is nothing to do: name a FILE, or write --set KEY=VALUE --users FILE")
+        }
     }
 }
 
@@ -69,19 +76,16 @@ const fn asked(file: bool, set: bool, users: bool) -> Result<(), &'static str> {
 pub async fn run(args: AttributesArgs, sources: &Sources) -> Result<Exit, CommandError> {
     let options = RunOptions { deactivate_missing: false, diff: args.diff };
     let wish = Wish { options, strict: args.strict, force: args.force, ..Wish::default() };
-    let AttributesArgs { file, set, users, .. } = args;
-    asked(file.is_some(), !set.is_empty(), users.is_some())
-        .map_err(|way| CommandError::Usage(way.to_owned()))?;
+    let asked = asked(args.file, args.users, args.set).map_err(|way| CommandError::Usage(way.to_owned()))?;
     Box::pin(runs::run(args.run, sources, wish, args.drop_unfinished, |tenant| {
         let remove_marker = tenant.attributes.remove_marker.clone();
-        match (file, users) {
-            (Some(path), _) => Ok(Input::Attributes { path, remove_marker }),
-            (None, Some(path)) => {
+        match asked {
+            Asked::File(path) => Ok(Input::Attributes { path, remove_marker }),
+            Asked::Same { users: path, set } => {
                 let assignments = Assignments::parse(&set, &remove_marker)
                     .map_err(|faults| CommandError::Usage(format!("--set: {}", faults.join("\n"))))?;
                 Ok(Input::Users { path, assignments, words: set })
             }
-            (None, None) => Err(CommandError::Usage(NOTHING.to_owned())),
         }
     }))
     .await

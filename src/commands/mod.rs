@@ -55,8 +55,7 @@ async fn asking(
 ) -> Result<Vec<(TenantId, Result<Answer, AskError>)>, CommandError> {
     let names: Vec<TenantId> = asks.iter().map(|(tenant, _)| tenant.name.clone()).collect();
     let (parts, stop) = (Parts::default(), StopOnSignal::default());
-    let beside = |owner: &Occupant| beside_owner(owner);
-    let answers = daemon::ask((database, audit), asks, &parts, &stop.stop, &beside);
+    let answers = daemon::ask((database, audit), asks, &parts, &stop.stop, &beside_owner);
     let answers = stop.run(answers).await?.ok_or(CommandError::Cut)??;
     Ok(names.into_iter().zip(answers).collect())
 }

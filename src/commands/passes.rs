@@ -91,7 +91,7 @@ pub(super) fn value(shown: &Shown<'_>) -> Value {
             "file": run.file,
             "state": run.state,
             "rows": counts.rows,
-            "processed": counts.rows - counts.open,
+            "processed": counts.processed(),
             "open": counts.open,
         })),
     })
@@ -99,11 +99,10 @@ pub(super) fn value(shown: &Shown<'_>) -> Value {
 
 /// The numbers of a run in the words of a pass: what is held, or was not decided yet, is not planned.
 fn totals(counts: &RunCounts) -> PassTotals {
-    let done = counts.created + counts.updated + counts.reactivated + counts.deactivated;
     PassTotals {
         users_read: counts.rows,
         pages: 0,
-        planned: done + counts.failed + counts.planned,
+        planned: counts.done() + counts.failed + counts.planned,
         skipped: counts.unchanged + counts.skipped,
         unreadable: counts.rejected,
         missing: counts.unnamed,

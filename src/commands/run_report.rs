@@ -1,7 +1,6 @@
 //! What has become of a run: a summary with a table of what is wrong, or JSON, and a file with a line for each row.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -142,8 +141,7 @@ fn error_rate(counts: &RunCounts) -> f64 {
 
 /// How many rows are processed, and what has become of them.
 pub(super) fn became(counts: &RunCounts) -> String {
-    let processed = counts.rows - counts.open;
-    let mut out = format!("{processed} of {} processed", counted(counts.rows, "row", "rows"));
+    let mut out = format!("{} of {} processed", counts.processed(), counted(counts.rows, "row", "rows"));
     if counts.unnamed > 0 {
         let processed = counts.unnamed - counts.unnamed_open;
         let users = counted(counts.unnamed, "user", "users");
@@ -203,8 +201,7 @@ pub(super) fn text(run: &Run, counts: &RunCounts, left: &[RowEnd], end: &str) ->
 
 /// Why a run was stopped: for the reason of rows that are left.
 fn shown<'a>(reason: &'a str, left: &[RowEnd]) -> Cow<'a, str> {
-    let names: BTreeSet<&str> = left.iter().flat_map(|row| telemetry::redact::names(&row.names)).collect();
-    telemetry::redact::text_about(reason, &names.into_iter().collect::<Vec<_>>())
+    telemetry::redact::text_naming(reason, left.iter().flat_map(|row| &row.names))
 }
 
 /// The same for scripts.
@@ -220,7 +217,7 @@ pub(super) fn value(run: &Run, counts: &RunCounts, left: &[RowEnd]) -> Value {
         "state": run.state,
         "reason": run.reason.as_deref().map(|reason| shown(reason, left)),
         "rows": counts.rows,
-        "processed": counts.rows - counts.open,
+        "processed": counts.processed(),
         "open": counts.open,
         "unnamed": counts.unnamed,
         "unnamed_open": counts.unnamed_open,

@@ -148,6 +148,11 @@ impl PassError {
     }
 }
 
+/// A number as a log line keeps it.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// Logs how a pass ended.
 pub(super) fn log(
     kind: PassKind,
@@ -156,7 +161,6 @@ pub(super) fn log(
     before: Option<Timestamp>,
     took: Duration,
 ) {
-    let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     macro_rules! finished {
         ($level:ident, $result:expr, $totals:expr, { $($field:tt)* }) => {
             $level!(
@@ -194,7 +198,6 @@ pub(super) fn log(
 }
 
 fn log_more(report: &Report) {
-    let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let Committed { drift, held, .. } = &report.committed;
     macro_rules! found {
         ($level:ident) => {

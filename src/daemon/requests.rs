@@ -15,12 +15,12 @@ use super::cadence::{History, next_pass};
 use super::observed::observed_pass;
 use super::pass::Passes;
 use super::report::{Applied, Blame, PassError, Report};
-use crate::audit::{Audit, AuditError, Entry, Link};
+use crate::audit::{Audit, AuditError, Entry};
 use crate::clock::Clock;
 use crate::deliver::Condition;
 use crate::model::{PassKind, TenantId, counted};
 use crate::plan::Plan;
-use crate::store::{AuditHead, Hold, HoldDecision, Reset, ResetDone, Selection, Store, StoreError};
+use crate::store::{Hold, HoldDecision, Reset, ResetDone, Selection, Store, StoreError};
 
 /// The owner looks for requests this often.
 const LOOK: Duration = Duration::from_secs(1);
@@ -319,8 +319,8 @@ impl Clerk<'_> {
         if let Some(request) = self.request {
             self.store.bind(request).await?;
         }
-        let Link { seq, hash } = self.audit.record(vec![entry], self.clock.now()).await?;
-        Ok(self.store.remember_audit(&AuditHead { seq, hash: hash.to_string() }).await?)
+        let link = self.audit.record(vec![entry], self.clock.now()).await?;
+        Ok(self.store.remember_audit(&link.into()).await?)
     }
 
     async fn sync(&self, full: bool) -> Result<Answer, Undone> {

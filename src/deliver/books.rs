@@ -43,6 +43,13 @@ impl Landed {
     }
 }
 
+/// What the database remembers of a line.
+impl From<Link> for AuditHead {
+    fn from(Link { seq, hash }: Link) -> Self {
+        Self { seq, hash: hash.to_string() }
+    }
+}
+
 impl Books {
     /// Writes down what has `landed`, and leases up to `room` operations in the same transaction, those with complete lists
     /// only if `lists`. A line that stands in the audit is not written again.
@@ -58,9 +65,9 @@ impl Books {
         let tenant = &self.tenant;
         if !landed.entries.is_empty() {
             match self.audit.record(landed.entries.clone(), now).await {
-                Ok(Link { seq, hash }) => {
+                Ok(link) => {
                     landed.entries.clear();
-                    landed.head = Some(AuditHead { seq, hash: hash.to_string() });
+                    landed.head = Some(link.into());
                 }
                 Err(error) => {
                     error!(%tenant, reason = %error, "audit cannot be written");

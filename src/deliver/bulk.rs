@@ -26,7 +26,7 @@ use crate::scim::{
     BulkAnswer, BulkOperation, BulkResult, BulkState, Client, Failure, Receipt, ServiceProvider, Verdict,
     backoff, bulk_body, write_of,
 };
-use crate::store::{AuditHead, Job, JobLimits, Leased, Note, Settlement, Step, Store, StoreError};
+use crate::store::{Job, JobLimits, Leased, Note, Settlement, Step, Store, StoreError};
 use crate::telemetry;
 
 /// The queue is looked at this often even when nobody says that it has changed.
@@ -387,8 +387,7 @@ impl BulkPump {
         }
         self.log(job, &ended, &settlements, took);
         entries.push(job_entry(&self.tenant, job, &ended, took));
-        let link = self.audit.record(entries, now).await?;
-        let head = AuditHead { seq: link.seq, hash: link.hash.to_string() };
+        let head = self.audit.record(entries, now).await?.into();
         let reason = ended.broken.as_deref();
         self.store.finish_job(&self.tenant, job, &settlements, (&head, reason), now).await?;
         for (leased, failure, correlation_id) in dead {

@@ -24,7 +24,7 @@ use super::step::{Nature, Policy, next_step};
 use super::trouble::Trouble;
 use super::verify::Sample;
 use super::vitals::Vitals;
-use crate::audit::{Audit, Link};
+use crate::audit::Audit;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::{Kind, Met, TenantId, Timestamp};
@@ -84,15 +84,12 @@ pub enum Drained {
 /// Delivers the operations of one tenant.
 #[derive(Debug)]
 pub struct Pump<P> {
-    tenant: TenantId,
     books: Books,
     sender: Sender<P>,
     settings: PumpSettings,
     chance: Chance,
     shared: Shared,
     sample: Sample,
-    /// It delivers whatever waits.
-    whole: bool,
     /// Leased, and not begun.
     ahead: Ahead<Leased>,
     flying: JoinSet<Outcome>,
@@ -128,14 +125,12 @@ impl<P: ServiceProvider> Pump<P> {
         let ahead = Ahead::new(settings.workers, sender.clock.instant());
         Self {
             turned_at,
-            books: Books { tenant: tenant.clone(), store, audit },
-            tenant,
+            books: Books { tenant, store, audit },
             sender,
             settings,
             chance,
             shared,
             sample,
-            whole: true,
             ahead,
             flying: JoinSet::new(),
             leased: HashMap::new(),
@@ -149,7 +144,6 @@ impl<P: ServiceProvider> Pump<P> {
     /// From now on it delivers nothing but what the pass `pass` decided.
     pub fn only(&mut self, pass: i64) {
         self.books.store = self.books.store.only(pass);
-        self.whole = false;
     }
 
     /// What is wrong with delivery at the moment.
@@ -199,11 +193,14 @@ impl<P: ServiceProvider> Pump<P> {
 
     /// Somebody has to be read again, and it is not only a part of what waits that we deliver.
     async fn anybody_stale(&self) -> bool {
+        if self.books.store.is_partial() {
+            return false;
+        }
         let now = self.sender.clock.now();
-        match self.books.store.rereads(&self.tenant, 1, now).await {
-            Ok(users) => self.whole && !users.is_empty(),
+        match self.books.store.rereads(&self.books.tenant, 1, now).await {
+            Ok(users) => !users.is_empty(),
             Err(error) => {
-                error!(tenant = %self.tenant, reason = %error, "database cannot be used");
+                error!(tenant = %self.books.tenant, reason = %error, "database cannot be used");
                 false
             }
         }
@@ -223,8 +220,8 @@ impl<P: ServiceProvider> Pump<P> {
         self.shared.condition.note().await;
         let now = self.sender.clock.now();
         let was_set_back = now.plus(CLOCK_STEADY) < self.turned_at;
-        if was_set_back && let Err(error) = self.books.store.make_due(&self.tenant, now).await {
-            error!(tenant = %self.tenant, reason = %error, "database cannot be used");
+        if was_set_back && let Err(error) = self.books.store.make_due(&self.books.tenant, now).await {
+            error!(tenant = %self.books.tenant, reason = %error, "database cannot be used");
             return None;
         }
         self.turned_at = now;
@@ -260,7 +257,7 @@ impl<P: ServiceProvider> Pump<P> {
         if !revived.is_empty()
             && let Err(error) = self.books.store.replay(&Selection::Ids(revived.clone()), now).await
         {
-            error!(tenant = %self.tenant, reason = %error, "database cannot be used");
+            error!(tenant = %self.books.tenant, reason = %error, "database cannot be used");
             self.revived.extend(revived);
         }
         let due = turn.next_due.is_some_and(|due| due <= now);
@@ -276,7 +273,7 @@ impl<P: ServiceProvider> Pump<P> {
         let nothing_due = turn.leased.is_empty() && !due;
         for Damaged { id, user, reason } in turn.damaged {
             self.shared.vitals.dead.add(1);
-            error!(tenant = %self.tenant, %user, operation = id, reason, "operation is a dead letter");
+            error!(tenant = %self.books.tenant, %user, operation = id, reason, "operation is a dead letter");
         }
         self.ahead.turned(turn.leased, room, allowance, self.sender.clock.instant());
         self.begin(stop);
@@ -294,27 +291,27 @@ impl<P: ServiceProvider> Pump<P> {
         loop {
             if let Some((ids, head)) = &self.told {
                 if let Err(error) = self.books.store.told(ids, head).await {
-                    error!(tenant = %self.tenant, reason = %error, "database cannot be used");
+                    error!(tenant = %self.books.tenant, reason = %error, "database cannot be used");
                     return false;
                 }
                 self.told = None;
             }
-            let unclear = match self.books.store.unclear(&self.tenant, UNCLEAR_AT_ONCE).await {
+            let unclear = match self.books.store.unclear(&self.books.tenant, UNCLEAR_AT_ONCE).await {
                 Ok(unclear) if unclear.is_empty() => return true,
                 Ok(unclear) => unclear,
                 Err(error) => {
-                    error!(tenant = %self.tenant, reason = %error, "database cannot be used");
+                    error!(tenant = %self.books.tenant, reason = %error, "database cannot be used");
                     return false;
                 }
             };
-            let entries = unclear.iter().map(|unclear| unclear_entry(&self.tenant, unclear)).collect();
+            let entries = unclear.iter().map(|unclear| unclear_entry(&self.books.tenant, unclear)).collect();
             match self.books.audit.record(entries, now).await {
-                Ok(Link { seq, hash }) => {
+                Ok(link) => {
                     let ids = unclear.iter().map(|unclear| unclear.id).collect();
-                    self.told = Some((ids, AuditHead { seq, hash: hash.to_string() }));
+                    self.told = Some((ids, link.into()));
                 }
                 Err(error) => {
-                    error!(tenant = %self.tenant, reason = %error, "audit cannot be written");
+                    error!(tenant = %self.books.tenant, reason = %error, "audit cannot be written");
                     return false;
                 }
             }
@@ -338,7 +335,7 @@ impl<P: ServiceProvider> Pump<P> {
     /// What was leased and is not begun goes back.
     fn give_back(&mut self) {
         for leased in self.ahead.give_back() {
-            self.landed.settlements.push(released(leased));
+            self.landed.settlements.push(not_sent(leased, Step::Released));
         }
     }
 
@@ -346,7 +343,8 @@ impl<P: ServiceProvider> Pump<P> {
         let operation = &leased.operation;
         let (kind, cause) = (operation.payload.kind(), operation.cause.as_str());
         let parent = leased.traceparent.as_deref();
-        let span = telemetry::span::operation(&self.tenant, &operation.user, leased.id, kind, cause, parent);
+        let span =
+            telemetry::span::operation(&self.books.tenant, &operation.user, leased.id, kind, cause, parent);
         if leased.found {
             return self.found(leased, span);
         }
@@ -364,20 +362,8 @@ impl<P: ServiceProvider> Pump<P> {
         let result = Ok(Sent::Written { receipt: Receipt::default(), verified: true });
         let outcome = Outcome { leased, result, tenant_answers: None, took: Duration::ZERO, span };
         outcome.span.in_scope(|| report(&outcome, &Step::Done, &self.shared.vitals));
-        self.landed.entries.extend(entry(&self.tenant, &outcome));
-        let Leased { id, lease, operation, .. } = outcome.leased;
-        let (user, step) = (operation.user, Step::Done);
-        let (created, took) = (None, Duration::ZERO);
-        self.landed.settlements.push(Settlement {
-            id,
-            lease,
-            user,
-            step,
-            note: None,
-            unclear: false,
-            created,
-            took,
-        });
+        self.landed.entries.extend(entry(&self.books.tenant, &outcome));
+        self.landed.settlements.push(not_sent(outcome.leased, Step::Done));
     }
 
     /// Waits until something has landed, something new waits, we are told to stop, or `look_in` is over.
@@ -449,7 +435,7 @@ impl<P: ServiceProvider> Pump<P> {
                     self.chance.draw(),
                 );
                 let user = leased.operation.user;
-                error!(tenant = %self.tenant, user = %user, operation = leased.id, "task of an attempt died");
+                error!(tenant = %self.books.tenant, user = %user, operation = leased.id, "task of an attempt died");
                 let note =
                     Note { reason: Some("the task of the attempt died".to_owned()), ..Note::default() };
                 self.landed.settlements.push(Settlement {
@@ -514,9 +500,9 @@ impl<P: ServiceProvider> Pump<P> {
             self.revived.append(&mut self.given_up);
         }
         match (&step, failure) {
-            (Step::Done, _) => self.landed.entries.extend(entry(&self.tenant, outcome)),
+            (Step::Done, _) => self.landed.entries.extend(entry(&self.books.tenant, outcome)),
             (Step::Dead | Step::Gone, Some(failure)) if !of_teams => {
-                self.landed.entries.push(refused(&self.tenant, &outcome.leased, failure));
+                self.landed.entries.push(refused(&self.books.tenant, &outcome.leased, failure));
             }
             _ => {}
         }
@@ -557,14 +543,14 @@ impl<P: ServiceProvider> Pump<P> {
     }
 }
 
-/// It was leased, and is not begun.
-fn released(leased: Leased) -> Settlement {
+/// It was leased, and nothing is sent for it.
+fn not_sent(leased: Leased, step: Step) -> Settlement {
     let Leased { id, lease, operation, .. } = leased;
     Settlement {
         id,
         lease,
         user: operation.user,
-        step: Step::Released,
+        step,
         note: None,
         unclear: false,
         created: None,

@@ -65,7 +65,7 @@ pub fn without(text: &str, name: &str) -> String {
 fn common(reason: &str, payload: &Payload, user: &UserId) -> String {
     let mut text = without(reason, user.as_str());
     if let Payload::Attributes(attributes) = payload {
-        for value in attributes.set.values().filter_map(Value::as_str).filter(|value| !value.is_empty()) {
+        for value in attributes.set.values().filter_map(Value::as_str) {
             text = without(&text, value);
         }
     }

@@ -136,6 +136,12 @@ impl Store {
         self.owner.as_ref().map_or(Ok(()), |owner| owner.announce_daemon())
     }
 
+    /// Only what one pass decided is leased.
+    #[must_use]
+    pub const fn is_partial(&self) -> bool {
+        self.only.is_some()
+    }
+
     /// Who owns the database, if anybody does at this moment.
     ///
     /// # Errors

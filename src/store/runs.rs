@@ -82,6 +82,18 @@ pub struct RunCounts {
 }
 
 impl RunCounts {
+    /// Rows that have an outcome.
+    #[must_use]
+    pub const fn processed(&self) -> u64 {
+        self.rows - self.open
+    }
+
+    /// Users who were written.
+    #[must_use]
+    pub const fn done(&self) -> u64 {
+        self.created + self.updated + self.reactivated + self.deactivated
+    }
+
     /// Somebody has to look at something.
     #[must_use]
     pub const fn left(&self) -> u64 {

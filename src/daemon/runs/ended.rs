@@ -1,14 +1,13 @@
 //! What the log says of a run that has come to an end: how many rows came to what, and whether somebody has to look at them.
 
+use std::collections::BTreeSet;
+
 use tracing::{error, info, warn};
 
 use super::runner::{RunFailure, Runner};
+use crate::daemon::report::signed;
 use crate::store::Run;
 use crate::telemetry;
-
-fn signed(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
 
 impl Runner<'_> {
     /// Each row has an outcome.
@@ -21,7 +20,7 @@ impl Runner<'_> {
                     run = run.id,
                     kind = run.kind.as_str(),
                     rows = signed(counts.rows),
-                    done = signed(counts.created + counts.updated + counts.reactivated + counts.deactivated),
+                    done = signed(counts.done()),
                     skipped = signed(counts.unchanged + counts.skipped),
                     rejected = signed(counts.rejected),
                     unresolved = signed(counts.unresolved),
@@ -43,18 +42,12 @@ impl Runner<'_> {
     /// All that it sends is refused; `run` says why.
     pub(super) async fn log_stop(&self, run: &Run) -> Result<(), RunFailure> {
         let counts = self.store.run_counts(run.id).await?;
-        let mut names = Vec::new();
+        let mut names = BTreeSet::new();
         let mut ends = self.store.row_ends(run.id);
         while let Some(rows) = ends.next().await? {
-            for name in rows.into_iter().flat_map(|row| row.names) {
-                if !names.contains(&name) {
-                    names.push(name);
-                }
-            }
+            names.extend(rows.into_iter().flat_map(|row| row.names));
         }
-        let names: Vec<&str> = telemetry::redact::names(&names).collect();
-        let reason = run.reason.as_deref().unwrap_or_default();
-        let reason = telemetry::redact::text_about(reason, &names);
+        let reason = telemetry::redact::text_naming(run.reason.as_deref().unwrap_or_default(), &names);
         error!(
             tenant = %run.tenant,
             run = run.id,

@@ -6,6 +6,7 @@ use std::fmt;
 use tracing::{error, warn};
 
 use super::runner::{RunFailure, Runner, options};
+use crate::daemon::report::signed;
 use crate::model::{
     Action, Cause, Change, Operation, Payload, PlanDigest, ProfilePayload, RunState, TeamId, Timestamp,
     counted,
@@ -100,7 +101,6 @@ pub(super) enum Missing {
 impl Missing {
     /// Logs what an operator has to know; returns whether anything is still to come of it.
     pub(super) fn logged(self, run: &Run) -> bool {
-        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         match self {
             Self::Nobody => false,
             Self::LeftAlone(why) => {

@@ -6,11 +6,11 @@
 use serde_json::{Map, Value};
 
 use super::runner::{RunFailure, Runner};
-use crate::audit::{Entry, Link};
+use crate::audit::Entry;
 use crate::model::{Cause, Kind, Met, Outcome};
 use crate::plan::{Course, decide_row};
 use crate::scim::Record;
-use crate::store::{AuditHead, ROWS_AT_ONCE, RowNext, RowStep, Run, StoreError, WaitingRow};
+use crate::store::{ROWS_AT_ONCE, RowNext, RowStep, Run, StoreError, WaitingRow};
 
 impl Runner<'_> {
     /// Writes down whom `steps`, which are those of `rows`, show to have been created though nobody has said so.
@@ -24,8 +24,8 @@ impl Runner<'_> {
             rows.iter().zip(steps).filter_map(|(row, step)| self.created(run, row, step).transpose());
         let entries = entries.collect::<Result<Vec<Entry>, StoreError>>()?;
         if let (false, Some(audit)) = (entries.is_empty(), self.audit) {
-            let Link { seq, hash } = audit.record(entries, self.clock.now()).await?;
-            self.store.remember_audit(&AuditHead { seq, hash: hash.to_string() }).await?;
+            let link = audit.record(entries, self.clock.now()).await?;
+            self.store.remember_audit(&link.into()).await?;
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{BulkMode, ProvisionSettings, TenantSettings, next_runs};
 use crate::daemon::connect::list_settings;
 use crate::daemon::parts::Parts;
+use crate::daemon::report::signed;
 use crate::model::{TenantId, Timestamp};
 use crate::plan::Rules;
 use crate::scim::{Client, backoff};
@@ -161,7 +162,7 @@ async fn read_scheduled(tenant: &TenantId, settings: &RunSettings, store: &Store
         Ok(Some(imported)) => {
             let run = imported.run.id;
             info!(%tenant, %file, run, "export read");
-            let operations = i64::try_from(imported.ended.withdrawn).unwrap_or(i64::MAX);
+            let operations = signed(imported.ended.withdrawn);
             if operations > 0 {
                 warn!(%tenant, run, operations, "deactivations are withdrawn");
             }

@@ -7,6 +7,7 @@
 mod words;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use words::{could_be_name, is_mail, is_phone, is_plain, is_secret, looks_like_name};
 
@@ -41,6 +42,12 @@ pub fn names<'a, T: AsRef<str> + ?Sized + 'a>(
     names: impl IntoIterator<Item = &'a T>,
 ) -> impl Iterator<Item = &'a str> {
     names.into_iter().map(AsRef::as_ref).filter(|name| is_harmless(name))
+}
+
+/// [`text_about`] things of these [`names`].
+pub fn text_naming<'a, 'n>(input: &'a str, named: impl IntoIterator<Item = &'n String>) -> Cow<'a, str> {
+    let ids: BTreeSet<&str> = names(named).collect();
+    text_about(input, &ids.into_iter().collect::<Vec<_>>())
 }
 
 /// The same for a text about things whose ids, or [`names`], are known and may be shown.
