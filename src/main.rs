@@ -82,9 +82,9 @@ Exit codes:
   1   failed; `audit verify` found the chain broken
   2   `plan`, or `--plan`, found changes that would be sent
   3   done, but something is left: dead letters, held or still waiting operations, users or lists that could not be
-      read properly, users whom `apply` refused; rows of a file that were rejected, failed, or mean nobody (with
-      `--plan`, that would be), and a run that was interrupted, stopped or superseded; a `plan` that found nothing
-      but what is held or a dead letter already
+      read properly, users whom `apply` refused; rows of a file that were rejected, failed, dropped by an operator,
+      or mean nobody (with `--plan`, that would be), and a run that was interrupted, stopped or superseded; a `plan`
+      that found nothing but what is held or a dead letter already
   64  wrong usage; a file that was named cannot be used
   69  the tenant cannot be reached
   77  the tenant refuses us

@@ -9,14 +9,14 @@ use super::select::Selected;
 use super::{CommandError, Exit, answer, asking};
 use crate::config::{self, Sources};
 use crate::daemon::{Answer, Ask, AskError, find_hold};
-use crate::model::counted;
+use crate::model::{DigestPrefix, counted};
 use crate::store::Store;
 
 /// Which plan.
 #[derive(Args, Clone, Debug)]
 pub struct DigestArgs {
     /// The digest of the plan, or its beginning: at least 6 digits
-    digest: String,
+    digest: DigestPrefix,
     #[command(flatten)]
     selected: Selected,
     /// Write JSON

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{CommandError, Exit, answer, complain};
-use crate::audit::{self, AuditError, Link, Place, Report};
+use crate::audit::{self, AuditError, Breach, BreachKind, Link, Place, Report};
 use crate::config::{self, Sources};
 use crate::daemon::audit_head;
 use crate::model::counted;
@@ -107,6 +107,11 @@ fn to_text(report: &Report, on_trust: bool) -> String {
             remark.place.line,
             remark.kind
         );
+    }
+    let foreign = |breach: &Breach| matches!(breach.kind, BreachKind::Unreadable | BreachKind::TooLong);
+    if report.times.is_none() && !report.breaches.is_empty() && report.breaches.iter().all(foreign) {
+        out.push_str("not one line of an audit is there: is this the right file?\n");
+        return out;
     }
     for breach in &report.breaches {
         let place = breach.place;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::outcome::{ago, short};
 use super::{CommandError, Exit, answer};
 use crate::daemon::{self, find_hold};
-use crate::model::{TenantId, Timestamp, counted};
+use crate::model::{DigestPrefix, TenantId, Timestamp, counted};
 use crate::store::{Hold, Store};
 
 /// In words, and what may be done about it.
@@ -67,7 +67,7 @@ pub(super) fn value(hold: &Hold) -> Value {
 pub(super) async fn show(
     store: &Store,
     tenant: Option<&TenantId>,
-    digest: &str,
+    digest: &DigestPrefix,
     now: Timestamp,
     as_json: bool,
 ) -> Result<Exit, CommandError> {

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::{self, Sources, TenantSettings};
 use crate::daemon::{self, NotInForce};
 use crate::deliver::Trouble;
-use crate::model::{Timestamp, counted};
+use crate::model::{DigestPrefix, Timestamp, counted};
 use crate::store::{
     Drift, Hold, Occupant, Part, PassRow, Request, Store, StoreError, TenantStatus, TroubleRow, WebhookCounts,
 };
@@ -34,7 +34,7 @@ pub struct StatusArgs {
     run: Option<i64>,
     /// Show instead what is held under this digest, or under those that start like that
     #[arg(long, value_name = "DIGEST")]
-    held: Option<String>,
+    held: Option<DigestPrefix>,
     /// Write JSON
     #[arg(long)]
     json: bool,

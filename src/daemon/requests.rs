@@ -18,7 +18,7 @@ use super::report::{Applied, Blame, PassError, Report};
 use crate::audit::{Audit, AuditError, Entry};
 use crate::clock::Clock;
 use crate::deliver::Condition;
-use crate::model::{PassKind, TenantId, counted};
+use crate::model::{DigestPrefix, PassKind, TenantId, counted};
 use crate::plan::Plan;
 use crate::store::{Hold, HoldDecision, Reset, ResetDone, Selection, Store, StoreError};
 
@@ -437,26 +437,19 @@ impl Undone {
     }
 }
 
-/// Digits of a digest that are shown, and those that have to be given at least.
+/// Digits of a digest that are shown.
 const SHOWN: usize = 12;
-const LEAST: usize = 6;
 
-/// The hold whose digest begins with `prefix`: at least six hexadecimal digits.
+/// The hold whose digest begins with `prefix`.
 ///
 /// # Errors
-/// What is wrong with the prefix, and what is held.
-pub fn find_hold<'a>(holds: &'a [Hold], prefix: &str) -> Result<&'a Hold, String> {
-    let digits = prefix.to_ascii_lowercase();
-    if digits.len() < LEAST || !digits.chars().all(|digit| digit.is_ascii_hexdigit()) {
-        return Err(format!(
-            "a digest has hexadecimal digits, and at least {LEAST} of them have to be given"
-        ));
-    }
-    let mut fitting = holds.iter().filter(|hold| hold.digest.starts_with(&digits));
+/// When there is none, or more than one; with what is held.
+pub fn find_hold<'a>(holds: &'a [Hold], prefix: &DigestPrefix) -> Result<&'a Hold, String> {
+    let mut fitting = holds.iter().filter(|hold| prefix.fits(&hold.digest));
     match (fitting.next(), fitting.next()) {
         (Some(hold), None) => Ok(hold),
         (Some(_), Some(_)) => Err(format!("more than one digest begins with {prefix}; {}", list(holds))),
-        (None, _) => Err(not_held(prefix, holds)),
+        (None, _) => Err(not_held(&prefix.to_string(), holds)),
     }
 }
 
@@ -501,21 +494,18 @@ mod tests {
     fn a_hold_is_found_by_the_beginning_of_its_digest() {
         let holds =
             [hold("acme", "9f86d081884c7d65"), hold("other", "9f86d081999999"), hold("acme", "abcdef12")];
-        assert_eq!(find_hold(&holds, "abcdef").map(|hold| hold.digest.as_str()), Ok("abcdef12"));
-        assert_eq!(find_hold(&holds, "9F86D0818").map(|hold| hold.tenant.as_str()), Ok("acme"));
+        let find = |prefix: &str| find_hold(&holds, &prefix.parse().unwrap());
+        assert_eq!(find("abcdef").map(|hold| hold.digest.as_str()), Ok("abcdef12"));
+        assert_eq!(find("9F86D0818").map(|hold| hold.tenant.as_str()), Ok("acme"));
         let held = "held: 9f86d081884c (tenant acme, pass 41, 300 operations), \
             9f86d0819999 (tenant other, pass 41, 300 operations), abcdef12 (tenant acme, pass 41, 300 operations)";
-        let least = "a digest has hexadecimal digits, and at least 6 of them have to be given";
         for (prefix, expected) in [
             ("9f86d081", format!("more than one digest begins with 9f86d081; {held}")),
             ("000000", format!("nothing is held with the digest 000000; {held}")),
-            ("abcde", least.to_owned()),
-            ("nothex", least.to_owned()),
-            ("", least.to_owned()),
         ] {
-            assert_eq!(find_hold(&holds, prefix), Err(expected), "{prefix}");
+            assert_eq!(find(prefix), Err(expected), "{prefix}");
         }
-        assert!(find_hold(&[], "abcdef").unwrap_err().ends_with("nothing is held at all"));
+        assert!(find_hold(&[], &"abcdef".parse().unwrap()).unwrap_err().ends_with("nothing is held at all"));
     }
 
     #[test]

@@ -347,7 +347,7 @@ impl BulkPump {
     async fn end(&self, job: &Job, ended: Ended) -> Result<(), BulkFailure> {
         let now = self.clock.now();
         let took = now.since(job.submitted_at);
-        let (mut settlements, mut entries, mut dead) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut settlements, mut entries, mut lost) = (Vec::new(), Vec::new(), Vec::new());
         for leased in &job.operations {
             let id = leased.id.to_string();
             let result = ended.results.iter().find(|result| result.id == id).map(|result| &result.result);
@@ -370,17 +370,14 @@ impl BulkPump {
                     entries.push(written(&self.tenant, leased, &receipt));
                 }
                 (Step::Dead | Step::Gone, Some(Err(failure))) => {
-                    self.vitals.dead.add(1);
+                    self.vitals.dead.add(u64::from(step == Step::Dead));
                     entries.push(refused(&self.tenant, leased, failure));
+                    lost.push((leased, step.clone(), failure));
                 }
                 _ => {}
             }
             let created = created.filter(|_| leased.operation.payload.creates());
-            let note = note(result, &ended);
-            if let (Step::Dead, Some(Err(failure))) = (&step, result) {
-                dead.push((leased, failure, note.correlation_id.clone()));
-            }
-            let note = Some(note);
+            let note = Some(note(result, &ended));
             let (lease, user) = (leased.lease, leased.operation.user.clone());
             let unclear = false;
             settlements.push(Settlement { id: leased.id, lease, user, step, note, unclear, created, took });
@@ -390,8 +387,9 @@ impl BulkPump {
         let head = self.audit.record(entries, now).await?.into();
         let reason = ended.broken.as_deref();
         self.store.finish_job(&self.tenant, job, &settlements, (&head, reason), now).await?;
-        for (leased, failure, correlation_id) in dead {
-            given_up(&self.tenant, leased, failure, (correlation_id.as_deref(), took));
+        for (leased, step, failure) in lost {
+            let correlation_id = failure.correlation_id.as_deref().or(ended.correlation_id.as_deref());
+            given_up(&self.tenant, leased, (&step, failure), (correlation_id, took));
         }
         Ok(())
     }

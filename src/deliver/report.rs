@@ -66,26 +66,33 @@ pub(super) fn report(outcome: &Outcome, step: &Step, vitals: &Vitals) {
     vitals.failures.add(1);
 }
 
-/// Logs what a bulk request has given up, where no span says whose operation it is.
+/// Logs what a bulk request has given up, or for whom nobody is there, where no span says whose operation it is.
 pub(super) fn given_up(
     tenant: &TenantId,
     leased: &Leased,
-    failure: &Failure,
+    (step, failure): (&Step, &Failure),
     (correlation_id, took): (Option<&str>, Duration),
 ) {
-    let attempt = i64::from(leased.attempts) + 1;
-    let duration_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
-    error!(
-        %tenant,
-        user = leased.operation.user.as_str(),
-        operation = %leased.id,
-        status = failure.status.map(i64::from),
-        reason = %reason(&leased.operation, failure),
-        correlation_id,
-        attempt,
-        duration_ms,
-        "operation is a dead letter"
-    );
+    macro_rules! say {
+        ($level:ident, $what:literal) => {
+            $level!(
+                %tenant,
+                user = leased.operation.user.as_str(),
+                operation = %leased.id,
+                status = failure.status.map(i64::from),
+                reason = %reason(&leased.operation, failure),
+                correlation_id,
+                attempt = i64::from(leased.attempts) + 1,
+                duration_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
+                $what
+            )
+        };
+    }
+    match step {
+        Step::Dead => say!(error, "operation is a dead letter"),
+        Step::Gone => say!(warn, "user is gone"),
+        Step::Done | Step::Later { .. } | Step::Released | Step::Stale { .. } | Step::LookUp { .. } => {}
+    }
 }
 
 /// What the tenant said, with nothing of the user but what the operation itself names.

@@ -1,7 +1,8 @@
 //! The name of a plan: a digest of what it changes. Pure; where a plan comes from, and what becomes of it, is not known
 //! here.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
@@ -43,6 +44,41 @@ impl PlanDigest {
     }
 }
 
+/// The beginning of a digest, as somebody types it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DigestPrefix(String);
+
+impl DigestPrefix {
+    /// So many digits have to be given.
+    const LEAST: usize = 6;
+
+    /// Whether this digest begins so.
+    #[must_use]
+    pub fn fits(&self, digest: &str) -> bool {
+        digest.starts_with(&self.0)
+    }
+}
+
+impl FromStr for DigestPrefix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() < Self::LEAST || !text.chars().all(|digit| digit.is_ascii_hexdigit()) {
+            let least = Self::LEAST;
+            return Err(format!(
+                "a digest has hexadecimal digits, and at least {least} of them have to be given"
+            ));
+        }
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+}
+
+impl fmt::Display for DigestPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Bytes in hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
@@ -79,6 +115,16 @@ mod tests {
             digest(&[], &["u"]),
         ] {
             assert_ne!(one, other);
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_digest_has_six_digits_at_least() {
+        for text in ["abcdef", "9F86D0818"] {
+            assert!(text.parse::<DigestPrefix>().unwrap().fits(&format!("{}12", text.to_lowercase())));
+        }
+        for text in ["abcde", "nothex", ""] {
+            assert!(text.parse::<DigestPrefix>().unwrap_err().contains("at least 6"), "{text}");
         }
     }
 }

@@ -21,7 +21,7 @@ mod words;
 pub use attribute::{CORE_USER, ENTERPRISE_USER, attribute_path, nearest_attribute, split_urn};
 pub use columns::{Columns, Purpose};
 pub use count::counted;
-pub use digest::{PlanDigest, hex};
+pub use digest::{DigestPrefix, PlanDigest, hex};
 pub use first::FirstLines;
 pub use guard::{Deactivations, Finding, Tally, TeamTally};
 pub use id::{Role, TeamId, TenantId, UserId};

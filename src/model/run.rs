@@ -118,6 +118,8 @@ words! {
         Held = "held",
         /// A newer decision took its place.
         Superseded = "superseded",
+        /// An operator has dropped it.
+        Discarded = "discarded",
     }
 }
 
@@ -125,7 +127,7 @@ impl Outcome {
     /// Somebody has to look at it.
     #[must_use]
     pub const fn left(self) -> bool {
-        matches!(self, Self::Rejected | Self::Unresolved | Self::Failed | Self::Held)
+        matches!(self, Self::Rejected | Self::Unresolved | Self::Failed | Self::Held | Self::Discarded)
     }
 }
 

@@ -201,7 +201,7 @@ async fn discard(tx: &mut SqliteConnection, hold: i64, now: Timestamp) -> Result
     .bind(now.millis())
     .fetch_all(&mut *tx)
     .await?;
-    let end = (Outcome::Superseded, Some("discarded by an operator"));
+    let end = (Outcome::Discarded, Some("discarded by an operator"));
     row_settlement::end_with(tx, &moved, end, now).await?;
     Ok(u64::try_from(moved.len()).unwrap_or(u64::MAX))
 }

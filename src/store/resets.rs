@@ -125,8 +125,7 @@ async fn drop_operations(
     .bind(now.millis())
     .fetch_all(&mut *tx)
     .await?;
-    row_settlement::end_with(tx, &dropped, (Outcome::Superseded, Some("dropped by an operator")), now)
-        .await?;
+    row_settlement::end_with(tx, &dropped, (Outcome::Discarded, Some("dropped by an operator")), now).await?;
     Ok(u64::try_from(dropped.len()).unwrap_or(u64::MAX))
 }
 

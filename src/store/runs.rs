@@ -73,6 +73,8 @@ pub struct RunCounts {
     pub held: u64,
     /// Decided otherwise since.
     pub superseded: u64,
+    /// Dropped by an operator.
+    pub discarded: u64,
     /// Rows for which the tenant said that he is there already.
     pub conflicts: u64,
     /// Of what was sent and answered, milliseconds; `None` when nothing was.
@@ -97,12 +99,13 @@ impl RunCounts {
     /// Somebody has to look at something.
     #[must_use]
     pub const fn left(&self) -> u64 {
-        self.rejected + self.unresolved + self.failed + self.held + self.open + self.unnamed_open
+        let ended = self.rejected + self.unresolved + self.failed + self.held + self.discarded;
+        ended + self.open + self.unnamed_open
     }
 
     /// What has become of rows, each number under its name, in the order in which it is told.
     #[must_use]
-    pub const fn numbers(&self) -> [(&'static str, u64); 12] {
+    pub const fn numbers(&self) -> [(&'static str, u64); 13] {
         [
             ("created", self.created),
             ("updated", self.updated),
@@ -116,6 +119,7 @@ impl RunCounts {
             ("failed", self.failed),
             ("held", self.held),
             ("superseded", self.superseded),
+            ("discarded", self.discarded),
         ]
     }
 
@@ -132,6 +136,7 @@ impl RunCounts {
             Outcome::Failed => &mut self.failed,
             Outcome::Held => &mut self.held,
             Outcome::Superseded => &mut self.superseded,
+            Outcome::Discarded => &mut self.discarded,
         };
         *place += rows;
     }
@@ -386,7 +391,7 @@ impl Store {
         sqlx::query(
             "UPDATE passes SET finished_at = $2, complete = 1,
                  result = CASE WHEN EXISTS (SELECT 1 FROM run_rows WHERE run = $1
-                     AND outcome IN ('rejected', 'unresolved', 'failed', 'held')) THEN 'degraded' ELSE 'ok' END,
+                     AND outcome IN ('rejected', 'unresolved', 'failed', 'held', 'discarded')) THEN 'degraded' ELSE 'ok' END,
                  users_read = (SELECT count(*) FROM run_rows WHERE run = $1 AND line < $3),
                  unreadable = (SELECT count(*) FROM run_rows WHERE run = $1 AND outcome = 'rejected'),
                  skipped = (SELECT count(*) FROM run_rows WHERE run = $1 AND outcome IN ('unchanged', 'skipped')),

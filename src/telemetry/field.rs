@@ -119,6 +119,8 @@ fields! {
     HELD = "held";
     /// Rows that were decided otherwise since.
     SUPERSEDED = "superseded";
+    /// Rows that an operator has dropped.
+    DISCARDED = "discarded";
     /// Id of a webhook, by which its receiver knows it.
     WEBHOOK = "webhook";
     /// A number of operations.

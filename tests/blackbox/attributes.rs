@@ -572,6 +572,23 @@ fn a_run_that_is_open_can_be_forced() {
 }
 
 #[test]
+fn rows_that_an_operator_drops_are_not_told_as_done() {
+    let down = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let is_down = down.clone();
+    let tenant = Scripted::new(move |name, _| {
+        let status = if is_down.load(std::sync::atomic::Ordering::SeqCst) { 503 } else { 204 };
+        name.starts_with("PATCH /Users/").then(|| ResponseTemplate::new(status))
+    });
+    tenant.write("attributes.csv", "id,Desk\nu-1,A\nu-2,A\n");
+    tenant.run(&["attributes", "attributes.csv", "--wait", "1s"]).ended(69);
+    tenant.run(&["state", "reset", "queue"]).ended(0);
+    down.store(false, std::sync::atomic::Ordering::SeqCst);
+    let ran = tenant.run(&["attributes", "attributes.csv"]).ended(3);
+    ran.says("finished").says("2 of 2 rows processed, 2 discarded").says("dropped by an operator");
+    tenant.run(&["attributes", "attributes.csv"]).ended(0).says("2 updated");
+}
+
+#[test]
 fn a_tenant_in_which_nothing_moves_is_told_by_what_it_answers() {
     let throttled = || ResponseTemplate::new(429).insert_header("retry-after", "1");
     let page = || ResponseTemplate::new(200).set_body_raw("<h1>Sign in</h1>", "text/html");

@@ -123,6 +123,15 @@ fn a_line_twice_and_one_of_somebody_else() {
 }
 
 #[test]
+fn a_file_that_is_no_audit_is_told_to_be_none() {
+    let home = with_audit(2, 0);
+    home.write("hr.csv", "a,b\n1,2\n3,4\n");
+    let ran = home.run(&["audit", "verify", &home.path("hr.csv").display().to_string()]).ended(1);
+    let ran = ran.says("not one line of an audit is there: is this the right file?");
+    assert!(!ran.stdout.contains("is no line of an audit"), "{}", ran.stdout);
+}
+
+#[test]
 fn a_missing_file() {
     let home = with_audit(20, 2000);
     let full = |home: &Home| -> Vec<PathBuf> {

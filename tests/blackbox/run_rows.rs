@@ -256,7 +256,7 @@ fn a_row_ends_with_an_operation_that_is_dropped() {
     let export = bench.export("a", &["HR-1"], at(1));
     bench.decide(&export, &[update(2, "u-1")], at(2));
     bench.runtime.block_on(bench.store.reset(&bench.tenant, Reset::Queue, at(3))).unwrap();
-    assert_eq!(bench.outcomes(&export), [Some(Outcome::Superseded)]);
+    assert_eq!(bench.outcomes(&export), [Some(Outcome::Discarded)]);
 }
 
 #[test]

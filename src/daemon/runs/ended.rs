@@ -27,6 +27,7 @@ impl Runner<'_> {
                     failed = signed(counts.failed),
                     held = signed(counts.held),
                     superseded = signed(counts.superseded),
+                    discarded = signed(counts.discarded),
                     "run finished"
                 )
             };

@@ -161,7 +161,8 @@ async fn read_scheduled(tenant: &TenantId, settings: &RunSettings, store: &Store
     match import_new(store, tenant, input.clone(), &settings.clock).await {
         Ok(Some(imported)) => {
             let run = imported.run.id;
-            info!(%tenant, %file, run, "export read");
+            let superseded = signed(imported.ended.superseded);
+            info!(%tenant, %file, run, superseded, "export read");
             let operations = signed(imported.ended.withdrawn);
             if operations > 0 {
                 warn!(%tenant, run, operations, "deactivations are withdrawn");

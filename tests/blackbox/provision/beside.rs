@@ -8,7 +8,7 @@ use std::time::Duration;
 use rosterd::practice::{Faults, Options};
 use serde_json::json;
 
-use super::people::{MODES, assert_there, export, known, newcomer, rig, rig_of, writes};
+use super::people::{MODES, assert_there, export, hr, known, newcomer, records, rig, rig_of, writes};
 use super::{lines, quick};
 use crate::home::Home;
 use crate::process::{Daemon, until};
@@ -56,10 +56,7 @@ fn what_somebody_has_left_the_daemon_goes_on_with() {
     let rig = rig(3, MODES[2]);
     rig.set(&format!("{}\n{QUIET}", quick("off")));
     rig.write("hr.csv", &export((1..=10).map(newcomer)));
-    rig.faults(Faults {
-        fail_external_ids: (1..=10).map(|at| (super::people::hr(at), 503)).collect(),
-        ..Faults::default()
-    });
+    rig.faults(Faults { fail_external_ids: (1..=10).map(|at| (hr(at), 503)).collect(), ..Faults::default() });
     rig.run(&["provision", "hr.csv", "--wait", "0s"]).ended(3).says("nothing has moved");
     rig.faults(Faults::default());
     let daemon = Daemon::start(&rig);
@@ -152,7 +149,12 @@ fn by_its_schedule_an_export_is_carried_out_once_for_each_new_content() {
 fn what_a_scheduled_export_leaves_is_in_the_log_of_the_daemon() {
     for mode in MODES {
         let rig = rig(3, mode);
-        rig.faults(Faults { fail_external_ids: [(super::people::hr(2), 400)].into(), ..Faults::default() });
+        let gone = records(&rig)["E-0002"]["id"].as_str().unwrap().to_owned();
+        rig.faults(Faults {
+            fail_external_ids: [(hr(2), 400)].into(),
+            fail_users: [(gone.clone(), 404)].into(),
+            ..Faults::default()
+        });
         let file = rig.path("hr.csv");
         rig.set(&format!(
             "{}\n{QUIET}\nprovision.file = {file:?}\nprovision.schedule = \"* * * * * *\"",
@@ -160,7 +162,11 @@ fn what_a_scheduled_export_leaves_is_in_the_log_of_the_daemon() {
         ));
         rig.write(
             "hr.csv",
-            &export((1..=3).map(newcomer).chain([known(1, "", ""), ",bad,,,,,,".to_owned()])),
+            &export((1..=3).map(newcomer).chain([
+                known(1, "", ""),
+                known(2, "Lead", ""),
+                ",bad,,,,,,".to_owned(),
+            ])),
         );
         let daemon = Daemon::start(&rig);
         daemon.until_said("run finished");
@@ -182,17 +188,21 @@ fn what_a_scheduled_export_leaves_is_in_the_log_of_the_daemon() {
             dead["tenant"].is_string() && dead["reason"].is_string() && dead["duration_ms"].is_u64(),
             "{dead}"
         );
+        let nobody = said("user is gone");
+        assert_eq!((&nobody["level"], &nobody["user"]), (&json!("WARN"), &json!(gone)), "{nobody}");
+        assert!(nobody["operation"].is_string() && nobody["tenant"].is_string(), "{nobody}");
         let finished = said("run finished");
         assert_eq!(finished["level"], "WARN", "{finished}");
         for (field, rows) in [
-            ("rows", 5),
+            ("rows", 6),
             ("done", 2),
             ("skipped", 1),
             ("rejected", 1),
             ("unresolved", 0),
-            ("failed", 1),
+            ("failed", 2),
             ("held", 0),
             ("superseded", 0),
+            ("discarded", 0),
         ] {
             assert_eq!(finished[field], json!(rows), "{field}: {finished}");
         }
@@ -228,7 +238,7 @@ fn whoever_stops_following_is_told_that_the_daemon_goes_on() {
     let rig = rig(3, MODES[2]);
     rig.set(&format!("{}\n{QUIET}", quick("off")));
     rig.write("hr.csv", &export((1..=3).map(newcomer)));
-    let failing = (1..=3).map(|at| (super::people::hr(at), 503)).collect();
+    let failing = (1..=3).map(|at| (hr(at), 503)).collect();
     rig.faults(Faults { fail_external_ids: failing, ..Faults::default() });
     let daemon = Daemon::start(&rig);
     let command = Daemon::spawn(rig.command(&["provision", "hr.csv"]));
@@ -248,7 +258,7 @@ fn a_command_beside_another_command_waits_for_its_end() {
     rig.set(&quick("off"));
     rig.write("hr.csv", &export((1..=3).map(newcomer)));
     rig.write("attributes.csv", "externalId,desk\nE-0001,A-17\n");
-    let failing = (1..=3).map(|at| (super::people::hr(at), 503)).collect();
+    let failing = (1..=3).map(|at| (hr(at), 503)).collect();
     rig.faults(Faults { fail_external_ids: failing, ..Faults::default() });
     let first = Daemon::spawn(rig.command(&["provision", "hr.csv"]));
     until("the run is there", || {

@@ -206,6 +206,7 @@ fn outcomes(rig: &Rig, outcome: &'static str) -> u64 {
     match outcome {
         "held" => number(&rig.database(), "SELECT count(*) FROM run_rows WHERE outcome = 'held'"),
         "superseded" => number(&rig.database(), "SELECT count(*) FROM run_rows WHERE outcome = 'superseded'"),
+        "discarded" => number(&rig.database(), "SELECT count(*) FROM run_rows WHERE outcome = 'discarded'"),
         _ => number(&rig.database(), "SELECT count(*) FROM run_rows WHERE outcome IS NULL"),
     }
 }
@@ -243,7 +244,7 @@ fn rows_end_with_what_is_discarded() {
     let digest = held(&rig);
     assert_eq!(outcomes(&rig, "held"), 7);
     rig.run(&["discard", &digest]).ended(0).says("7 operations are dropped");
-    assert_eq!((outcomes(&rig, "held"), outcomes(&rig, "superseded")), (0, 7));
+    assert_eq!((outcomes(&rig, "held"), outcomes(&rig, "discarded")), (0, 7));
 }
 
 /// The limits of everybody: a fifth, of fifty users at least.
