@@ -34,8 +34,7 @@ pub struct AttributesArgs {
     /// Go on even if the tenant refuses one row after the other
     #[arg(long)]
     force: bool,
-    /// Do nothing at all if any row of the file is wrong; what only the tenant can say, such as whom it knows, stops no
-    /// other row
+    /// Do nothing at all if any row is wrong, or means nobody: the tenant is read first, as for --plan
     #[arg(long)]
     strict: bool,
     /// Give up what is left of an earlier file that was not finished

@@ -18,8 +18,7 @@ pub struct ProvisionArgs {
     file: PathBuf,
     #[command(flatten)]
     run: RunArgs,
-    /// Do nothing at all if any row of the file is wrong; what only the tenant can say, such as whom it knows, stops no
-    /// other row
+    /// Do nothing at all if any row is wrong, or there is no room for its user: the tenant is read first, as for --plan
     #[arg(long)]
     strict: bool,
     /// Make users inactive whom earlier exports named, and this one does not

@@ -43,8 +43,8 @@ fn rejected(planned: &PlannedRun) -> impl Iterator<Item = &RejectedRow> {
     planned.ends.iter().filter_map(|row| row.rejected.as_ref())
 }
 
-/// Rows for which nothing could be planned.
-fn refused(planned: &PlannedRun) -> impl Iterator<Item = &RowEnd> {
+/// Rows for which nothing could be planned, though they are not wrong.
+pub(super) fn refused(planned: &PlannedRun) -> impl Iterator<Item = &RowEnd> {
     let refused = |outcome: Outcome| outcome.left() && outcome != Outcome::Held;
     planned.ends.iter().filter(move |row| row.rejected.is_none() && row.outcome.is_some_and(refused))
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::run_rows::{self, RowFile, fault_table, fault_values, table};
+use super::run_rows::{self, RowFile, fault_table, fault_values};
 use super::{CommandError, Exit, answer, complain, error};
 use crate::daemon::{Carried, RunEnd, RunFailure, not_deactivated};
 use crate::model::{Outcome, RunKind, RunState, Timestamp, counted};
@@ -162,13 +162,8 @@ pub(super) fn became(counts: &RunCounts) -> String {
 /// In words.
 pub(super) fn text(run: &Run, counts: &RunCounts, left: &[RowEnd], end: &str) -> String {
     let mut out = fault_table(left.iter().filter_map(|row| row.rejected.as_ref()));
-    let mut table = table(&["line", "externalId", "user", "outcome", "reason"]);
-    for row in left.iter().filter(|row| row.rejected.is_none() && row.outcome != Some(Outcome::Held)) {
-        table.add_row(run_rows::line(row));
-    }
-    if !table.is_empty() {
-        let _ = writeln!(out, "{table}\n");
-    }
+    let in_table = |row: &&RowEnd| row.rejected.is_none() && row.outcome != Some(Outcome::Held);
+    out.push_str(&run_rows::left_table(left.iter().filter(in_table)));
     let _ = writeln!(out, "{}: run {} of {} ({}): {end}", run.tenant, run.id, run.file, run.kind);
     match &run.reason {
         Some(reason) if run.state == RunState::Stopped => {

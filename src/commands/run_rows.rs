@@ -130,6 +130,15 @@ fn reason(row: &RowEnd) -> Option<String> {
     row.reason.as_deref().map(|reason| telemetry::redact::text_about(reason, &ids).into_owned())
 }
 
+/// Rows that somebody has to look at, in a table.
+pub(super) fn left_table<'a>(left: impl IntoIterator<Item = &'a RowEnd>) -> String {
+    let mut table = table(&["line", "externalId", "user", "outcome", "reason"]);
+    left.into_iter().for_each(|row| {
+        table.add_row(line(row));
+    });
+    if table.is_empty() { String::new() } else { format!("{table}\n\n") }
+}
+
 /// A row in a table with the columns line, externalId, user, outcome and reason.
 pub(super) fn line(row: &RowEnd) -> [String; 5] {
     let [line, external_id, user, outcome, _, reason, _] = cells(row);

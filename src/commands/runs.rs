@@ -10,8 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::run_progress::Progress;
 use super::run_report::{self, Told};
-use super::run_rows::RowFile;
-use super::run_rows::{fault_table, fault_values};
+use super::run_rows::{self, RowFile, fault_table, fault_values};
 use super::select::Selected;
 use super::{CommandError, Exit, answer, beside_owner, complain, error, run_plan};
 use crate::config::{self, Sources, TenantSettings};
@@ -21,7 +20,7 @@ use crate::daemon::{
 };
 use crate::deliver::Trouble;
 use crate::model::{RejectedRow, RunState, TenantId, counted};
-use crate::store::{Ended, Run, Store, TroubleRow};
+use crate::store::{Ended, RowEnd, Run, Store, TroubleRow};
 
 /// Between two looks at a run.
 const LOOK: Duration = Duration::from_millis(250);
@@ -64,18 +63,20 @@ pub(super) async fn run(
     let wish = Wish { operator: Some(daemon::operator()), ..wish };
     let parts = Parts::default();
     let report = args.report.as_deref().map(RowFile::create).transpose()?;
-    if args.plan {
-        let planned = daemon::plan_run(&database, &settings, input, wish, &parts).await;
-        return match planned {
-            Ok(planned) => run_plan::tell(&planned, report, args.json),
-            Err(PlanFailure::Import(failure)) => refuse(&settings.name, &failure, args.json),
-            Err(PlanFailure::Pass(failure)) => {
-                let exit = error::of_blame(failure.blame());
-                fail(&settings.name, exit, (&failure.to_string(), &[]), args.json)
-            }
-            Err(PlanFailure::Client(failure)) => Err(failure.into()),
-            Err(PlanFailure::Store(failure)) => Err(failure.into()),
+    if args.plan || wish.strict {
+        let planned = match daemon::plan_run(&database, &settings, input.clone(), wish, &parts).await {
+            Ok(planned) => planned,
+            Err(failure) => return unplanned(&settings.name, failure, args.json),
         };
+        if args.plan {
+            return run_plan::tell(&planned, report, args.json);
+        }
+        let left: Vec<&RowEnd> = run_plan::refused(&planned).collect();
+        if !left.is_empty() {
+            let rows = counted(left.len() as u64, "row", "rows");
+            let reason = format!("{rows} cannot be carried out: nothing was done (--strict)");
+            return fail(&settings.name, Exit::Left, &reason, (&[], &left), args.json);
+        }
     }
     let stop = StopOnSignal::default();
     let progress = Progress::new(args.json);
@@ -169,6 +170,19 @@ async fn drop_runs(
     Ok(())
 }
 
+/// Says why it is not known what would be done.
+fn unplanned(tenant: &TenantId, failure: PlanFailure, as_json: bool) -> Result<Exit, CommandError> {
+    match failure {
+        PlanFailure::Import(failure) => refuse(tenant, &failure, as_json),
+        PlanFailure::Pass(failure) => {
+            let exit = error::of_blame(failure.blame());
+            fail(tenant, exit, &failure.to_string(), (&[], &[]), as_json)
+        }
+        PlanFailure::Client(failure) => Err(failure.into()),
+        PlanFailure::Store(failure) => Err(failure.into()),
+    }
+}
+
 /// Says why nothing was done.
 fn refuse(tenant: &TenantId, failure: &ImportError, as_json: bool) -> Result<Exit, CommandError> {
     let (exit, rejected): (_, &[RejectedRow]) = match failure {
@@ -176,21 +190,27 @@ fn refuse(tenant: &TenantId, failure: &ImportError, as_json: bool) -> Result<Exi
         ImportError::Unfinished { .. } | ImportError::Store(_) | ImportError::Died(_) => (Exit::Failed, &[]),
         ImportError::Input(_) => (Exit::Usage, &[]),
     };
-    fail(tenant, exit, (&failure.to_string(), rejected), as_json)
+    fail(tenant, exit, &failure.to_string(), (rejected, &[]), as_json)
 }
 
 fn fail(
     tenant: &TenantId,
     exit: Exit,
-    (reason, rejected): (&str, &[RejectedRow]),
+    reason: &str,
+    (rejected, left): (&[RejectedRow], &[&RowEnd]),
     as_json: bool,
 ) -> Result<Exit, CommandError> {
     if as_json {
-        let faults = fault_values(rejected);
-        let value = json!({ "tenant": tenant, "error": reason, "exit_code": exit.code(), "faults": faults });
+        let value = json!({
+            "tenant": tenant,
+            "error": reason,
+            "exit_code": exit.code(),
+            "faults": fault_values(rejected),
+            "left": left.iter().copied().map(run_rows::value).collect::<Vec<_>>(),
+        });
         answer(&format!("{value:#}\n"))?;
     } else {
-        answer(&fault_table(rejected))?;
+        answer(&(fault_table(rejected) + &run_rows::left_table(left.iter().copied())))?;
     }
     complain(&format!("{tenant}: {reason}"));
     Ok(exit)

@@ -195,6 +195,8 @@ fn whom_the_tenant_does_not_know_is_asked_for_alone_before_he_counts_as_unknown(
         _ => None,
     });
     tenant.write("attributes.csv", "externalId,teamCode\nHR-1,A\nHR-2,A\n");
+    let strict = tenant.run(&["attributes", "attributes.csv", "--strict", "--json"]).ended(3).json();
+    assert_eq!((&strict["left"][0]["line"], &strict["faults"], tenant.writes()), (&json!(3), &json!([]), 0));
     let told =
         tenant.run(&["attributes", "attributes.csv", "--json", "--report", "report.csv"]).ended(3).json();
     assert_eq!((&told["updated"], &told["unresolved"]), (&json!(1), &json!(1)));
@@ -569,6 +571,25 @@ fn a_run_that_is_open_can_be_forced() {
     down.store(false, std::sync::atomic::Ordering::SeqCst);
     let forced = tenant.run(&["attributes", "attributes.csv", "--force"]).ended(3);
     forced.says("30 of 30 rows processed, 30 failed");
+}
+
+#[test]
+fn what_has_begun_goes_on_with_strict_though_a_row_has_failed() {
+    let down = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let is_down = down.clone();
+    let tenant = Scripted::new(move |name, _| match name {
+        "PATCH /Users/u-1" => Some(refusal(400, "no")),
+        "PATCH /Users/u-2" if is_down.load(std::sync::atomic::Ordering::SeqCst) => {
+            Some(ResponseTemplate::new(503))
+        }
+        "PATCH /Users/u-2" => Some(ResponseTemplate::new(204)),
+        _ => None,
+    });
+    tenant.write("attributes.csv", "id,Desk\nu-1,A\nu-2,A\n");
+    let ran = tenant.run(&["attributes", "attributes.csv", "--strict", "--wait", "1s"]).ended(69);
+    ran.says("1 of 2 rows processed, 1 failed");
+    down.store(false, std::sync::atomic::Ordering::SeqCst);
+    tenant.run(&["attributes", "attributes.csv", "--strict"]).ended(3).says("1 updated, 1 failed");
 }
 
 #[test]

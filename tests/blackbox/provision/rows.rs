@@ -244,6 +244,9 @@ fn no_more_users_are_created_than_the_tenant_may_have() {
         let rig = rig(5, mode);
         rig.set(&format!("{}\nprovision.max_users = 8", quick(mode.0)));
         rig.write("hr.csv", &export((1..=5).map(newcomer).chain([known(1, "Lead", "")])));
+        let strict = rig.run(&["provision", "hr.csv", "--strict"]).ended(3).says("it may have 8 users");
+        strict.complains("2 rows cannot be carried out: nothing was done (--strict)");
+        assert_eq!(writes(&rig), 0);
         let told = rig.run(&["provision", "hr.csv", "--json"]).ended(3).json();
         assert_eq!(
             (&told["created"], &told["updated"], &told["rejected"]),
