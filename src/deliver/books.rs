@@ -5,9 +5,9 @@
 
 use tracing::error;
 
-use crate::audit::{Audit, Entry, Link};
+use crate::audit::{Audit, AuditError, Entry, Link};
 use crate::model::{TenantId, Timestamp};
-use crate::store::{AuditHead, Settlement, Store, Turn};
+use crate::store::{AuditHead, Job, Settlement, Store, StoreError, Turn};
 
 /// The audit and the database, for one tenant; cheap to clone.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub(super) struct Landed {
     /// What has to stand in the audit before.
     pub(super) entries: Vec<Entry>,
     /// The last line of what stands there already, and the database does not know.
-    head: Option<AuditHead>,
+    pub(super) head: Option<AuditHead>,
 }
 
 impl Landed {
@@ -50,6 +50,27 @@ impl From<Link> for AuditHead {
     }
 }
 
+/// Why something could not be written down.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unwritten {
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The audit did.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+}
+
+impl Unwritten {
+    /// Says so in the log.
+    pub(super) fn log(&self, tenant: &TenantId) {
+        match self {
+            Self::Store(reason) => error!(%tenant, %reason, "database cannot be used"),
+            Self::Audit(reason) => error!(%tenant, %reason, "audit cannot be written"),
+        }
+    }
+}
+
 impl Books {
     /// Writes down what has `landed`, and leases up to `room` operations in the same transaction, those with complete lists
     /// only if `lists`. A line that stands in the audit is not written again.
@@ -62,23 +83,40 @@ impl Books {
         (room, lists): (u32, bool),
         now: Timestamp,
     ) -> Result<Turn, Landed> {
-        let tenant = &self.tenant;
-        if !landed.entries.is_empty() {
-            match self.audit.record(landed.entries.clone(), now).await {
-                Ok(link) => {
-                    landed.entries.clear();
-                    landed.head = Some(link.into());
-                }
-                Err(error) => {
-                    error!(%tenant, reason = %error, "audit cannot be written");
-                    return Err(landed);
-                }
-            }
-        }
-        let Landed { settlements, head, .. } = &landed;
-        self.store.turn(tenant, settlements, head.as_ref(), (room, lists), now).await.map_err(|error| {
-            error!(%tenant, reason = %error, "database cannot be used");
+        let turned = async {
+            self.record(&mut landed, now).await?;
+            let Landed { settlements, head, .. } = &landed;
+            Ok(self.store.turn(&self.tenant, settlements, head.as_ref(), (room, lists), now).await?)
+        };
+        turned.await.map_err(|unwritten: Unwritten| {
+            unwritten.log(&self.tenant);
             landed
         })
+    }
+
+    /// Writes down that `job` has come to its end, because of `broken` if to no good one, and what has `landed` with it. A line
+    /// that stands in the audit is not written again.
+    ///
+    /// # Errors
+    /// When the audit or the database fails; then it is to be done once more with the same `landed`.
+    pub(super) async fn finish(
+        &self,
+        job: &Job,
+        landed: &mut Landed,
+        broken: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), Unwritten> {
+        self.record(landed, now).await?;
+        let Landed { settlements, head, .. } = landed;
+        Ok(self.store.finish_job(&self.tenant, job, settlements, (head.as_ref(), broken), now).await?)
+    }
+
+    async fn record(&self, landed: &mut Landed, now: Timestamp) -> Result<(), AuditError> {
+        if !landed.entries.is_empty() {
+            let link = self.audit.record(landed.entries.clone(), now).await?;
+            landed.entries.clear();
+            landed.head = Some(link.into());
+        }
+        Ok(())
     }
 }

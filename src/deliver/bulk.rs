@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
+use super::books::{Books, Landed, Unwritten};
 use super::condition::Condition;
 use super::health::{Allowance, Seen};
 use super::pump::Drained;
@@ -18,7 +19,7 @@ use super::report::{given_up, refused, written};
 use super::step::{Nature, Policy, next_step};
 use super::trouble::Trouble;
 use super::vitals::Vitals;
-use crate::audit::{Audit, AuditError, Entry};
+use crate::audit::{Audit, Entry};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::{Met, TenantId, Timestamp, UserId};
@@ -26,7 +27,7 @@ use crate::scim::{
     BulkAnswer, BulkOperation, BulkResult, BulkState, Client, Failure, Receipt, ServiceProvider, Verdict,
     backoff, bulk_body, write_of,
 };
-use crate::store::{Job, JobLimits, Leased, Note, Settlement, Step, Store, StoreError};
+use crate::store::{Job, JobLimits, Leased, Note, Settlement, Step, Store};
 use crate::telemetry;
 
 /// The queue is looked at this often even when nobody says that it has changed.
@@ -52,15 +53,15 @@ pub struct BulkPumpSettings {
 /// Sends bulk requests of one tenant.
 #[derive(Debug)]
 pub struct BulkPump {
-    tenant: TenantId,
-    store: Store,
+    books: Books,
     client: Client,
     settings: BulkPumpSettings,
     clock: Clock,
     chance: Chance,
     condition: Condition,
     vitals: Arc<Vitals>,
-    audit: Audit,
+    /// What we know of a request, and the database does not yet.
+    heard: Option<Heard>,
     /// Known once the tenant was asked; smaller once it found a request too large.
     limits: Option<JobLimits>,
     /// The tenant takes no bulk requests.
@@ -77,15 +78,21 @@ struct Ended {
     correlation_id: Option<String>,
 }
 
-/// Why a request could not be gone on with.
-#[derive(Debug, thiserror::Error)]
-enum BulkFailure {
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// What came of it could not be written into the audit.
-    #[error(transparent)]
-    Audit(#[from] AuditError),
+/// What has become of a request.
+#[derive(Debug)]
+struct Heard {
+    job: Job,
+    news: News,
+}
+
+#[derive(Debug)]
+enum News {
+    /// The tenant has taken it, and calls it so.
+    Submitted(String),
+    /// It has come to its end; why to no good one.
+    Ended(Landed, Option<String>),
+    /// It was not taken; why.
+    Back(String),
 }
 
 impl BulkPump {
@@ -100,15 +107,14 @@ impl BulkPump {
     ) -> Self {
         let refused = Arc::new(AtomicBool::new(false));
         Self {
-            tenant,
-            store,
+            books: Books { tenant, store, audit },
             client,
             settings,
             clock,
             chance,
             condition,
             vitals,
-            audit,
+            heard: None,
             limits: None,
             refused,
         }
@@ -122,12 +128,13 @@ impl BulkPump {
 
     /// From now on it delivers nothing but what the pass `pass` decided.
     pub fn only(&mut self, pass: i64) {
-        self.store = self.store.only(pass);
+        self.books.store = self.books.store.only(pass);
     }
 
-    /// Delivers until told to stop. A request that is under way then is gone on with after the next start.
+    /// Delivers until told to stop. A request that is under way then is gone on with after the next start; what we have heard
+    /// of one is written down before.
     pub async fn run(&mut self, wake: &Notify, stop: &CancellationToken) {
-        while !stop.is_cancelled() {
+        while !stop.is_cancelled() || self.heard.is_some() {
             self.turn_and_wait(wake, stop).await;
         }
     }
@@ -136,67 +143,70 @@ impl BulkPump {
     pub async fn drain(&mut self, stop: &CancellationToken) -> Drained {
         let nobody = Notify::new();
         loop {
-            if stop.is_cancelled() {
-                return Drained::Stopped;
+            if self.heard.is_none() {
+                if stop.is_cancelled() {
+                    return Drained::Stopped;
+                }
+                match self.books.store.bulk_waits(&self.books.tenant).await {
+                    Ok(true) => {}
+                    Ok(false) => return Drained::Empty,
+                    Err(error) => Unwritten::from(error).log(&self.books.tenant),
+                }
+                match self.condition.trouble() {
+                    Some(trouble) if trouble != Trouble::Outage => return Drained::Refused(trouble),
+                    _ => {}
+                }
             }
-            match self.store.bulk_waits(&self.tenant).await {
-                Ok(true) => {}
-                Ok(false) => return Drained::Empty,
-                Err(reason) => error!(tenant = %self.tenant, %reason, "database cannot be used"),
-            }
-            match self.condition.trouble() {
-                Some(trouble) if trouble != Trouble::Outage => return Drained::Refused(trouble),
-                _ => self.turn_and_wait(&nobody, stop).await,
-            }
+            self.turn_and_wait(&nobody, stop).await;
         }
     }
 
     async fn turn_and_wait(&mut self, wake: &Notify, stop: &CancellationToken) {
         let look_in = match self.turn(stop).await {
             Ok(look_in) => look_in,
-            Err(BulkFailure::Store(reason)) => {
-                error!(tenant = %self.tenant, %reason, "database cannot be used");
-                LOOK
-            }
-            Err(BulkFailure::Audit(reason)) => {
-                error!(tenant = %self.tenant, %reason, "audit cannot be written");
+            Err(unwritten) => {
+                unwritten.log(&self.books.tenant);
                 LOOK
             }
         };
         tokio::select! {
-            () = stop.cancelled() => {}
+            () = stop.cancelled(), if !stop.is_cancelled() => {}
             () = wake.notified() => {}
             () = self.clock.sleep(look_in) => {}
         }
     }
 
     /// One request, if one is under way or anything is to be sent in one. Says when to look again.
-    async fn turn(&mut self, stop: &CancellationToken) -> Result<Duration, BulkFailure> {
+    async fn turn(&mut self, stop: &CancellationToken) -> Result<Duration, Unwritten> {
+        self.write_down().await?;
+        if stop.is_cancelled() {
+            return Ok(Duration::ZERO);
+        }
         let now = self.clock.now();
-        if let Some(job) = self.store.submitted_job(&self.tenant).await? {
+        if let Some(job) = self.books.store.submitted_job(&self.books.tenant).await? {
             self.follow(job, stop).await?;
             return Ok(Duration::ZERO);
         }
         if let Allowance::Wait(until) = self.condition.allowance(1) {
             return Ok(until.since(now).min(LOOK));
         }
-        let due = self.store.next_packed(&self.tenant).await?;
+        let due = self.books.store.next_packed(&self.books.tenant, now).await?;
         match due {
             None => return Ok(LOOK),
             Some(due) if due > now => return Ok(due.since(now).min(LOOK)),
             Some(_) => {}
         }
         let Some(limits) = self.limits().await? else { return Ok(Duration::ZERO) };
-        let packed = self.store.pack(&self.tenant, limits, now).await?;
+        let packed = self.books.store.pack(&self.books.tenant, limits, now).await?;
         if let Some(job) = packed {
-            self.submit(job, stop).await?;
+            self.submit(job).await?;
             return Ok(Duration::ZERO);
         }
         Ok(LOOK)
     }
 
     /// How much may be in a request; `None` when the tenant takes none, and what waits is sent one by one.
-    async fn limits(&mut self) -> Result<Option<JobLimits>, BulkFailure> {
+    async fn limits(&mut self) -> Result<Option<JobLimits>, Unwritten> {
         if let Some(limits) = self.limits {
             return Ok(Some(limits));
         }
@@ -220,17 +230,17 @@ impl BulkPump {
         Ok(self.limits)
     }
 
-    async fn give_up_bulk(&self, reason: &str) -> Result<(), BulkFailure> {
-        warn!(tenant = %self.tenant, reason, "bulk requests are not taken");
+    async fn give_up_bulk(&self, reason: &str) -> Result<(), Unwritten> {
+        warn!(tenant = %self.books.tenant, reason, "bulk requests are not taken");
         self.refused.store(true, Ordering::SeqCst);
-        self.store.unpack(&self.tenant).await?;
+        self.books.store.unpack(&self.books.tenant).await?;
         Ok(())
     }
 
-    async fn submit(&mut self, mut job: Job, stop: &CancellationToken) -> Result<(), BulkFailure> {
+    async fn submit(&mut self, job: Job) -> Result<(), Unwritten> {
         let honours = match self.client.honours_if_match().await {
             Ok(honours) => honours,
-            Err(failure) => return self.not_submitted(&job, &failure).await,
+            Err(failure) => return self.not_submitted(job, &failure).await,
         };
         let operations: Vec<BulkOperation<'_>> =
             job.operations.iter().map(|leased| operation(leased, honours)).collect();
@@ -238,38 +248,36 @@ impl BulkPump {
         let most = self.limits.unwrap_or(USUAL);
         let many = job.operations.len() > 1;
         if body.len() > most.bytes && many {
-            return self.too_large(&job).await;
+            return self.too_large(job).await;
         }
         let sent = self.client.bulk(&body).await;
         if sent.is_ok() {
             let operations = i64::try_from(job.operations.len()).unwrap_or(i64::MAX);
-            info!(tenant = %self.tenant, operations, "bulk request submitted");
+            info!(tenant = %self.books.tenant, operations, "bulk request submitted");
         }
         match sent {
             Ok(BulkAnswer { state: BulkState::Running(Some(name)), .. }) => {
-                self.store.job_submitted(job.id, &name).await?;
-                job.name = Some(name);
                 self.answered(&job);
-                self.follow(job, stop).await
+                self.hear(job, News::Submitted(name)).await
             }
             Ok(BulkAnswer { state: BulkState::Running(None), correlation_id, .. }) => {
-                self.end(&job, unclear("the answer names no job", correlation_id)).await
+                self.end(job, unclear("the answer names no job", correlation_id)).await
             }
             Ok(answer) => {
                 self.answered(&job);
-                self.end(&job, ended(answer)).await
+                self.end(job, ended(answer)).await
             }
-            Err(failure) => self.submission_failed(&job, &failure).await,
+            Err(failure) => self.submission_failed(job, &failure).await,
         }
     }
 
-    async fn submission_failed(&mut self, job: &Job, failure: &Failure) -> Result<(), BulkFailure> {
+    async fn submission_failed(&mut self, job: Job, failure: &Failure) -> Result<(), Unwritten> {
         let reason = telemetry::redact::text(&failure.reason).into_owned();
         match (failure.status, &failure.verdict) {
             (Some(413), _) if job.operations.len() > 1 => self.too_large(job).await,
             (Some(403 | 404 | 405 | 501), _) => {
-                self.give_up_bulk(&reason).await?;
-                self.end(job, one_by_one(reason)).await
+                self.end(job, one_by_one(reason.clone())).await?;
+                self.give_up_bulk(&reason).await
             }
             (_, Verdict::Throttled { .. } | Verdict::Unauthorized | Verdict::NotSent) => {
                 self.not_submitted(job, failure).await
@@ -284,36 +292,50 @@ impl BulkPump {
     }
 
     /// Nothing was submitted.
-    async fn not_submitted(&self, job: &Job, failure: &Failure) -> Result<(), BulkFailure> {
+    async fn not_submitted(&mut self, job: Job, failure: &Failure) -> Result<(), Unwritten> {
         self.observe(failure);
-        self.put_back(job, failure.verdict.as_str()).await
+        self.hear(job, News::Back(failure.verdict.as_str().to_owned())).await
     }
 
     /// A request that is too large is made of half as many.
-    async fn too_large(&mut self, job: &Job) -> Result<(), BulkFailure> {
+    async fn too_large(&mut self, job: Job) -> Result<(), Unwritten> {
         let limits = self.limits.unwrap_or(USUAL);
         let operations = (job.operations.len() / 2).max(1);
         self.limits = Some(JobLimits { operations, ..limits });
         info!(
-            tenant = %self.tenant,
+            tenant = %self.books.tenant,
             operations = i64::try_from(operations).unwrap_or(i64::MAX),
             "bulk request was too large"
         );
-        self.put_back(job, "too large").await
+        self.hear(job, News::Back("too large".to_owned())).await
     }
 
-    async fn put_back(&self, job: &Job, reason: &str) -> Result<(), BulkFailure> {
-        self.store.put_job_back(job, reason, self.clock.now()).await?;
+    /// Writes down what has become of a request.
+    async fn hear(&mut self, job: Job, news: News) -> Result<(), Unwritten> {
+        self.heard = Some(Heard { job, news });
+        self.write_down().await
+    }
+
+    /// Writes down what we have heard, unless it is written. Nothing else is begun before.
+    async fn write_down(&mut self) -> Result<(), Unwritten> {
+        let Some(Heard { job, news }) = &mut self.heard else { return Ok(()) };
+        let (store, now) = (&self.books.store, self.clock.now());
+        match news {
+            News::Submitted(name) => store.job_submitted(job.id, name).await?,
+            News::Ended(landed, broken) => self.books.finish(job, landed, broken.as_deref(), now).await?,
+            News::Back(reason) => store.put_job_back(job, reason, now).await?,
+        }
+        self.heard = None;
         Ok(())
     }
 
     /// Asks until the tenant is done with it, for as long as may be.
-    async fn follow(&mut self, job: Job, stop: &CancellationToken) -> Result<(), BulkFailure> {
+    async fn follow(&mut self, job: Job, stop: &CancellationToken) -> Result<(), Unwritten> {
         let Some(name) = job.name.clone() else { return Ok(()) };
         let mut polls = job.polls;
         loop {
             if polls >= self.settings.max_polls {
-                return self.end(&job, unclear("it did not come to an end in time", None)).await;
+                return self.end(job, unclear("it did not come to an end in time", None)).await;
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -329,13 +351,13 @@ impl BulkPump {
             );
             if counts {
                 polls += 1;
-                self.store.job_polled(job.id).await?;
+                self.books.store.job_polled(job.id).await?;
             }
             match asked {
                 Ok(BulkAnswer { state: BulkState::Running(_), .. }) => {}
-                Ok(answer) => return self.end(&job, ended(answer)).await,
+                Ok(answer) => return self.end(job, ended(answer)).await,
                 Err(failure) if failure.status == Some(404) || failure.verdict == Verdict::Gone => {
-                    return self.end(&job, unclear("the tenant does not know the job any more", None)).await;
+                    return self.end(job, unclear("the tenant does not know the job any more", None)).await;
                 }
                 Err(failure) if failure.verdict == Verdict::NotSent => return Ok(()),
                 Err(failure) => self.observe(&failure),
@@ -344,10 +366,10 @@ impl BulkPump {
     }
 
     /// A request has come to its end: what is known of each operation is audited, then settled.
-    async fn end(&self, job: &Job, ended: Ended) -> Result<(), BulkFailure> {
+    async fn end(&mut self, job: Job, ended: Ended) -> Result<(), Unwritten> {
         let now = self.clock.now();
         let took = now.since(job.submitted_at);
-        let (mut settlements, mut entries, mut lost) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut settlements, mut entries) = (Vec::new(), Vec::new());
         for leased in &job.operations {
             let id = leased.id.to_string();
             let result = ended.results.iter().find(|result| result.id == id).map(|result| &result.result);
@@ -367,12 +389,14 @@ impl BulkPump {
             match (&step, result) {
                 (Step::Done, _) => {
                     self.vitals.delivered.add(1);
-                    entries.push(written(&self.tenant, leased, &receipt));
+                    entries.push(written(&self.books.tenant, leased, &receipt));
                 }
                 (Step::Dead | Step::Gone, Some(Err(failure))) => {
                     self.vitals.dead.add(u64::from(step == Step::Dead));
-                    entries.push(refused(&self.tenant, leased, failure));
-                    lost.push((leased, step.clone(), failure));
+                    entries.push(refused(&self.books.tenant, leased, failure));
+                    let correlation_id =
+                        failure.correlation_id.as_deref().or(ended.correlation_id.as_deref());
+                    given_up(&self.books.tenant, leased, (&step, failure), (correlation_id, took));
                 }
                 _ => {}
             }
@@ -382,16 +406,10 @@ impl BulkPump {
             let unclear = false;
             settlements.push(Settlement { id: leased.id, lease, user, step, note, unclear, created, took });
         }
-        self.log(job, &ended, &settlements, took);
-        entries.push(job_entry(&self.tenant, job, &ended, took));
-        let head = self.audit.record(entries, now).await?.into();
-        let reason = ended.broken.as_deref();
-        self.store.finish_job(&self.tenant, job, &settlements, (&head, reason), now).await?;
-        for (leased, step, failure) in lost {
-            let correlation_id = failure.correlation_id.as_deref().or(ended.correlation_id.as_deref());
-            given_up(&self.tenant, leased, (&step, failure), (correlation_id, took));
-        }
-        Ok(())
+        self.log(&job, &ended, &settlements, took);
+        entries.push(job_entry(&self.books.tenant, &job, &ended, took));
+        let landed = Landed { settlements, entries, ..Landed::default() };
+        self.hear(job, News::Ended(landed, ended.broken)).await
     }
 
     /// That of a single call; but what says "not now" of one operation is not about the tenant.
@@ -399,7 +417,7 @@ impl BulkPump {
         if failure.status == Some(429) {
             return Step::Later {
                 due: now.plus(backoff(leased.attempts + 1, self.chance.draw())),
-                counted: true,
+                counted: false,
             };
         }
         let nature = Nature::of(&leased.operation.payload);
@@ -416,7 +434,7 @@ impl BulkPump {
         let operations = i64::try_from(job.operations.len()).unwrap_or(i64::MAX);
         let silent = settlements.len() < job.operations.len() || count(true) + count(false) == 0;
         let reason = ended.broken.as_deref().or(ended.unclear.as_deref().filter(|_| silent));
-        let (tenant, done, job) = (&self.tenant, count(true), job.name.as_deref());
+        let (tenant, done, job) = (&self.books.tenant, count(true), job.name.as_deref());
         if reason.is_some() {
             warn!(%tenant, job, operations, done, reason, duration_ms, "bulk request ended");
         } else {

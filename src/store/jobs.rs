@@ -5,7 +5,7 @@
 
 use sqlx::SqliteConnection;
 
-use super::outbox::{Leased, Row, leased, settle};
+use super::outbox::{LONGEST_DELAY, Leased, Row, leased, settle};
 use super::row_settlement::{self, RowSettled, Settled};
 use super::{AuditHead, Settlement, Store, StoreError, audit_head};
 use crate::model::{Met, Outcome, Payload, TenantId, Timestamp};
@@ -49,7 +49,7 @@ impl Store {
         let mut tx = self.write().await?;
         let due: Vec<(i64, i64)> = sqlx::query_as(
             "SELECT id, length(CAST(payload AS BLOB)) + 256 FROM operations o
-             WHERE tenant = $1 AND state = 'ready' AND packed = 1 AND due_at <= $2 AND ($4 IS NULL OR pass = $4)
+             WHERE tenant = $1 AND state = 'ready' AND packed = 1 AND (due_at <= $2 OR due_at > $5) AND ($4 IS NULL OR pass = $4)
                  AND NOT EXISTS (SELECT 1 FROM operations f
                      WHERE f.tenant = o.tenant AND f.user_id = o.user_id AND f.state = 'leased')
              ORDER BY due_at, id LIMIT $3",
@@ -58,6 +58,7 @@ impl Store {
         .bind(now.millis())
         .bind(i64::try_from(limits.operations).unwrap_or(i64::MAX))
         .bind(self.only)
+        .bind(now.plus(LONGEST_DELAY).millis())
         .fetch_all(&mut *tx)
         .await?;
         let (mut bytes, mut ids) = (0, Vec::new());
@@ -110,17 +111,23 @@ impl Store {
         Ok(waits > 0)
     }
 
-    /// When the next operation is due that is to be sent in a bulk request.
+    /// When the next operation is due that is to be sent in a bulk request; `now` at the latest if that is too far ahead.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn next_packed(&self, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError> {
+    pub async fn next_packed(
+        &self,
+        tenant: &TenantId,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
         let due: Option<i64> = sqlx::query_scalar(
-            "SELECT min(due_at) FROM operations
+            "SELECT min(iif(due_at > $4, $3, due_at)) FROM operations
              WHERE tenant = $1 AND state = 'ready' AND packed = 1 AND ($2 IS NULL OR pass = $2)",
         )
         .bind(tenant.as_str())
         .bind(self.only)
+        .bind(now.millis())
+        .bind(now.plus(LONGEST_DELAY).millis())
         .fetch_one(&self.reader)
         .await?;
         Ok(due.map(Timestamp::from_millis))
@@ -180,16 +187,23 @@ impl Store {
         tenant: &TenantId,
         job: &Job,
         settlements: &[Settlement],
-        (audited, reason): (&AuditHead, Option<&str>),
+        (audited, reason): (Option<&AuditHead>, Option<&str>),
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
-        audit_head::remember(&mut tx, audited).await?;
+        if let Some(head) = audited {
+            audit_head::remember(&mut tx, head).await?;
+        }
+        let settled: Vec<i64> = settlements.iter().map(|settlement| settlement.id).collect();
+        sqlx::query(
+            "UPDATE operations SET packed = 0, job = iif(id IN (SELECT value FROM json_each($2)), NULL, job)
+             WHERE job = $1 AND state = 'leased'",
+        )
+        .bind(job.id)
+        .bind(serde_json::json!(settled).to_string())
+        .execute(&mut *tx)
+        .await?;
         settle(&mut tx, tenant, settlements, now).await?;
-        sqlx::query("UPDATE operations SET packed = 0 WHERE job = $1 AND finished_at IS NULL")
-            .bind(job.id)
-            .execute(&mut *tx)
-            .await?;
         close(&mut tx, job, reason, now).await?;
         tx.commit().await?;
         Ok(())
@@ -219,7 +233,7 @@ impl Store {
     }
 }
 
-/// What is still leased waits again, unless it was decided otherwise, and nothing unfinished belongs to the request any more.
+/// What is still leased waits again, unless it was decided otherwise; nothing belongs to the request any more.
 async fn close(
     tx: &mut SqliteConnection,
     job: &Job,
@@ -227,7 +241,7 @@ async fn close(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let superseded: Vec<i64> = sqlx::query_scalar(
-        "UPDATE operations SET state = 'superseded', finished_at = $2
+        "UPDATE operations SET state = 'superseded', finished_at = $2, job = NULL
          WHERE job = $1 AND state = 'leased' AND superseded = 1 RETURNING id",
     )
     .bind(job.id)
@@ -236,17 +250,13 @@ async fn close(
     .await?;
     row_settlement::end_with(tx, &superseded, (Outcome::Superseded, None), now).await?;
     sqlx::query(
-        "UPDATE operations SET state = 'ready', due_at = max(due_at, $2), touched_at = $2
+        "UPDATE operations SET state = 'ready', due_at = max(due_at, $2), touched_at = $2, job = NULL
          WHERE job = $1 AND state = 'leased'",
     )
     .bind(job.id)
     .bind(now.millis())
     .execute(&mut *tx)
     .await?;
-    sqlx::query("UPDATE operations SET job = NULL WHERE job = $1 AND finished_at IS NULL")
-        .bind(job.id)
-        .execute(&mut *tx)
-        .await?;
     sqlx::query("UPDATE bulk_jobs SET state = 'finished', finished_at = $2, reason = $3 WHERE id = $1")
         .bind(job.id)
         .bind(now.millis())

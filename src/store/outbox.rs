@@ -13,7 +13,7 @@ use super::{AuditHead, Store, StoreError, audit_head, grants, unclear};
 use crate::model::{Cause, Kind, Met, Operation, Outcome, Payload, Refusal, TenantId, Timestamp, UserId};
 
 /// Nothing is put off for longer: a due time further ahead was written before our clock was set back.
-const LONGEST_DELAY: Duration = Duration::from_hours(2);
+pub(super) const LONGEST_DELAY: Duration = Duration::from_hours(2);
 
 /// An operation in our hands.
 #[derive(Clone, Debug, PartialEq, Eq)]

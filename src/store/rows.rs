@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 use sqlx::FromRow;
 
+use super::outbox::LONGEST_DELAY;
 use super::{Store, StoreError};
 use crate::model::{Met, RejectedRow, Timestamp, UserId};
 
@@ -131,13 +132,14 @@ impl Store {
     ) -> Result<Vec<WaitingRow>, StoreError> {
         let rows: Vec<Waiting> = sqlx::query_as(
             "SELECT line, external_id, user_name, wanted, met, attempts, operation, user_id FROM run_rows
-             WHERE run = $1 AND state = 'waiting' AND outcome IS NULL AND line > $2 AND due_at <= $3
+             WHERE run = $1 AND state = 'waiting' AND outcome IS NULL AND line > $2 AND (due_at <= $3 OR due_at > $5)
              ORDER BY line LIMIT $4",
         )
         .bind(run)
         .bind(stored(after))
         .bind(now.millis())
         .bind(i64::try_from(most).unwrap_or(i64::MAX))
+        .bind(now.plus(LONGEST_DELAY).millis())
         .fetch_all(&self.reader)
         .await?;
         let row = |row: Waiting| WaitingRow {

@@ -251,6 +251,22 @@ fn nor_is_what_was_in_flight_before_a_restart() {
 }
 
 #[test]
+fn what_a_clock_that_was_ahead_has_put_off_is_due() {
+    let bench = Bench::new();
+    let (hours, limits) = (3 * 3600, JobLimits { operations: 10, bytes: 10_000 });
+    let export = bench.export("a", &["HR-1", "HR-2"], at(hours));
+    let mut step = update(2, "u-1");
+    if let RowNext::Send { packed, due, .. } = &mut step.next {
+        (*packed, *due) = (true, at(hours));
+    }
+    bench.decide(&export, &[step], at(hours));
+    assert_eq!(bench.waiting(&export, at(1)), [3]);
+    let due = bench.runtime.block_on(bench.store.next_packed(&bench.tenant, at(1))).unwrap();
+    let job = bench.runtime.block_on(bench.store.pack(&bench.tenant, limits, at(1))).unwrap();
+    assert_eq!((due, job.map(|job| job.operations.len())), (Some(at(1)), Some(1)));
+}
+
+#[test]
 fn a_row_ends_with_an_operation_that_is_dropped() {
     let bench = Bench::new();
     let export = bench.export("a", &["HR-1"], at(1));
