@@ -15,6 +15,6 @@ pub use attributes::{Assignments, AttributeFile, UserFile};
 pub use complete::Reading;
 pub use export::Export;
 pub use input::{FileDigest, Form, InputError, Trouble, digest};
-pub use people::{NAMES_AT_ONCE, RecordList, find_record, find_records, how_many, read_record_by_id};
+pub use people::{NAMES_AT_ONCE, RecordList, Shown, find_records, how_many, list_records, read_record_by_id};
 pub use probe::probe_since;
 pub use users::{Batch, ListSettings, ReadError, UserList, find_by_name, read_by_id};

@@ -2,7 +2,7 @@
 //!
 //! A record that is not what was asked for is never taken for it, whatever the tenant makes of a filter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::complete::{Reading, Tally};
 use super::users::{ListSettings, ReadError, repeat};
@@ -111,22 +111,17 @@ pub async fn read_record_by_id(
     }
 }
 
-/// One user's whole record by what a file calls him; `None` when the tenant has nobody of this name.
-///
-/// # Errors
-/// When he cannot be asked for, after several tries.
-pub async fn find_record(
-    provider: &impl ServiceProvider,
-    key: &UserKey,
-    clock: &Clock,
-    chance: Chance,
-) -> Result<Option<Record>, ReadError> {
-    let found = find_records(provider, std::slice::from_ref(key), clock, chance).await?;
-    Ok(found.into_values().next())
+/// Whom a tenant shows when it is asked for users by name.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shown {
+    /// Those of them whom it has.
+    These(BTreeMap<UserKey, Record>),
+    /// Somebody whom nobody asked for: it makes nothing of a filter, and who is not shown may be there all the same.
+    Anybody,
 }
 
-/// Those of `keys` whom the tenant shows when it is asked for all of them at once, at most [`NAMES_AT_ONCE`]. Who is not
-/// among them is not proven to be missing: not every tenant understands `or`.
+/// Those of `keys` whom the tenant shows when it is asked for all of them at once, at most [`NAMES_AT_ONCE`]. Of several, who
+/// is not among them is not proven to be missing: not every tenant understands `or`.
 ///
 /// # Errors
 /// When they cannot be asked for, after several tries.
@@ -135,21 +130,48 @@ pub async fn find_records(
     keys: &[UserKey],
     clock: &Clock,
     chance: Chance,
-) -> Result<BTreeMap<UserKey, Record>, ReadError> {
+) -> Result<Shown, ReadError> {
     let filter = keys.iter().map(condition).collect::<Vec<_>>().join(" or ");
     let count = u32::try_from(keys.len() + 1).unwrap_or(u32::MAX);
     let filter = Some(("filter".to_owned(), filter));
     let query = ListQuery { since: None, filter, start_index: 1, count };
-    let place = || "users by name".to_owned();
     let page = repeat(clock, chance, || provider.list_users(&query)).await;
-    let page = page.map_err(|failure| ReadError { place: place(), failure })?;
+    let page = page.map_err(|failure| ReadError { place: "users by name".to_owned(), failure })?;
     let records: Vec<Record> =
         page.resources.iter().filter_map(|record| read_record(record.get().as_bytes()).ok()).collect();
+    if records.iter().any(|record| !keys.iter().any(|key| is_like(key, record))) {
+        return Ok(Shown::Anybody);
+    }
+    Ok(Shown::These(meant(keys, &records)))
+}
+
+/// The same from the list of all users, for a tenant that makes nothing of a filter.
+///
+/// # Errors
+/// When the list cannot be read, after several tries.
+pub async fn list_records(
+    provider: &impl ServiceProvider,
+    keys: &[UserKey],
+    settings: &ListSettings,
+    (clock, chance): (&Clock, Chance),
+) -> Result<BTreeMap<UserKey, Record>, ReadError> {
+    let mut list = RecordList::new(provider, settings, clock, chance);
+    let (mut found, mut seen) = (BTreeMap::new(), BTreeSet::new());
+    while let Some(records) = list.next().await? {
+        let before = seen.len();
+        seen.extend(records.iter().map(|record| record.id.clone()));
+        found.extend(meant(keys, &records));
+        list.new_users(u64::try_from(seen.len() - before).unwrap_or(0));
+    }
+    Ok(found)
+}
+
+fn meant(keys: &[UserKey], records: &[Record]) -> BTreeMap<UserKey, Record> {
     let pair = |key: &UserKey| {
         let record = records.iter().find(|record| is_meant(key, record))?;
         Some((key.clone(), record.clone()))
     };
-    Ok(keys.iter().filter_map(pair).collect())
+    keys.iter().filter_map(pair).collect()
 }
 
 /// A name in a filter is a JSON string (RFC 7644 §3.4.2.2).
@@ -167,6 +189,16 @@ fn is_meant(key: &UserKey, record: &Record) -> bool {
         UserKey::Id(id) => record.id == *id,
         UserKey::UserName(name) => record.user_name == name.to_lowercase(),
         UserKey::ExternalId(id) => record.external_id.as_deref() == Some(id),
+    }
+}
+
+/// He may be shown to whoever asks for him, by a tenant that does not tell capital letters from small ones.
+fn is_like(key: &UserKey, record: &Record) -> bool {
+    match key {
+        UserKey::ExternalId(id) => {
+            record.external_id.as_ref().is_some_and(|shown| shown.to_lowercase() == id.to_lowercase())
+        }
+        UserKey::Id(_) | UserKey::UserName(_) => is_meant(key, record),
     }
 }
 

@@ -9,7 +9,7 @@ use super::runner::{RunFailure, Runner};
 use crate::model::{Action, AttributesPayload, Cause, Operation, Outcome, Payload, UserId, UserKey};
 use crate::plan::missing_attributes;
 use crate::scim::Record;
-use crate::source::{NAMES_AT_ONCE, find_record, find_records, read_record_by_id};
+use crate::source::{NAMES_AT_ONCE, Shown, find_records, read_record_by_id};
 use crate::store::{RowNext, RowStep, Run, StoreError, WaitingRow};
 
 impl Runner<'_> {
@@ -95,10 +95,7 @@ impl Runner<'_> {
             found.extend(shown.into_iter().flatten());
         }
         let missing: Vec<UserKey> = keys.iter().filter(|key| !found.contains_key(*key)).cloned().collect();
-        for keys in missing.chunks(self.policy.workers.max(1)) {
-            let alone = try_join_all(keys.iter().map(|key| self.alone(key))).await?;
-            found.extend(alone.into_iter().flatten());
-        }
+        found.extend(self.ask_for(missing).await?);
         Ok(found)
     }
 
@@ -106,13 +103,11 @@ impl Runner<'_> {
     async fn shown(&self, keys: &[UserKey]) -> Result<BTreeMap<UserKey, Record>, RunFailure> {
         match find_records(self.client, keys, self.clock, self.chance).await {
             Err(error) if error.failure.verdict.answered() => Ok(BTreeMap::new()),
-            found => Ok(found?),
+            shown => match shown? {
+                Shown::These(records) => Ok(records),
+                Shown::Anybody => Ok(BTreeMap::new()),
+            },
         }
-    }
-
-    async fn alone(&self, key: &UserKey) -> Result<Option<(UserKey, Record)>, RunFailure> {
-        let record = find_record(self.client, key, self.clock, self.chance).await?;
-        Ok(record.map(|record| (key.clone(), record)))
     }
 }
 

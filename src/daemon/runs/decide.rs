@@ -1,5 +1,7 @@
 //! Rows of an HRIS export: whom each means, and what is done for it.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::runner::{RunFailure, Runner};
@@ -14,11 +16,25 @@ use crate::store::{RowNext, RowStep, Run, StoreError, WaitingRow};
 pub(super) struct Capacity {
     most: Option<u64>,
     left: Option<u64>,
+    /// The rows for which there is room, by line: one that is put off and decided again needs no more of it.
+    taken: BTreeSet<u64>,
 }
 
 impl Capacity {
     pub(super) const fn new(most: Option<u64>) -> Self {
-        Self { most, left: None }
+        Self { most, left: None, taken: BTreeSet::new() }
+    }
+
+    /// Whether there is room for the user of the row in `line` as well when there is for `left` more; if so, he is counted.
+    fn takes(&mut self, line: u64, left: u64) -> bool {
+        if self.taken.contains(&line) {
+            return true;
+        }
+        self.left = Some(left.saturating_sub(1));
+        if left > 0 {
+            self.taken.insert(line);
+        }
+        left > 0
     }
 }
 
@@ -32,7 +48,8 @@ impl Runner<'_> {
         capacity: &mut Capacity,
     ) -> Result<Vec<RowStep>, RunFailure> {
         let asked = |row: &&WaitingRow| by_name || Self::was_sent(row.met);
-        let mut looked_up = self.look_up(rows.iter().filter(asked).collect()).await?.into_iter();
+        let sent: Vec<&WaitingRow> = rows.iter().filter(asked).collect();
+        let mut looked_up = self.look_up(&sent).await?.into_iter();
         let mut steps = Vec::with_capacity(rows.len());
         for row in rows {
             let found = if asked(&row) { looked_up.next().flatten() } else { self.listed(run, row).await? };
@@ -57,7 +74,7 @@ impl Runner<'_> {
     async fn known(&self, row: &WaitingRow) -> Result<Option<Record>, RunFailure> {
         let Some(external_id) = row.external_id.as_deref() else { return Ok(None) };
         match self.store.provisioned_as(self.tenant, external_id).await? {
-            Some(_) => self.look_up_one(row).await,
+            Some(_) => Ok(self.look_up(&[row]).await?.pop().flatten()),
             None => Ok(None),
         }
     }
@@ -97,7 +114,7 @@ impl Runner<'_> {
             let reason = format!("given up after {} attempts that nobody answered", row.attempts);
             return Ok(Self::end(row, Outcome::Failed, Some(reason)));
         }
-        if action == Action::Create && row.met == Met::Nothing && !self.has_room(run, capacity).await? {
+        if action == Action::Create && row.met == Met::Nothing && !self.has_room(run, row, capacity).await? {
             let most = capacity.most.unwrap_or_default();
             let reason = format!("the tenant is full: it may have {most} users (provision.max_users)");
             return Ok(Self::end(row, Outcome::Rejected, Some(reason)));
@@ -123,8 +140,13 @@ impl Runner<'_> {
         Ok(Match { user: found.id, record: found.attributes, deactivated_by_us })
     }
 
-    /// Whether the tenant may have one more user; if so, he is counted.
-    async fn has_room(&self, run: &Run, capacity: &mut Capacity) -> Result<bool, RunFailure> {
+    /// Whether the tenant may have the user of `row` as well; if so, he is counted.
+    async fn has_room(
+        &self,
+        run: &Run,
+        row: &WaitingRow,
+        capacity: &mut Capacity,
+    ) -> Result<bool, RunFailure> {
         let Some(most) = capacity.most else { return Ok(true) };
         let left = if let Some(left) = capacity.left {
             left
@@ -132,8 +154,7 @@ impl Runner<'_> {
             let there = how_many(self.client, self.clock, self.chance).await?;
             most.saturating_sub(there).saturating_sub(self.store.creations_open(run.id).await?)
         };
-        capacity.left = Some(left.saturating_sub(1));
-        Ok(left > 0)
+        Ok(capacity.takes(row.line, left))
     }
 }
 
@@ -141,4 +162,20 @@ impl Runner<'_> {
 fn unborn(row: &WaitingRow) -> UserId {
     let name = row.external_id.as_deref().unwrap_or_default();
     UserId::from(format!("externalId:{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_is_decided_again_needs_no_more_room() {
+        let mut capacity = Capacity::new(Some(2));
+        capacity.left = Some(2);
+        let taken = [3, 4, 3, 5, 4].map(|line| {
+            let left = capacity.left.unwrap_or_default();
+            capacity.takes(line, left)
+        });
+        assert_eq!(taken, [true, true, true, false, true]);
+    }
 }

@@ -1,13 +1,14 @@
 //! Whom the tenant has: all of them when that is less to ask for, otherwise those that rows name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::slice::from_ref;
 
 use futures_util::future::try_join_all;
 
 use super::runner::{RunFailure, Runner};
 use crate::model::UserKey;
 use crate::scim::Record;
-use crate::source::{RecordList, find_record, how_many};
+use crate::source::{RecordList, Shown, find_records, how_many, list_records};
 use crate::store::{Found, Run, WaitingRow};
 
 impl Runner<'_> {
@@ -40,25 +41,37 @@ impl Runner<'_> {
         Ok(true)
     }
 
-    /// Looks up whom rows mean, several at once, in their order.
-    pub(super) async fn look_up(&self, rows: Vec<&WaitingRow>) -> Result<Vec<Option<Record>>, RunFailure> {
-        let mut records = Vec::with_capacity(rows.len());
-        for rows in rows.chunks(self.policy.workers.max(1)) {
-            records.extend(try_join_all(rows.iter().map(|row| self.look_up_one(row))).await?);
-        }
-        Ok(records)
+    /// Looks up whom rows mean, in their order: by `externalId`, then by `userName`.
+    pub(super) async fn look_up(&self, rows: &[&WaitingRow]) -> Result<Vec<Option<Record>>, RunFailure> {
+        let external_id = |row: &WaitingRow| row.external_id.clone().map(UserKey::ExternalId);
+        let user_name = |row: &WaitingRow| row.user_name.clone().map(UserKey::UserName);
+        let by_id = self.ask_for(rows.iter().filter_map(|row| external_id(row)).collect()).await?;
+        let known = |row: &WaitingRow| external_id(row).and_then(|key| by_id.get(&key).cloned());
+        let unknown = rows.iter().filter(|row| known(row).is_none());
+        let by_name = self.ask_for(unknown.filter_map(|row| user_name(row)).collect()).await?;
+        let named = |row: &WaitingRow| user_name(row).and_then(|key| by_name.get(&key).cloned());
+        Ok(rows.iter().map(|row| known(row).or_else(|| named(row))).collect())
     }
 
-    /// By `externalId`, then by `userName`.
-    pub(super) async fn look_up_one(&self, row: &WaitingRow) -> Result<Option<Record>, RunFailure> {
-        let keys =
-            [row.external_id.clone().map(UserKey::ExternalId), row.user_name.clone().map(UserKey::UserName)];
-        for key in keys.into_iter().flatten() {
-            if let Some(record) = find_record(self.client, &key, self.clock, self.chance).await? {
-                return Ok(Some(record));
+    /// Those of `keys` whom the tenant has. Each is asked for by himself, several at once; the whole list is read for a
+    /// tenant that makes nothing of that.
+    pub(super) async fn ask_for(&self, keys: Vec<UserKey>) -> Result<BTreeMap<UserKey, Record>, RunFailure> {
+        let mut found = BTreeMap::new();
+        let at_once = self.policy.workers.max(1);
+        for (at, some) in keys.chunks(at_once).enumerate() {
+            let asked =
+                some.iter().map(|key| find_records(self.client, from_ref(key), self.clock, self.chance));
+            for shown in try_join_all(asked).await? {
+                let Shown::These(records) = shown else {
+                    let left = &keys[at * at_once..];
+                    found
+                        .extend(list_records(self.client, left, self.list, (self.clock, self.chance)).await?);
+                    return Ok(found);
+                };
+                found.extend(records);
             }
         }
-        Ok(None)
+        Ok(found)
     }
 }
 

@@ -62,7 +62,7 @@ impl Runner<'_> {
         let runs = self.store.unclear_runs(self.tenant).await?;
         for run in &runs {
             let rows = self.store.waiting_rows(run.id, 0, ROWS_AT_ONCE, self.clock.now()).await?;
-            let found = self.look_up(rows.iter().collect()).await?;
+            let found = self.look_up(&rows.iter().collect::<Vec<_>>()).await?;
             let steps: Vec<RowStep> =
                 rows.iter().zip(found).map(|(row, found)| settled(row, found)).collect();
             self.audit_created(run, &rows, &steps).await?;

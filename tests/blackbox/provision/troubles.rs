@@ -9,9 +9,10 @@ use wiremock::{Request, ResponseTemplate};
 
 use super::people::{MODES, assert_there, export, hr, known, newcomer, records, rig, rig_of};
 use super::{lines, quick};
-use crate::database::ask;
+use crate::database::{ask, execute};
+use crate::process::{Daemon, until};
 use crate::rig::{Rig, users};
-use crate::scripted::{Scripted, page, refusal};
+use crate::scripted::{Scripted, page, parameter, refusal};
 
 /// Five jobs.
 fn in_jobs(faults: Faults, keys: &str) -> Rig {
@@ -223,6 +224,57 @@ fn a_request_that_is_too_large_is_halved_until_it_is_not() {
     tenant.run(&["provision", "hr.csv"]).ended(0).says("40 of 40 rows processed, 40 created\n");
     assert_eq!(sizes(&tenant), [40, 20, 10, 10, 10, 10]);
     assert_eq!(tenant.named("POST /Users").len(), 0);
+}
+
+#[test]
+fn what_the_tenant_has_said_is_kept_until_it_can_be_written_down() {
+    for mode in &MODES[..2] {
+        let rig = rig(5, *mode);
+        rig.write(
+            "hr.csv",
+            &export((1..=20).map(newcomer).chain((1..=5).map(|number| known(number, "Lead", "")))),
+        );
+        // A database that takes requests, and not what comes of them.
+        rig.run(&["sync"]).ended(0);
+        execute(
+            &rig.database(),
+            "CREATE TRIGGER full BEFORE UPDATE ON bulk_jobs BEGIN SELECT RAISE(ABORT, 'it is full'); END",
+        );
+        let command = Daemon::spawn(rig.command(&["provision", "hr.csv"]));
+        until("it has failed twice", || command.complaints().matches("database cannot be used").count() >= 2);
+        execute(&rig.database(), "DROP TRIGGER full");
+        let ended = command.wait().with(0);
+        assert!(ended.out.join("\n").contains("20 created, 5 updated"), "{mode:?} {:?}", ended.out);
+        assert_there(&rig, 5, 1..=20);
+        assert_eq!((lines(&rig, "user_written").len(), lines(&rig, "SYNC_SUCCESS").len()), (25, 1));
+        rig.run(&["audit", "verify"]).ended(0);
+    }
+}
+
+#[test]
+fn nobody_is_created_twice_in_a_tenant_that_makes_nothing_of_a_filter() {
+    let users: Mutex<Vec<Value>> = Mutex::default();
+    let tenant = Scripted::new(move |name, request| match name {
+        "GET /Users" => {
+            let users = users.lock().unwrap();
+            let number = |name| parameter(request, name).unwrap().parse::<usize>().unwrap();
+            let from = (number("startIndex") - 1).min(users.len());
+            let to = (from + number("count")).min(users.len());
+            Some(page(&users[from..to], users.len()))
+        }
+        // It is done, and the answer is lost.
+        "POST /Users" => {
+            let mut user: Value = serde_json::from_slice(&request.body).unwrap();
+            user["id"] = format!("id-{}", user["externalId"].as_str().unwrap()).into();
+            users.lock().unwrap().push(user);
+            Some(ResponseTemplate::new(503))
+        }
+        _ => None,
+    });
+    tenant.set(&quick("off"));
+    tenant.write("hr.csv", &export((1..=9).map(newcomer)));
+    tenant.run(&["provision", "hr.csv"]).ended(0).says("9 created");
+    assert_eq!(tenant.named("POST /Users").len(), 9);
 }
 
 #[test]
