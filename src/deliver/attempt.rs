@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use tracing::{Instrument, Span};
 
 use super::verify::ignored;
 use crate::clock::Clock;
-use crate::model::Kind;
+use crate::model::{Kind, Payload, ProfilePayload, Timestamp, UserId};
 use crate::scim::{
-    Failure, ListQuery, Receipt, RoleAttribute, ServiceProvider, Verdict, read_user, write_of,
+    Failure, ListQuery, Receipt, RoleAttribute, ServiceProvider, Verdict, read_record, read_user,
+    replacement, write_of,
 };
 use crate::store::Leased;
 use crate::telemetry;
 
 /// A tenant may need a moment until it shows what it has written.
 const SETTLED: Duration = Duration::from_secs(2);
+
+/// Who was read no longer ago than this is replaced without being read again.
+const FRESH: Duration = Duration::from_secs(10);
 
 /// What is to be done with an operation.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +109,16 @@ impl<P: ServiceProvider> Sender<P> {
         // Until now nothing was asked to be changed.
         let honours = asked().await.map_err(|failure| Failure { unclear: false, ..failure })?;
         let version = operation.version.as_deref().filter(|_| honours);
-        let (write, body) = write_of(&operation.payload);
+        let (write, mut body) = write_of(&operation.payload);
+        let old = |read_at: Option<Timestamp>| read_at.is_none_or(|at| self.clock.now().since(at) > FRESH);
+        if let Payload::Profile(ProfilePayload::Replace { user, paths, read_at }) = &operation.payload
+            && version.is_none()
+            && old(*read_at)
+        {
+            // Nothing else keeps it from undoing what was written since he was read.
+            let now = self.read_now(&operation.user).await?;
+            body = Value::Object(replacement(&now, user, paths));
+        }
         let body = body.to_string();
         let receipt = self.provider.write_user(write, &operation.user, body.as_bytes(), version).await?;
         if !verify || operation.payload.kind() != Kind::Teams {
@@ -121,6 +135,16 @@ impl<P: ServiceProvider> Sender<P> {
                 unclear: true,
             }),
         }
+    }
+
+    /// The whole record of `user`, before anything is asked to be changed.
+    async fn read_now(&self, user: &UserId) -> Result<Map<String, Value>, Failure> {
+        let read = async {
+            let record = self.provider.get_user(user).await?;
+            let record = read_record(&record).map_err(Failure::unreadable)?;
+            if record.id == *user { Ok(record.attributes) } else { Err(Failure::unreadable("another user")) }
+        };
+        read.await.map_err(|failure: Failure| Failure { unclear: false, ..failure })
     }
 
     /// Whether the write was seen to be done; a user who cannot be read proves nothing.

@@ -27,7 +27,7 @@ pub use guard::{Deactivations, Finding, Tally, TeamTally};
 pub use id::{Role, TeamId, TenantId, UserId};
 pub use input::{RawRow, RawValue, RejectedRow, RowFault, UserKey, WantedAttributes, WantedUser};
 pub use operation::{
-    AttributesPayload, Cause, Change, Kind, Operation, Payload, ProfilePayload, State, TeamPatch,
+    AttributesPayload, Cause, Change, Kind, Operation, Payload, ProfilePayload, READ_ONLY, State, TeamPatch,
     TeamsPayload,
 };
 pub use pass::{PassKind, PassResult, Since};

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Role, TeamId, UserId};
+use super::{Role, TeamId, Timestamp, UserId};
 
 /// What an operation is about. A user has at most one waiting and one in flight of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -104,8 +104,14 @@ pub enum ProfilePayload {
         user: Map<String, Value>,
         /// What differs.
         paths: BTreeSet<String>,
+        /// When he was read by himself; `None` when he was one of a list.
+        #[serde(default)]
+        read_at: Option<Timestamp>,
     },
 }
+
+/// What of a user the tenant alone writes (RFC 7643 §3.1, §4.1.2).
+pub const READ_ONLY: [&str; 2] = ["meta", "groups"];
 
 impl ProfilePayload {
     /// The names of the attributes that it writes.

@@ -25,7 +25,7 @@ pub use client::{Client, Endpoint, ListQuery};
 pub use headers::retry_after;
 pub use http::{http_client, transport_reason};
 pub use limiter::Limiter;
-pub use patch::{Write, write_of};
+pub use patch::{Write, replacement, write_of};
 pub use provider::{Receipt, ServiceProvider};
 pub use verdict::{Failure, Verdict};
 pub use wire::{Page, Record, RoleAttribute, Unreadable, read_record, read_user};

@@ -1,8 +1,12 @@
 //! The bodies of writes: PATCH (RFC 7644 §3.5.2), and the whole user of a POST (§3.3) or a PUT (§3.5.1).
 
-use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
-use crate::model::{AttributesPayload, Change, Payload, ProfilePayload, TeamId, TeamPatch, TeamsPayload};
+use serde_json::{Map, Value, json};
+
+use crate::model::{
+    AttributesPayload, Change, Payload, ProfilePayload, READ_ONLY, TeamId, TeamPatch, TeamsPayload,
+};
 
 const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 /// Where the documents' `$ref` of a team points, relative to the host.
@@ -37,6 +41,22 @@ pub fn write_of(payload: &Payload) -> (Write, Value) {
         Payload::Attributes(attributes) => custom_attributes(attributes),
     };
     (Write::Patch, json!({ "schemas": [PATCH_OP], "Operations": operations }))
+}
+
+/// The user who is written in the place of `now`: what `paths` name is as `user` has it, and all else as it is now.
+#[must_use]
+pub fn replacement(
+    now: &Map<String, Value>,
+    user: &Map<String, Value>,
+    paths: &BTreeSet<String>,
+) -> Map<String, Value> {
+    let mut whole = now.clone();
+    whole.retain(|key, _| !READ_ONLY.contains(&key.as_str()));
+    let within = |rest: &str| rest.is_empty() || rest.starts_with(['.', ':']);
+    let differs = |key: &str| paths.iter().any(|path| path.strip_prefix(key).is_some_and(within));
+    let changed = user.iter().filter(|(key, _)| differs(key) || *key == "schemas");
+    whole.extend(changed.map(|(key, value)| (key.clone(), value.clone())));
+    whole
 }
 
 /// The documents' way of naming a custom attribute: its key in brackets, as a JSON string.
@@ -123,5 +143,20 @@ mod tests {
                 { "op": "remove", "path": "teams[value eq \"b\\\"c\"]" },
             ])
         );
+    }
+
+    #[test]
+    fn who_is_replaced_keeps_what_others_have_written_meanwhile() {
+        let map = |value: Value| value.as_object().unwrap().clone();
+        let urn = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+        let user = map(json!({ "schemas": ["core", urn], "title": "Lead", "teams": [{ "value": "old" }],
+            "name": { "givenName": "New" }, urn: { "division": "North" } }));
+        let now =
+            map(json!({ "schemas": ["core"], "title": "Clerk", "teams": [{ "value": "new" }], "meta": {},
+            "name": { "givenName": "Old" }, "nickName": "N" }));
+        let paths = ["title".to_owned(), "name.givenName".to_owned(), format!("{urn}:division")].into();
+        let expected = json!({ "schemas": ["core", urn], "title": "Lead", "teams": [{ "value": "new" }],
+            "name": { "givenName": "New" }, "nickName": "N", urn: { "division": "North" } });
+        assert_eq!(replacement(&now, &user, &paths), map(expected));
     }
 }

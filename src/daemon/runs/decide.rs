@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::runner::{RunFailure, Runner};
-use crate::model::{Action, Cause, Met, Operation, Outcome, Payload, ProfilePayload, UserId};
+use crate::model::{Action, Cause, Met, Operation, Outcome, Payload, ProfilePayload, Timestamp, UserId};
 use crate::plan::{Course, Match, decide_row};
 use crate::scim::{Record, backoff, read_record};
 use crate::source::how_many;
@@ -54,7 +54,8 @@ impl Runner<'_> {
         for row in rows {
             let found = if asked(&row) { looked_up.next().flatten() } else { self.listed(run, row).await? };
             let found = if found.is_none() && !asked(&row) { self.known(row).await? } else { found };
-            steps.push(self.decide_user(run, row, found, capacity).await?);
+            let read_at = asked(&row).then(|| self.clock.now());
+            steps.push(self.decide_user(run, row, (found, read_at), capacity).await?);
         }
         Ok(steps)
     }
@@ -83,7 +84,7 @@ impl Runner<'_> {
         &self,
         run: &Run,
         row: &WaitingRow,
-        found: Option<Record>,
+        (found, read_at): (Option<Record>, Option<Timestamp>),
         capacity: &mut Capacity,
     ) -> Result<RowStep, RunFailure> {
         let wanted: Map<String, Value> = serde_json::from_str(&row.wanted)
@@ -99,7 +100,7 @@ impl Runner<'_> {
         }
         let version = found.as_ref().and_then(|found| found.version.clone());
         let found = match found {
-            Some(found) => Some(self.matched(found).await?),
+            Some(found) => Some(self.matched(found, read_at).await?),
             None => None,
         };
         let policy = (self.policy.on_conflict, self.policy.update_with);
@@ -119,7 +120,8 @@ impl Runner<'_> {
             let reason = format!("the tenant is full: it may have {most} users (provision.max_users)");
             return Ok(Self::end(row, Outcome::Rejected, Some(reason)));
         }
-        let version = version.filter(|_| matches!(payload, ProfilePayload::Replace { .. }));
+        let replaces = matches!(payload, ProfilePayload::Replace { .. });
+        let version = version.filter(|_| replaces);
         let addressed = user.clone().unwrap_or_else(|| unborn(row));
         let operation =
             Operation { user: addressed, payload: Payload::Profile(payload), cause: Cause::Asked, version };
@@ -128,16 +130,16 @@ impl Runner<'_> {
             0 => now,
             failures => now.plus(backoff(failures, self.chance.draw())),
         };
-        // Of a row by itself it is known at once what has become of it.
-        let packed = self.packed() && row.met == Met::Nothing;
+        // Of a row by itself it is known at once what has become of it; and who is replaced may have to be read right before.
+        let packed = self.packed() && row.met == Met::Nothing && !replaces;
         let next = RowNext::Send { action, operation, packed, attempts: row.attempts, due };
         Ok(RowStep { line: row.line, user, external_id: None, next })
     }
 
-    async fn matched(&self, found: Record) -> Result<Match, RunFailure> {
+    async fn matched(&self, found: Record, read_at: Option<Timestamp>) -> Result<Match, RunFailure> {
         let inactive = found.attributes.get("active") == Some(&Value::Bool(false));
         let deactivated_by_us = inactive && self.store.deactivated_by_us(self.tenant, &found.id).await?;
-        Ok(Match { user: found.id, record: found.attributes, deactivated_by_us })
+        Ok(Match { user: found.id, record: found.attributes, read_at, deactivated_by_us })
     }
 
     /// Whether the tenant may have the user of `row` as well; if so, he is counted.

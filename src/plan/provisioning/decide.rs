@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::difference::{differences, laid_over};
-use crate::model::{Action, Met, Outcome, ProfilePayload, UserId};
+use crate::model::{Action, Met, Outcome, ProfilePayload, Timestamp, UserId};
 
 /// What to do with a user who is there already though he was to be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Match {
     pub user: UserId,
     /// His record.
     pub record: Map<String, Value>,
+    /// When he was read by himself; `None` when he is one of a list.
+    pub read_at: Option<Timestamp>,
     /// We have made him inactive, because no row named him.
     pub deactivated_by_us: bool,
 }
@@ -90,6 +92,7 @@ pub fn decide(
         UpdateWith::Put => ProfilePayload::Replace {
             user: laid_over(&found.record, &wanted),
             paths: changes.into_iter().map(|change| change.path).collect(),
+            read_at: found.read_at,
         },
     };
     Course::Send { action, payload }
@@ -134,7 +137,7 @@ mod tests {
         let mut record = map(record);
         record.entry("externalId").or_insert(json!("HR-1"));
         record.entry("userName").or_insert(json!("user-0001@example.com"));
-        Match { user: UserId::from("u-1"), record, deactivated_by_us: false }
+        Match { user: UserId::from("u-1"), record, read_at: None, deactivated_by_us: false }
     }
 
     fn course(found: Option<&Match>, met: Met, on_conflict: OnConflict) -> Course {
@@ -208,7 +211,7 @@ mod tests {
     fn a_put_carries_the_whole_record() {
         let other = found(json!({"id": "u-1", "title": "Clerk", "nickName": "x", "meta": {}}));
         let course = decide(&wanted(), Some(&other), Met::Nothing, (OnConflict::Update, UpdateWith::Put));
-        let Course::Send { action: Action::Update, payload: ProfilePayload::Replace { user, paths } } =
+        let Course::Send { action: Action::Update, payload: ProfilePayload::Replace { user, paths, .. } } =
             course
         else {
             unreachable!("{course:?}")

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::model::Change;
+use crate::model::{Change, READ_ONLY};
 
 /// Attributes that no row changes in a user who is there.
 const LEFT_ALONE: [&str; 4] = ["schemas", "password", "id", "meta"];
@@ -42,8 +42,6 @@ pub fn differences(wanted: &Map<String, Value>, record: &Map<String, Value>) -> 
 /// The whole record as it is to be: what `wanted` names, and else all that was there.
 #[must_use]
 pub(super) fn laid_over(record: &Map<String, Value>, wanted: &Map<String, Value>) -> Map<String, Value> {
-    /// What the tenant alone writes.
-    const READ_ONLY: [&str; 2] = ["meta", "groups"];
     let mut whole = record.clone();
     whole.retain(|key, _| !READ_ONLY.contains(&key.as_str()));
     for (key, value) in wanted.iter().filter(|(key, _)| *key != "password") {

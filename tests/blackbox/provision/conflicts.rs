@@ -119,6 +119,28 @@ fn put_writes_the_whole_user_and_keeps_what_hr_does_not_name() {
 }
 
 #[test]
+fn put_keeps_what_somebody_else_has_written_since_the_list_was_read() {
+    let tenant = Scripted::new(|name, _| match name {
+        "GET /ServiceProviderConfig" => {
+            Some(ResponseTemplate::new(200).set_body_json(json!({ "bulk": { "supported": true } })))
+        }
+        "GET /Users" => Some(list(&[twin("Clerk")])),
+        "GET /Users/u-1" => {
+            let mut twin = twin("Clerk");
+            twin["teams"] = json!([{ "value": "team-by-hand" }]);
+            Some(ResponseTemplate::new(200).set_body_json(twin))
+        }
+        "PUT /Users/u-1" => Some(ResponseTemplate::new(200)),
+        _ => None,
+    });
+    tenant.write("hr.csv", &export([newcomer(1)]));
+    tenant.set(&format!("{}\nprovision.update_with = \"put\"", keys("rfc7644", "update")));
+    tenant.run(&["provision", "hr.csv"]).ended(0).says("1 updated");
+    let put: Value = serde_json::from_slice(&tenant.named("PUT /Users/u-1")[0].body).unwrap();
+    assert_eq!((&put["title"], &put["teams"]), (&json!("Agent"), &json!([{ "value": "team-by-hand" }])));
+}
+
+#[test]
 fn put_on_a_tenant_changes_only_what_differs() {
     for mode in MODES {
         let rig = rig(4, mode);
