@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::people::{MODES, export, hr, known, newcomer, records, rig, writes};
 use super::{lines, quick};
-use crate::database::number;
+use crate::database::{execute, number};
 use crate::rig::Rig;
 
 fn inactive(rig: &Rig) -> Vec<String> {
@@ -287,6 +287,33 @@ fn whom_a_wrong_export_brings_does_not_make_those_few_who_are_missing_from_it() 
     rig.write("hr.csv", &export((61..=360).map(newcomer)));
     let ran = rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3).says("300 created, 60 held");
     assert!(ran.stderr.contains("60 of 60 users"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_short_export_is_held_in_a_tenant_of_many() {
+    let cut = |rig: &Rig, found: &str| {
+        rig.write("hr.csv", &export([newcomer(1)]));
+        let ran = rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3).says(" held");
+        assert!(ran.stderr.contains(found), "{}", ran.stderr);
+    };
+    // Passes know many whom no export has ever named.
+    let many = rig(60, MODES[2]);
+    many.set(&format!("{}\n{A_FIFTH}", quick("off")));
+    many.run(&["sync"]).ended(0);
+    let before = inactive(&many);
+    many.write("hr.csv", &export((1..=20).map(newcomer)));
+    many.run(&["provision", "hr.csv"]).ended(0);
+    cut(&many, "19 of 20 users whom earlier exports named");
+    assert_eq!(inactive(&many), before);
+
+    // Exports have named more, who were made inactive long ago.
+    let shrunk = filled(60, "");
+    shrunk.write("hr.csv", &export((1..=30).map(newcomer)));
+    let digest = held(&shrunk);
+    shrunk.run(&["approve", &digest]).ended(0);
+    shrunk.run(&["sync"]).ended(0);
+    execute(&shrunk.database(), "UPDATE operations SET created_at = 0");
+    cut(&shrunk, "29 of 30 users whom earlier exports named");
 }
 
 #[test]
