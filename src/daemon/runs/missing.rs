@@ -22,7 +22,7 @@ pub enum NotDeactivated {
         /// Users whom no row names.
         users: usize,
     },
-    /// Bad rows do not even say whom they are about.
+    /// Bad rows do not even say whom they are about: he may be anybody whom no other row names.
     Nameless {
         /// So many.
         rows: u64,
@@ -76,7 +76,7 @@ pub async fn not_deactivated(
 }
 
 async fn left_alone(store: &Store, run: &Run, users: usize) -> Result<Option<NotDeactivated>, StoreError> {
-    let (nameless, any_good) = (store.nameless_rows(run.id).await?, store.any_good_row(run.id).await?);
+    let (nameless, any_good) = (store.nameless_rows(run).await?, store.any_good_row(run.id).await?);
     Ok(NotDeactivated::of(users, nameless, any_good))
 }
 

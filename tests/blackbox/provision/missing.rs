@@ -125,6 +125,36 @@ fn an_export_without_a_good_row_says_nothing_about_anybody() {
     }
 }
 
+#[test]
+fn a_bad_row_that_leaves_it_open_whose_it_is_keeps_everybody_active() {
+    let rig = settled(MODES[2], "");
+    let open = "nobody is made inactive, of 1 user whom no row names: 1 row does not say whom it is about";
+    for (bad, left_alone) in [
+        // A newcomer's, of whom a good row tells as well.
+        (",new-0011@example.com,new-0011@example.com,New,Person,,,", false),
+        ("HR-9999,,new-0009@example.com,New,Person,,,", true),
+        (",nobody@example.com,new-0009@example.com,New,Person,,,", true),
+        (",new-0009,new-0009@example.com,New,Person,,,", true),
+        // His, by the name that the tenant knows; a colleague's; and a newcomer's with another fault.
+        (",new-0009@example.com,new-0009@example.com,New,Person,,,", false),
+        ("HR-0001,,nobody@example.com,New,Person,,,", false),
+        ("HR-9999,nobody@example.com,,New,Person,,,", false),
+    ] {
+        let his = bad.starts_with(",new-0009@");
+        let others = (1..=8).chain([10, 11]).map(newcomer);
+        rig.write("hr.csv", &export(others.chain([known(1, "", ""), known(2, "", ""), bad.to_owned()])));
+        let planned = rig.run(&["provision", "hr.csv", "--deactivate-missing", "--plan", "--json"]).ended(3);
+        let planned = planned.json();
+        let expected = if left_alone { json!(open) } else { Value::Null };
+        assert_eq!(planned["not_deactivated"], expected, "{bad}");
+        assert_eq!(planned["deactivate"], json!(u8::from(!left_alone && !his)), "{bad}");
+        if left_alone {
+            rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3).says(open);
+            assert_eq!(inactive(&rig), Vec::<String>::new(), "{bad}");
+        }
+    }
+}
+
 /// What is logged that somebody has to care about.
 fn alarms(log: &str) -> Vec<String> {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
