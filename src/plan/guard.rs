@@ -169,7 +169,11 @@ mod tests {
             (201, 49, 1000, 1000, Some(1000)),
         ] {
             let findings = examined(found, known_before, known, tenant);
-            assert_eq!(findings.first().map(|finding| finding.of), of, "{found} {known_before} {known} {tenant}");
+            assert_eq!(
+                findings.first().map(|finding| finding.of),
+                of,
+                "{found} {known_before} {known} {tenant}"
+            );
         }
         let findings = examined(21, 100, 100, 100);
         let said: Vec<String> = findings.iter().map(ToString::to_string).collect();

@@ -307,6 +307,7 @@ mod tests {
             pass: 5,
             state: RunState::Reading,
             reason: None,
+            not_deactivated: None,
             read: false,
             operator: None,
             started_at: Timestamp::EPOCH,

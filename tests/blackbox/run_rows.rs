@@ -289,7 +289,7 @@ fn a_run_whose_place_a_newer_one_has_taken_is_not_finished_any_more() {
     let bench = Bench::new();
     let earlier = bench.export("a", &["HR-1"], at(1));
     let newer = bench.export("b", &["HR-1"], at(2));
-    let finish = |run: &Run| bench.runtime.block_on(bench.store.finish_run(run, at(3))).unwrap();
+    let finish = |run: &Run| bench.runtime.block_on(bench.store.finish_run(run, None, at(3))).unwrap();
     assert_eq!([finish(&earlier), finish(&newer), finish(&newer)], [false, true, false]);
     let state = |run: &Run| bench.runtime.block_on(bench.store.run(run.id)).unwrap().state;
     assert_eq!((state(&earlier), state(&newer)), (RunState::Superseded, RunState::Finished));

@@ -154,20 +154,34 @@ impl Runner<'_> {
                 RunState::Finished => return Ok(RunEnd::Finished),
                 RunState::Reading | RunState::Open => {}
             }
-            let open = unclear
-                || self.store.rows_open(run.id).await?
-                || (options.deactivate_missing && self.deactivate_missing(run).await?.logged(run));
-            if open {
+            if unclear || self.store.rows_open(run.id).await? {
                 self.clock.sleep(LOOK).await;
+                continue;
+            }
+            let missing = if options.deactivate_missing {
+                self.deactivate_missing(run).await?
             } else {
-                self.tell(run, "finished").await?;
-                // Somebody may have taken its place at this very moment: the next look says so.
-                if self.store.finish_run(run, self.clock.now()).await? {
-                    self.log_finish(run).await?;
-                    return Ok(RunEnd::Finished);
-                }
+                Missing::Nobody
+            };
+            let not_deactivated = missing.left_alone();
+            if missing.logged(run) {
+                self.clock.sleep(LOOK).await;
+            } else if self.finish(run, not_deactivated).await? {
+                return Ok(RunEnd::Finished);
             }
         }
+    }
+
+    /// Each row has an outcome. Somebody may have taken its place at this very moment (`false`): the next look says so.
+    async fn finish(&self, run: &Run, not_deactivated: Option<NotDeactivated>) -> Result<bool, RunFailure> {
+        let why = not_deactivated.map(|why| why.to_string());
+        let end = why.as_ref().map_or_else(|| "finished".to_owned(), |why| format!("finished; {why}"));
+        self.tell(run, &end).await?;
+        let finished = self.store.finish_run(run, why.as_deref(), self.clock.now()).await?;
+        if finished {
+            self.log_finish(run, why.is_some()).await?;
+        }
+        Ok(finished)
     }
 
     /// Decides all rows of `run`, and who is no longer named, without waiting for anything; nothing is logged. Answers with
@@ -182,10 +196,7 @@ impl Runner<'_> {
         if !options.deactivate_missing {
             return Ok(None);
         }
-        match self.deactivate_missing(run).await? {
-            Missing::LeftAlone(why) => Ok(Some(why)),
-            Missing::Nobody | Missing::Decided | Missing::Held { .. } => Ok(None),
-        }
+        Ok(self.deactivate_missing(run).await?.left_alone())
     }
 
     /// Decides all rows that wait and are due.
