@@ -342,7 +342,7 @@ fn nothing_is_held_before_all_of_it_can_be() {
             ..send(line, Action::Deactivate, user, ProfilePayload::Update { changes: Vec::new() })
         };
         let steps = [unnamed(1 << 40, "u-1"), unnamed((1 << 40) + 1, "u-2")];
-        bench.runtime.block_on(bench.store.hold_rows(&newer, &steps, ("digest", &[]), now)).unwrap()
+        bench.runtime.block_on(bench.store.hold_rows(&newer, &steps, ("digest", &[]), (at(0), now))).unwrap()
     };
     assert!(!hold(at(5)));
     assert_eq!(bench.outcomes(&newer), [None], "and nothing of it is there");

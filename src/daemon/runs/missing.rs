@@ -68,7 +68,7 @@ pub(super) enum Missing {
     Nobody,
     /// The export may be wrong about them.
     LeftAlone(NotDeactivated),
-    /// They are made inactive, or somebody has decided otherwise meanwhile.
+    /// They are made inactive, perhaps because that was approved before; or somebody has decided otherwise meanwhile.
     Decided,
     /// They are too many.
     Held {
@@ -155,7 +155,7 @@ impl Runner<'_> {
             Missing::Decided
         } else {
             let digest = digest.finish();
-            if !self.store.hold_rows(run, &steps, (&digest, &findings), now).await? {
+            if !self.store.hold_rows(run, &steps, (&digest, &findings), (now.minus(window), now)).await? {
                 return Ok(Missing::Decided);
             }
             let reason = findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");

@@ -291,6 +291,30 @@ fn a_newer_export_ends_what_is_held_or_not_sent_yet_of_an_earlier_one() {
 }
 
 #[test]
+fn an_approval_stands_when_the_same_is_asked_for_again() {
+    let rig = settled(MODES[2], "guard.max_removals = 3");
+    let five = || rig.write("hr.csv", &export((1..=5).map(newcomer)));
+    let asked = ["provision", "hr.csv", "--deactivate-missing"];
+    five();
+    let digest = held(&rig);
+    rig.run(&["approve", &digest]).ended(0);
+    // Whoever is named again and then not any more is decided anew.
+    rig.write("hr.csv", &export((1..=6).map(newcomer)));
+    rig.run(&["provision", "hr.csv"]).ended(0);
+    five();
+    assert_eq!(held(&rig), digest);
+    assert_eq!(inactive(&rig), Vec::<String>::new());
+
+    rig.run(&["approve", &digest]).ended(0);
+    // The same users, by another file.
+    rig.write("hr.csv", &export((1..=5).map(newcomer).chain([newcomer(11)])));
+    rig.run(&[&asked[..], &["--plan"]].concat()).ended(2).says("7 to deactivate because no row names them");
+    rig.run(&asked).ended(0).says("1 created, 7 deactivated");
+    let gone = ["E-0001", "E-0002"].map(str::to_owned).into_iter().chain((6..=10).map(hr));
+    assert_eq!(inactive(&rig), gone.collect::<Vec<_>>());
+}
+
+#[test]
 fn rows_end_with_what_is_discarded() {
     let rig = settled(MODES[2], "guard.max_removals = 3");
     rig.write("hr.csv", &export((1..=5).map(newcomer)));
