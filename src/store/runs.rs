@@ -311,6 +311,33 @@ impl Store {
         rows.into_iter().map(Row::run).collect()
     }
 
+    /// Exports of `tenant` whose place another one has taken, and which have come to their end since, as long as it is not known
+    /// that this was told, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn untold_runs(&self, tenant: &TenantId) -> Result<Vec<Run>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as(runs!(
+            "WHERE tenant = $1 AND untold = 1
+                 AND NOT EXISTS (SELECT 1 FROM run_rows WHERE run = runs.id AND state = 'waiting' AND outcome IS NULL)
+                 AND NOT EXISTS (SELECT 1 FROM run_rows WHERE run = runs.id AND state = 'planned' AND outcome IS NULL)
+             ORDER BY id"
+        ))
+        .bind(tenant.as_str())
+        .fetch_all(&self.reader)
+        .await?;
+        rows.into_iter().map(Row::run).collect()
+    }
+
+    /// What became of a run was told, as far as anybody wants to know.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn run_told(&self, run: &Run) -> Result<(), StoreError> {
+        sqlx::query("UPDATE runs SET untold = 0 WHERE id = $1").bind(run.id).execute(&self.writer).await?;
+        Ok(())
+    }
+
     /// From now on a run goes on, whatever is refused.
     ///
     /// # Errors

@@ -135,6 +135,7 @@ impl Runner<'_> {
     /// When the tenant cannot be read, or the database fails.
     pub async fn carry_out(&self, run: &Run) -> Result<RunEnd, RunFailure> {
         if run.state == RunState::Superseded {
+            self.tell_superseded().await?;
             return Ok(RunEnd::Superseded);
         }
         let options = options(run)?;
@@ -142,6 +143,7 @@ impl Runner<'_> {
         let mut capacity = Capacity::new(self.policy.max_users);
         loop {
             let unclear = run.kind == RunKind::Provision && self.look_up_superseded().await?;
+            self.tell_superseded().await?;
             self.decide_waiting(run, options, by_name, &mut capacity).await?;
             let now = self.store.run(run.id).await?;
             match now.state {
@@ -150,7 +152,10 @@ impl Runner<'_> {
                     self.log_stop(&now).await?;
                     return Ok(RunEnd::Stopped);
                 }
-                RunState::Superseded => return Ok(RunEnd::Superseded),
+                RunState::Superseded => {
+                    self.tell_superseded().await?;
+                    return Ok(RunEnd::Superseded);
+                }
                 RunState::Finished => return Ok(RunEnd::Finished),
                 RunState::Reading | RunState::Open => {}
             }
