@@ -30,7 +30,8 @@ pub(super) fn tell(
 }
 
 fn exit(planned: &PlannedRun) -> Exit {
-    if rejected(planned).next().is_some() || refused(planned).next().is_some() {
+    let refuses = planned.not_deactivated.is_some();
+    if refuses || rejected(planned).next().is_some() || refused(planned).next().is_some() {
         Exit::Left
     } else if planned.rows.is_empty() {
         Exit::Done

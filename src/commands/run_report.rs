@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::run_rows::{self, RowFile, fault_table, fault_values};
 use super::{CommandError, Exit, answer, complain, error};
-use crate::daemon::{Carried, RunEnd, RunFailure, not_deactivated};
-use crate::model::{Outcome, RunKind, RunState, Timestamp, counted};
+use crate::daemon::{Carried, RunEnd, RunFailure};
+use crate::model::{Outcome, RunKind, RunState, counted};
 use crate::store::{RowEnd, Run, RunCounts, Store};
 use crate::telemetry;
 
@@ -31,7 +31,6 @@ pub(super) async fn tell(
     store: &Store,
     told: &Told,
     mut file: Option<RowFile>,
-    now: Timestamp,
     as_json: bool,
 ) -> Result<Exit, CommandError> {
     let run = store.run(told.run.id).await?;
@@ -41,22 +40,16 @@ pub(super) async fn tell(
         file.finish()?;
     }
     let (exit, end) = exit_of(told, &run, &counts);
-    let not_deactivated = not_deactivated(store, &run, now).await?;
     if as_json {
         let mut value = value(&run, &counts, &left);
         value["end"] = json!(end);
-        value["not_deactivated"] = json!(not_deactivated.map(|why| why.to_string()));
         value["exit_code"] = json!(exit.code());
         if let Some(Err(failure)) = &told.carried {
             value["error"] = json!(failure.to_string());
         }
         answer(&format!("{value:#}\n"))?;
     } else {
-        let mut text = text(&run, &counts, &left, &end);
-        if let Some(why) = not_deactivated {
-            let _ = writeln!(text, "  {why}");
-        }
-        answer(&text)?;
+        answer(&text(&run, &counts, &left, &end))?;
     }
     if let Some(Err(failure)) = &told.carried {
         complain(&format!("{}: {failure}", run.tenant));
@@ -124,7 +117,7 @@ fn exit_of(told: &Told, run: &Run, counts: &RunCounts) -> (Exit, String) {
         }
         Some(Ok(Carried::Ended(RunEnd::Stopped))) => (Exit::Left, "stopped".to_owned()),
         Some(Ok(Carried::Ended(RunEnd::Superseded))) => (Exit::Left, "superseded by a newer file".to_owned()),
-        Some(Ok(Carried::Ended(RunEnd::Finished))) if counts.left() > 0 => {
+        Some(Ok(Carried::Ended(RunEnd::Finished))) if counts.left() > 0 || run.not_deactivated.is_some() => {
             (Exit::Left, "finished".to_owned())
         }
         Some(Ok(Carried::Ended(RunEnd::Finished))) => (Exit::Done, "finished".to_owned()),
@@ -188,6 +181,9 @@ pub(super) fn text(run: &Run, counts: &RunCounts, left: &[RowEnd], end: &str) ->
         let _ = write!(out, "; a call took {mean} ms on average, nineteen of twenty {p95} ms at most");
     }
     out.push('\n');
+    if let Some(why) = &run.not_deactivated {
+        let _ = writeln!(out, "  {why}");
+    }
     if counts.held > 0 && run.reason.is_none() {
         out.push_str("  what is held waits for an approval: `rosterd status` says why, and how to approve\n");
     }
@@ -211,6 +207,7 @@ pub(super) fn value(run: &Run, counts: &RunCounts, left: &[RowEnd]) -> Value {
         "file": run.file,
         "state": run.state,
         "reason": run.reason.as_deref().map(|reason| shown(reason, left)),
+        "not_deactivated": run.not_deactivated,
         "rows": counts.rows,
         "processed": counts.processed(),
         "open": counts.open,
@@ -246,6 +243,7 @@ mod tests {
             pass: 4,
             state: RunState::Finished,
             reason: None,
+            not_deactivated: None,
             read: true,
             operator: None,
             started_at: Timestamp::EPOCH,
@@ -270,6 +268,9 @@ mod tests {
         ] {
             assert_eq!(ended(finished.clone(), &left), Exit::Left, "{left:?}");
         }
+        let refused = Run { not_deactivated: Some("the export has no good row".to_owned()), ..run() };
+        let told = Told::of(run(), Some(Ok(finished.clone())));
+        assert_eq!(exit_of(&told, &refused, &clean).0, Exit::Left);
         let skipped = RunCounts { skipped: 1, superseded: 1, conflicts: 1, ..clean.clone() };
         assert_eq!(ended(finished, &skipped), Exit::Done);
         let said = |blame| Carried::Waited(Some(LastWord { blame, said: "it answers 200: <h1>".to_owned() }));

@@ -30,8 +30,8 @@ const LOOK: Duration = Duration::from_millis(250);
 pub(super) struct RunArgs {
     #[command(flatten)]
     selected: Selected,
-    /// Show what would be done, and change nothing; exit code 3 when a row cannot be carried out, else 2 when there is
-    /// anything to do
+    /// Show what would be done, and change nothing; exit code 3 when a row cannot be carried out, or nobody would be
+    /// made inactive though that is asked for, else 2 when there is anything to do
     #[arg(long)]
     plan: bool,
     /// Write a CSV file with one line for each row and what became of it, in the place of an earlier report
@@ -114,7 +114,7 @@ pub(super) async fn run(
     };
     let told = Told::of(run, carried);
     progress.clear();
-    let exit = run_report::tell(&store, &told, report, parts.clock.now(), args.json).await?;
+    let exit = run_report::tell(&store, &told, report, args.json).await?;
     store.close().await;
     Ok(exit)
 }

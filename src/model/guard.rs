@@ -45,6 +45,9 @@ pub struct Deactivations {
     pub known: u64,
     /// Those of them with whom that was so when the window began.
     pub known_before: u64,
+    /// Users of the tenant of whom anything is known: the greater of those whom passes know and of those whom exports ever
+    /// named, inactive ones included.
+    pub tenant: u64,
 }
 
 /// An objection: a limit that is exceeded.

@@ -41,13 +41,15 @@ impl Limits {
 /// What the guard objects to when users are to be made inactive because no row names them.
 ///
 /// Percentages are of those who were known when the window began: whom a wrong export brings does not make those many who
-/// are missing from it. A tenant that knew nobody worth mentioning then is measured by whom it knew before the run.
+/// are missing from it. A tenant that knew nobody worth mentioning then is measured by whom it knew before the run. Whether
+/// percentages apply at all is decided by the size of the tenant, of which exports may name a part only.
 #[must_use]
 pub fn examine_deactivations(tally: &Deactivations, limits: &Limits, window: Duration) -> Vec<Finding> {
-    let Deactivations { found, known, known_before } = *tally;
+    let Deactivations { found, known, known_before, tenant } = *tally;
     let known = if known_before >= limits.min_users { known_before } else { known };
     let tally = Tally { known, read: known, removals: found, ..Tally::default() };
-    let mut findings = examine(&tally, limits, window);
+    let min_users = if tenant >= limits.min_users { 0 } else { limits.min_users };
+    let mut findings = examine(&tally, &Limits { min_users, ..*limits }, window);
     for finding in &mut findings {
         finding.deactivations = true;
     }
@@ -148,24 +150,32 @@ mod tests {
 
     #[test]
     fn deactivations_are_measured_by_the_users_whom_exports_named() {
-        let examined = |found, known_before, known| {
-            examine_deactivations(&Deactivations { found, known, known_before }, &limits(), HOUR)
+        let examined = |found, known_before, known, tenant| {
+            examine_deactivations(&Deactivations { found, known, known_before, tenant }, &limits(), HOUR)
         };
-        for (found, known_before, known, of) in [
-            (20, 100, 100, None),
-            (21, 100, 100, Some(100)),
-            (49, 49, 49, None),
+        for (found, known_before, known, tenant, of) in [
+            (20, 100, 100, 100, None),
+            (21, 100, 100, 100, Some(100)),
+            (49, 49, 49, 49, None),
+            // The tenant has far more users than exports have named.
+            (48, 49, 49, 549, Some(49)),
+            (10, 49, 49, 50, Some(49)),
+            (9, 49, 49, 50, None),
             // A wrong export has named many others since.
-            (21, 100, 1000, Some(100)),
+            (21, 100, 1000, 1000, Some(100)),
             // All that is known came within the window.
-            (200, 0, 1000, None),
-            (201, 0, 1000, Some(1000)),
-            (201, 49, 1000, Some(1000)),
+            (200, 0, 1000, 1000, None),
+            (201, 0, 1000, 1000, Some(1000)),
+            (201, 49, 1000, 1000, Some(1000)),
         ] {
-            let findings = examined(found, known_before, known);
-            assert_eq!(findings.first().map(|finding| finding.of), of, "{found} {known_before} {known}");
+            let findings = examined(found, known_before, known, tenant);
+            assert_eq!(
+                findings.first().map(|finding| finding.of),
+                of,
+                "{found} {known_before} {known} {tenant}"
+            );
         }
-        let findings = examined(21, 100, 100);
+        let findings = examined(21, 100, 100, 100);
         let said: Vec<String> = findings.iter().map(ToString::to_string).collect();
         let expected = "21 of 100 users whom earlier exports named are to be made inactive: more than 20 % in the last \
                         1h (max_removals_percent)";

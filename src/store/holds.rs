@@ -6,8 +6,9 @@
 use sqlx::SqliteConnection;
 
 use super::commit::{Commit, decided, stored};
+use super::rows::{self, UNNAMED};
 use super::tally::missing;
-use super::{Store, StoreError, row_settlement};
+use super::{Run, Store, StoreError, row_settlement};
 use crate::model::{Finding, Outcome, PassKind, TenantId, Timestamp};
 
 /// What tenant `$2` has undecided because too many known users were missing from a sweep.
@@ -240,6 +241,37 @@ pub(super) async fn withdraw_deactivations(
     .execute(tx)
     .await?;
     Ok(u64::try_from(ended.len()).unwrap_or(u64::MAX))
+}
+
+/// The hold of deactivations that was approved under `digest` since `window`, and of which an export has withdrawn all before
+/// anything was done. Once a later export has named one of them again it says nothing any more.
+pub(super) async fn approved(
+    tx: &mut SqliteConnection,
+    run: &Run,
+    digest: &str,
+    (window, now): (Timestamp, Timestamp),
+) -> Result<Option<i64>, StoreError> {
+    let hold = sqlx::query_scalar(
+        "SELECT max(h.id) FROM holds h
+         WHERE h.tenant = $1 AND h.digest = $2 AND h.decision = 'approved' AND h.decided_at BETWEEN $3 AND $4
+             AND EXISTS (SELECT 1 FROM operations o WHERE o.hold = h.id AND o.state = 'superseded')
+             AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.hold = h.id AND o.state <> 'superseded')
+             AND NOT EXISTS (
+                 SELECT 1 FROM operations o
+                 CROSS JOIN provisioned p ON p.tenant = h.tenant AND p.user_id = o.user_id
+                 CROSS JOIN runs u ON u.tenant = h.tenant AND u.kind = 'provision' AND u.pass > h.pass
+                 WHERE o.hold = h.id AND (
+                     EXISTS (SELECT 1 FROM run_rows r WHERE r.run = u.id AND r.external_id = p.external_id AND r.line < $5)
+                     OR EXISTS (SELECT 1 FROM run_rows r WHERE r.run = u.id AND r.user_id = p.user_id AND r.line < $5)))",
+    )
+    .bind(run.tenant.as_str())
+    .bind(digest)
+    .bind(window.millis())
+    .bind(now.millis())
+    .bind(rows::stored(UNNAMED))
+    .fetch_one(tx)
+    .await?;
+    Ok(hold)
 }
 
 /// Opens a hold for the operations that a pass is about to write. What is held already and was decided again belongs to

@@ -258,7 +258,7 @@ async fn supersede(tx: &mut SqliteConnection, run: i64, now: Timestamp) -> Resul
     .execute(&mut *tx)
     .await?;
     for close in [
-        "UPDATE runs SET state = 'superseded', finished_at = $2 WHERE id = $1",
+        "UPDATE runs SET state = 'superseded', finished_at = $2, untold = kind = 'provision' WHERE id = $1",
         "UPDATE passes SET finished_at = $2, result = 'degraded', reason = 'superseded by a newer file'
          WHERE id = (SELECT pass FROM runs WHERE id = $1)",
     ] {
@@ -307,6 +307,7 @@ mod tests {
             pass: 5,
             state: RunState::Reading,
             reason: None,
+            not_deactivated: None,
             read: false,
             operator: None,
             started_at: Timestamp::EPOCH,

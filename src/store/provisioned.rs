@@ -136,8 +136,15 @@ impl Store {
         .bind(now.millis())
         .fetch_one(&self.reader)
         .await?;
+        let tenant: i64 = sqlx::query_scalar(
+            "SELECT max(coalesce((SELECT users FROM known_users WHERE tenant = $1), 0),
+                 (SELECT count(*) FROM provisioned WHERE tenant = $1))",
+        )
+        .bind(run.tenant.as_str())
+        .fetch_one(&self.reader)
+        .await?;
         let (found, known, known_before) = (number(found), number(known), number(known_before));
-        Ok(Deactivations { found, known, known_before })
+        Ok(Deactivations { found, known, known_before, tenant: number(tenant) })
     }
 }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::rows::{json, number, stored, superseded_rows};
-use super::{Run, Store, StoreError, provisioned, row_settlement};
+use super::{Run, Store, StoreError, holds, provisioned, row_settlement};
 use crate::model::{
     Action, AttributesPayload, Cause, Finding, Kind, Operation, Outcome, Payload, RunKind, TenantId,
     Timestamp, UserId,
@@ -71,7 +71,8 @@ impl Store {
 
     /// Carries out what was decided about rows of a run, but holds it until it is approved under `digest`: nothing of it
     /// can be sent before. It is one plan: as long as something of this kind is in flight for any of them nothing moves, and
-    /// the answer is `false`.
+    /// the answer is `false`. So it is when the same was approved since `window` and withdrawn before anything of it was
+    /// done, as when the command is given once more: that approval stands, and nothing is held.
     ///
     /// # Errors
     /// When the database fails; then nothing has moved.
@@ -80,13 +81,28 @@ impl Store {
         run: &Run,
         steps: &[RowStep],
         (digest, findings): (&str, &[Finding]),
-        now: Timestamp,
+        (window, now): (Timestamp, Timestamp),
     ) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
         if !leased(&mut tx, run, steps).await?.is_empty() {
             return Ok(false);
         }
+        let approved = holds::approved(&mut tx, run, digest, (window, now)).await?;
         take(&mut tx, run, steps, now).await?;
+        let lines = serde_json::json!(steps.iter().map(|step| step.line).collect::<Vec<_>>()).to_string();
+        if let Some(hold) = approved {
+            sqlx::query(
+                "UPDATE operations SET hold = $3, counts_removal = 0 WHERE state = 'ready' AND id IN (
+                     SELECT operation FROM run_rows WHERE run = $1 AND line IN (SELECT value FROM json_each($2)))",
+            )
+            .bind(run.id)
+            .bind(&lines)
+            .bind(hold)
+            .execute(&mut *tx)
+            .await?;
+            tx.commit().await?;
+            return Ok(false);
+        }
         let hold: i64 = sqlx::query_scalar(
             "INSERT INTO holds (tenant, digest, pass, created_at, operations, findings)
              VALUES ($1, $2, $3, $4, 0, $5)
@@ -100,7 +116,6 @@ impl Store {
         .bind(json(&findings)?)
         .fetch_one(&mut *tx)
         .await?;
-        let lines = serde_json::json!(steps.iter().map(|step| step.line).collect::<Vec<_>>()).to_string();
         // Whoever approves it may deliver it by a pass, which makes no bulk requests.
         sqlx::query(
             "UPDATE operations SET state = 'held', hold = $3, packed = 0, counts_removal = 0 WHERE state = 'ready' AND id IN (

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::FromRow;
 
 use super::outbox::LONGEST_DELAY;
-use super::{Store, StoreError};
+use super::{Run, Store, StoreError};
 use crate::model::{Met, RejectedRow, Timestamp, UserId};
 
 /// So many rows are written or read in one transaction.
@@ -239,16 +239,26 @@ impl Store {
         Ok(any > 0)
     }
 
-    /// Rows of a run that are wrong and do not even say whom they are about.
+    /// Rows of a run, which is not finished, that are wrong and do not even say whom they are about. One says so whose
+    /// `externalId` or `userName` is that of a user of the tenant, of one whom earlier runs had to do with, or of a good row;
+    /// and one that has both names, neither of them known, which is about a newcomer.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn nameless_rows(&self, run: i64) -> Result<u64, StoreError> {
+    pub async fn nameless_rows(&self, run: &Run) -> Result<u64, StoreError> {
         let rows: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM run_rows WHERE run = $1 AND outcome = 'rejected' AND faults IS NOT NULL
-                 AND external_id IS NULL AND user_name IS NULL",
+            "SELECT count(*) FROM run_rows b WHERE run = $1 AND outcome = 'rejected' AND faults IS NOT NULL
+                 AND (external_id IS NULL OR user_name IS NULL)
+                 AND NOT EXISTS (SELECT 1 FROM provisioned p WHERE p.tenant = $2 AND p.external_id = b.external_id)
+                 AND NOT EXISTS (SELECT 1 FROM run_found f WHERE f.run = $1 AND f.external_id = b.external_id)
+                 AND NOT EXISTS (SELECT 1 FROM run_found f WHERE f.run = $1 AND f.user_name = b.user_name)
+                 AND NOT EXISTS (SELECT 1 FROM run_rows g WHERE g.run = $1 AND g.external_id = b.external_id
+                     AND g.outcome IS NOT 'rejected')
+                 AND NOT EXISTS (SELECT 1 FROM run_rows g WHERE g.run = $1 AND g.user_name = b.user_name
+                     AND g.outcome IS NOT 'rejected')",
         )
-        .bind(run)
+        .bind(run.id)
+        .bind(run.tenant.as_str())
         .fetch_one(&self.reader)
         .await?;
         Ok(number(rows))

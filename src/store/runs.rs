@@ -28,6 +28,8 @@ pub struct Run {
     pub state: RunState,
     /// Why it was stopped.
     pub reason: Option<String>,
+    /// Why it has made nobody inactive, in words, though it was asked to and somebody is no longer named.
+    pub not_deactivated: Option<String>,
     /// The tenant's users have been read for it.
     pub read: bool,
     /// Who asked for it.
@@ -153,6 +155,7 @@ struct Row {
     pass: i64,
     state: String,
     reason: Option<String>,
+    not_deactivated: Option<String>,
     read: bool,
     operator: Option<u32>,
     started_at: i64,
@@ -172,6 +175,7 @@ impl Row {
             options: self.options,
             pass: self.pass,
             reason: self.reason,
+            not_deactivated: self.not_deactivated,
             read: self.read,
             operator: self.operator,
             started_at: Timestamp::from_millis(self.started_at),
@@ -183,8 +187,8 @@ impl Row {
 macro_rules! runs {
     ($rest:literal) => {
         concat!(
-            "SELECT id, tenant, kind, digest, file, options, pass, state, reason, read <> 0 AS read, operator,
-                 started_at, finished_at
+            "SELECT id, tenant, kind, digest, file, options, pass, state, reason, not_deactivated, read <> 0 AS read,
+                 operator, started_at, finished_at
              FROM runs ",
             $rest
         )
@@ -307,6 +311,33 @@ impl Store {
         rows.into_iter().map(Row::run).collect()
     }
 
+    /// Exports of `tenant` whose place another one has taken, and which have come to their end since, as long as it is not known
+    /// that this was told, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn untold_runs(&self, tenant: &TenantId) -> Result<Vec<Run>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as(runs!(
+            "WHERE tenant = $1 AND untold = 1
+                 AND NOT EXISTS (SELECT 1 FROM run_rows WHERE run = runs.id AND state = 'waiting' AND outcome IS NULL)
+                 AND NOT EXISTS (SELECT 1 FROM run_rows WHERE run = runs.id AND state = 'planned' AND outcome IS NULL)
+             ORDER BY id"
+        ))
+        .bind(tenant.as_str())
+        .fetch_all(&self.reader)
+        .await?;
+        rows.into_iter().map(Row::run).collect()
+    }
+
+    /// What became of a run was told, as far as anybody wants to know.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn run_told(&self, run: &Run) -> Result<(), StoreError> {
+        sqlx::query("UPDATE runs SET untold = 0 WHERE id = $1").bind(run.id).execute(&self.writer).await?;
+        Ok(())
+    }
+
     /// From now on a run goes on, whatever is refused.
     ///
     /// # Errors
@@ -371,18 +402,24 @@ impl Store {
         Ok(())
     }
 
-    /// Each row has an outcome. What was kept of persons for its sake is forgotten. Returns whether it was open until now: one
-    /// that was stopped, or superseded, meanwhile is left as it is.
+    /// Each row has an outcome, and it may be known why nobody is made inactive. What was kept of persons for its sake is
+    /// forgotten. Returns whether it was open until now: one that was stopped, or superseded, meanwhile is left as it is.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn finish_run(&self, run: &Run, now: Timestamp) -> Result<bool, StoreError> {
+    pub async fn finish_run(
+        &self,
+        run: &Run,
+        not_deactivated: Option<&str>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
         let finished = sqlx::query(
-            "UPDATE runs SET state = 'finished', finished_at = $2 WHERE id = $1 AND state = 'open'",
+            "UPDATE runs SET state = 'finished', finished_at = $2, not_deactivated = $3 WHERE id = $1 AND state = 'open'",
         )
         .bind(run.id)
         .bind(now.millis())
+        .bind(not_deactivated)
         .execute(&mut *tx)
         .await?;
         if finished.rows_affected() == 0 {
@@ -390,7 +427,7 @@ impl Store {
         }
         sqlx::query(
             "UPDATE passes SET finished_at = $2, complete = 1,
-                 result = CASE WHEN EXISTS (SELECT 1 FROM run_rows WHERE run = $1
+                 result = CASE WHEN $4 OR EXISTS (SELECT 1 FROM run_rows WHERE run = $1
                      AND outcome IN ('rejected', 'unresolved', 'failed', 'held', 'discarded')) THEN 'degraded' ELSE 'ok' END,
                  users_read = (SELECT count(*) FROM run_rows WHERE run = $1 AND line < $3),
                  unreadable = (SELECT count(*) FROM run_rows WHERE run = $1 AND outcome = 'rejected'),
@@ -402,6 +439,7 @@ impl Store {
         .bind(run.id)
         .bind(now.millis())
         .bind(stored(UNNAMED))
+        .bind(not_deactivated.is_some())
         .execute(&mut *tx)
         .await?;
         for forget in [

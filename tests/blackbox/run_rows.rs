@@ -305,7 +305,7 @@ fn a_run_whose_place_a_newer_one_has_taken_is_not_finished_any_more() {
     let bench = Bench::new();
     let earlier = bench.export("a", &["HR-1"], at(1));
     let newer = bench.export("b", &["HR-1"], at(2));
-    let finish = |run: &Run| bench.runtime.block_on(bench.store.finish_run(run, at(3))).unwrap();
+    let finish = |run: &Run| bench.runtime.block_on(bench.store.finish_run(run, None, at(3))).unwrap();
     assert_eq!([finish(&earlier), finish(&newer), finish(&newer)], [false, true, false]);
     let state = |run: &Run| bench.runtime.block_on(bench.store.run(run.id)).unwrap().state;
     assert_eq!((state(&earlier), state(&newer)), (RunState::Superseded, RunState::Finished));
@@ -358,7 +358,7 @@ fn nothing_is_held_before_all_of_it_can_be() {
             ..send(line, Action::Deactivate, user, ProfilePayload::Update { changes: Vec::new() })
         };
         let steps = [unnamed(1 << 40, "u-1"), unnamed((1 << 40) + 1, "u-2")];
-        bench.runtime.block_on(bench.store.hold_rows(&newer, &steps, ("digest", &[]), now)).unwrap()
+        bench.runtime.block_on(bench.store.hold_rows(&newer, &steps, ("digest", &[]), (at(0), now))).unwrap()
     };
     assert!(!hold(at(5)));
     assert_eq!(bench.outcomes(&newer), [None], "and nothing of it is there");

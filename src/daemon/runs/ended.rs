@@ -6,12 +6,14 @@ use tracing::{error, info, warn};
 
 use super::runner::{RunFailure, Runner};
 use crate::daemon::report::signed;
+use crate::model::RunKind;
 use crate::store::Run;
 use crate::telemetry;
 
 impl Runner<'_> {
-    /// Each row has an outcome.
-    pub(super) async fn log_finish(&self, run: &Run) -> Result<(), RunFailure> {
+    /// Each row has an outcome; `refused` says that nobody was made inactive, though that was asked for. An export that names
+    /// nobody at all is most likely a broken one.
+    pub(super) async fn log_finish(&self, run: &Run, refused: bool) -> Result<(), RunFailure> {
         let counts = self.store.run_counts(run.id).await?;
         macro_rules! finished {
             ($level:ident) => {
@@ -32,7 +34,8 @@ impl Runner<'_> {
                 )
             };
         }
-        if counts.left() > 0 {
+        let empty = run.kind == RunKind::Provision && counts.rows == 0;
+        if counts.left() > 0 || refused || empty {
             finished!(warn);
         } else {
             finished!(info);

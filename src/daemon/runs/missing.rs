@@ -5,12 +5,9 @@ use std::fmt;
 
 use tracing::{error, warn};
 
-use super::runner::{RunFailure, Runner, options};
+use super::runner::{RunFailure, Runner};
 use crate::daemon::report::signed;
-use crate::model::{
-    Action, Cause, Change, Operation, Payload, PlanDigest, ProfilePayload, RunState, TeamId, Timestamp,
-    counted,
-};
+use crate::model::{Action, Cause, Change, Operation, Payload, PlanDigest, ProfilePayload, TeamId, counted};
 use crate::plan::examine_deactivations;
 use crate::store::{RowNext, RowStep, Run, Store, StoreError, Unnamed};
 
@@ -22,7 +19,7 @@ pub enum NotDeactivated {
         /// Users whom no row names.
         users: usize,
     },
-    /// Bad rows do not even say whom they are about.
+    /// Bad rows do not even say whom they are about: he may be anybody whom no other row names.
     Nameless {
         /// So many.
         rows: u64,
@@ -59,24 +56,8 @@ impl fmt::Display for NotDeactivated {
     }
 }
 
-/// Why `run`, which is finished, has made nobody inactive, though it was asked to and somebody is no longer named.
-///
-/// # Errors
-/// When the database fails.
-pub async fn not_deactivated(
-    store: &Store,
-    run: &Run,
-    now: Timestamp,
-) -> Result<Option<NotDeactivated>, StoreError> {
-    if run.state != RunState::Finished || !options(run)?.deactivate_missing {
-        return Ok(None);
-    }
-    let unnamed = store.no_longer_named(run, run.started_at, now).await?;
-    left_alone(store, run, unnamed.users.len()).await
-}
-
 async fn left_alone(store: &Store, run: &Run, users: usize) -> Result<Option<NotDeactivated>, StoreError> {
-    let (nameless, any_good) = (store.nameless_rows(run.id).await?, store.any_good_row(run.id).await?);
+    let (nameless, any_good) = (store.nameless_rows(run).await?, store.any_good_row(run.id).await?);
     Ok(NotDeactivated::of(users, nameless, any_good))
 }
 
@@ -87,7 +68,7 @@ pub(super) enum Missing {
     Nobody,
     /// The export may be wrong about them.
     LeftAlone(NotDeactivated),
-    /// They are made inactive, or somebody has decided otherwise meanwhile.
+    /// They are made inactive, perhaps because that was approved before; or somebody has decided otherwise meanwhile.
     Decided,
     /// They are too many.
     Held {
@@ -99,6 +80,14 @@ pub(super) enum Missing {
 }
 
 impl Missing {
+    /// Why nobody is made inactive, when somebody would have been.
+    pub(super) const fn left_alone(&self) -> Option<NotDeactivated> {
+        match self {
+            Self::LeftAlone(why) => Some(*why),
+            Self::Nobody | Self::Decided | Self::Held { .. } => None,
+        }
+    }
+
     /// Logs what an operator has to know; returns whether anything is still to come of it.
     pub(super) fn logged(self, run: &Run) -> bool {
         match self {
@@ -166,7 +155,7 @@ impl Runner<'_> {
             Missing::Decided
         } else {
             let digest = digest.finish();
-            if !self.store.hold_rows(run, &steps, (&digest, &findings), now).await? {
+            if !self.store.hold_rows(run, &steps, (&digest, &findings), (now.minus(window), now)).await? {
                 return Ok(Missing::Decided);
             }
             let reason = findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");

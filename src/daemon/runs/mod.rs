@@ -18,7 +18,7 @@ mod unclear;
 mod worker;
 
 pub use import::{ImportError, Imported, Input, MOST_REFUSALS, Wish, import};
-pub use missing::{NotDeactivated, not_deactivated};
+pub use missing::NotDeactivated;
 pub use once::{Carried, LastWord, carry_out};
 pub use patience::Patience;
 pub use preview::{PlanFailure, PlannedRun, plan_run};

@@ -135,6 +135,7 @@ impl Runner<'_> {
     /// When the tenant cannot be read, or the database fails.
     pub async fn carry_out(&self, run: &Run) -> Result<RunEnd, RunFailure> {
         if run.state == RunState::Superseded {
+            self.tell_superseded().await?;
             return Ok(RunEnd::Superseded);
         }
         let options = options(run)?;
@@ -142,32 +143,49 @@ impl Runner<'_> {
         let mut capacity = Capacity::new(self.policy.max_users);
         loop {
             let unclear = run.kind == RunKind::Provision && self.look_up_superseded().await?;
+            self.tell_superseded().await?;
             self.decide_waiting(run, options, by_name, &mut capacity).await?;
             let now = self.store.run(run.id).await?;
             match now.state {
                 RunState::Stopped => {
-                    self.tell(run, "stopped, because all that it sends is refused").await?;
                     self.log_stop(&now).await?;
                     return Ok(RunEnd::Stopped);
                 }
-                RunState::Superseded => return Ok(RunEnd::Superseded),
+                RunState::Superseded => {
+                    self.tell_superseded().await?;
+                    return Ok(RunEnd::Superseded);
+                }
                 RunState::Finished => return Ok(RunEnd::Finished),
                 RunState::Reading | RunState::Open => {}
             }
-            let open = unclear
-                || self.store.rows_open(run.id).await?
-                || (options.deactivate_missing && self.deactivate_missing(run).await?.logged(run));
-            if open {
+            if unclear || self.store.rows_open(run.id).await? {
                 self.clock.sleep(LOOK).await;
+                continue;
+            }
+            let missing = if options.deactivate_missing {
+                self.deactivate_missing(run).await?
             } else {
-                self.tell(run, "finished").await?;
-                // Somebody may have taken its place at this very moment: the next look says so.
-                if self.store.finish_run(run, self.clock.now()).await? {
-                    self.log_finish(run).await?;
-                    return Ok(RunEnd::Finished);
-                }
+                Missing::Nobody
+            };
+            let not_deactivated = missing.left_alone();
+            if missing.logged(run) {
+                self.clock.sleep(LOOK).await;
+            } else if self.finish(run, not_deactivated).await? {
+                return Ok(RunEnd::Finished);
             }
         }
+    }
+
+    /// Each row has an outcome. Somebody may have taken its place at this very moment (`false`): the next look says so.
+    async fn finish(&self, run: &Run, not_deactivated: Option<NotDeactivated>) -> Result<bool, RunFailure> {
+        let why = not_deactivated.map(|why| why.to_string());
+        let end = why.as_ref().map_or_else(|| "finished".to_owned(), |why| format!("finished; {why}"));
+        self.tell(run, &end).await?;
+        let finished = self.store.finish_run(run, why.as_deref(), self.clock.now()).await?;
+        if finished {
+            self.log_finish(run, why.is_some()).await?;
+        }
+        Ok(finished)
     }
 
     /// Decides all rows of `run`, and who is no longer named, without waiting for anything; nothing is logged. Answers with
@@ -182,10 +200,7 @@ impl Runner<'_> {
         if !options.deactivate_missing {
             return Ok(None);
         }
-        match self.deactivate_missing(run).await? {
-            Missing::LeftAlone(why) => Ok(Some(why)),
-            Missing::Nobody | Missing::Decided | Missing::Held { .. } => Ok(None),
-        }
+        Ok(self.deactivate_missing(run).await?.left_alone())
     }
 
     /// Decides all rows that wait and are due.

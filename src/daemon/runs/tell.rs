@@ -1,6 +1,7 @@
 //! What the HRIS is told of a run, when somebody wants to know: conflicts, rows that failed, and what it came to.
 //!
-//! It is written down before the run counts as finished, and told once: a restart tells nothing again.
+//! It is written down before the run counts as finished, or, of one whose place a newer export took, before that one does; and
+//! told once: a restart tells nothing again.
 
 use super::runner::{RunFailure, Runner};
 use crate::model::{Outcome, RunKind};
@@ -8,6 +9,15 @@ use crate::store::{RowEnd, Run};
 use crate::webhook::{Event, News, RowNews};
 
 impl Runner<'_> {
+    /// Tells of exports whose place another one has taken, once nothing of them is open any more.
+    pub(super) async fn tell_superseded(&self) -> Result<(), RunFailure> {
+        for run in self.store.untold_runs(self.tenant).await? {
+            self.tell(&run, "superseded by a newer export").await?;
+            self.store.run_told(&run).await?;
+        }
+        Ok(())
+    }
+
     /// Writes down what is to be told of `run`, which has ended in the way that `end` says.
     pub(super) async fn tell(&self, run: &Run, end: &str) -> Result<(), RunFailure> {
         if !self.policy.tell || run.kind != RunKind::Provision {

@@ -147,12 +147,12 @@ fn next(settings: &RunSettings) -> Option<Timestamp> {
     runs.into_iter().next().map(|run| run.to_utc().into())
 }
 
-/// Goes on with what is open, oldest first.
+/// Goes on with what is open, oldest first. An export that was read too late has ended without ever having been open.
 async fn go_on(runner: &Runner<'_>) -> Result<(), RunFailure> {
     for run in runner.store.open_runs(runner.tenant).await? {
         runner.carry_out(&run).await?;
     }
-    Ok(())
+    runner.tell_superseded().await
 }
 
 async fn read_scheduled(tenant: &TenantId, settings: &RunSettings, store: &Store) {

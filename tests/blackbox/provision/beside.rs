@@ -146,6 +146,22 @@ fn by_its_schedule_an_export_is_carried_out_once_for_each_new_content() {
 }
 
 #[test]
+fn a_scheduled_export_without_rows_does_not_look_right() {
+    let rig = rig(3, MODES[2]);
+    let file = rig.path("hr.csv");
+    rig.set(&format!(
+        "{}\n{QUIET}\nprovision.file = {file:?}\nprovision.schedule = \"* * * * * *\"",
+        quick("off")
+    ));
+    rig.write("hr.csv", &export([]));
+    let daemon = Daemon::start(&rig);
+    daemon.until_said("run finished");
+    let finished = daemon.lines().into_iter().find(|line| line["message"] == "run finished").unwrap();
+    assert_eq!((&finished["level"], &finished["rows"]), (&json!("WARN"), &json!(0)), "{finished}");
+    daemon.stop().with(0);
+}
+
+#[test]
 fn what_a_scheduled_export_leaves_is_in_the_log_of_the_daemon() {
     for mode in MODES {
         let rig = rig(3, mode);

@@ -206,3 +206,41 @@ fn two_rows_never_mean_the_same_user() {
         assert_eq!((&user["userName"], user.get("title")), (&json!("user-new@practice.example"), None));
     }
 }
+
+#[test]
+fn an_export_whose_place_another_took_is_told_of_to_its_end_and_once() {
+    let rig = rig(3, MODES[2]);
+    let receiver = format!("webhook.url = \"{}/webhook\"", rig.practice().control_url());
+    rig.set(&format!("{}\n{receiver}", quick("off")));
+    rig.faults(Faults {
+        fail_external_ids: [(hr(1), 400), (hr(2), 503), (hr(3), 503)].into(),
+        ..Faults::default()
+    });
+    rig.write("hr.csv", &export((1..=3).map(newcomer)));
+    rig.run(&["provision", "hr.csv", "--wait", "1s"]);
+    let told = || -> Vec<Value> {
+        rig.tenant().webhooks().iter().map(|told| serde_json::from_str(&told.body).unwrap()).collect()
+    };
+    assert_eq!(told(), Vec::<Value>::new(), "it is not over");
+
+    rig.faults(Faults::default());
+    rig.write("hr.csv", &export([newcomer(4)]));
+    rig.run(&["provision", "hr.csv"]).ended(0).says("1 created");
+    let kinds: Vec<Value> =
+        told().into_iter().map(|told| json!([told["run"], told["type"], told["line"]])).collect();
+    let finished = json!("provision.finished");
+    assert_eq!(
+        kinds,
+        [json!([1, "provision.row_failed", 2]), json!([1, finished, null]), json!([2, finished, null])]
+    );
+    let counts = &told()[1]["counts"];
+    assert_eq!(
+        (&counts["rows"], &counts["failed"], &counts["superseded"]),
+        (&json!(3), &json!(1), &json!(2)),
+        "{counts}"
+    );
+    assert!(told()[1]["details"].as_str().unwrap().contains("superseded by a newer export"));
+
+    rig.run(&["provision", "hr.csv"]).ended(0);
+    assert_eq!(told().len(), 4, "only what is new");
+}

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::people::{MODES, export, hr, known, newcomer, records, rig, writes};
 use super::{lines, quick};
-use crate::database::number;
+use crate::database::{execute, number};
 use crate::rig::Rig;
 
 fn inactive(rig: &Rig) -> Vec<String> {
@@ -110,19 +110,72 @@ fn an_export_without_a_good_row_says_nothing_about_anybody() {
         rig.write("hr.csv", &export(rows));
         let why = format!("nobody is made inactive, of {users} users {why}");
         let asked = ["provision", "hr.csv", "--deactivate-missing"];
-        let planned = rig.run(&[&asked[..], &["--plan"]].concat()).says(&format!("  {why}\n"));
+        let planned = rig.run(&[&asked[..], &["--plan"]].concat()).ended(3).says(&format!("  {why}\n"));
         assert_eq!(alarms(&planned.stderr), Vec::<String>::new(), "a plan is no news");
         let planned = rig.run(&[&asked[..], &["--plan", "--json"]].concat()).json();
         assert_eq!(planned["not_deactivated"], json!(why));
 
-        let ran = rig.run(&asked).says(&format!("  {why}\n"));
+        let ran = rig.run(&asked).ended(3).says(&format!("  {why}\n"));
         assert!(ran.stderr.contains("nobody is deactivated"), "{}", ran.stderr);
-        let told = rig.run(&[&asked[..], &["--json"]].concat()).json();
+        let finished = alarms(&ran.stderr).into_iter().any(|line| line.contains("\"run finished\""));
+        assert!(finished, "what was asked for was refused: {}", ran.stderr);
+        let told = rig.run(&[&asked[..], &["--json"]].concat()).ended(3).json();
         assert_eq!(told["not_deactivated"], json!(why));
+        let run = told["run"].to_string();
+        rig.run(&["status", "--run", &run]).says(&format!("  {why}\n"));
+        let shown = rig.run(&["status", "--run", &run, "--json"]).json();
+        assert_eq!(shown["run"]["not_deactivated"], json!(why));
         assert_eq!(inactive(&rig), Vec::<String>::new());
         let told = rig.run(&["provision", "hr.csv", "--json"]).json();
         assert_eq!(told["not_deactivated"], Value::Null, "nobody asked for it");
     }
+}
+
+#[test]
+fn a_bad_row_that_leaves_it_open_whose_it_is_keeps_everybody_active() {
+    let rig = settled(MODES[2], "");
+    let open = "nobody is made inactive, of 1 user whom no row names: 1 row does not say whom it is about";
+    for (bad, left_alone) in [
+        // A newcomer's, of whom a good row tells as well.
+        (",new-0011@example.com,new-0011@example.com,New,Person,,,", false),
+        ("HR-9999,,new-0009@example.com,New,Person,,,", true),
+        (",nobody@example.com,new-0009@example.com,New,Person,,,", true),
+        (",new-0009,new-0009@example.com,New,Person,,,", true),
+        // His, by the name that the tenant knows; a colleague's; and a newcomer's with another fault.
+        (",new-0009@example.com,new-0009@example.com,New,Person,,,", false),
+        ("HR-0001,,nobody@example.com,New,Person,,,", false),
+        ("HR-9999,nobody@example.com,,New,Person,,,", false),
+    ] {
+        let his = bad.starts_with(",new-0009@");
+        let others = (1..=8).chain([10, 11]).map(newcomer);
+        rig.write("hr.csv", &export(others.chain([known(1, "", ""), known(2, "", ""), bad.to_owned()])));
+        let planned = rig.run(&["provision", "hr.csv", "--deactivate-missing", "--plan", "--json"]).ended(3);
+        let planned = planned.json();
+        let expected = if left_alone { json!(open) } else { Value::Null };
+        assert_eq!(planned["not_deactivated"], expected, "{bad}");
+        assert_eq!(planned["deactivate"], json!(u8::from(!left_alone && !his)), "{bad}");
+        if left_alone {
+            rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3).says(open);
+            assert_eq!(inactive(&rig), Vec::<String>::new(), "{bad}");
+        }
+    }
+}
+
+#[test]
+fn a_run_that_makes_somebody_inactive_does_not_say_that_it_does_not() {
+    let rig = settled(MODES[2], "");
+    // His row has lost its externalId; the tenant knows him by its userName, which is forgotten with the end of the run.
+    let bad = ",new-0003@example.com,new-0003@example.com,New,Person,,,".to_owned();
+    let others = [1, 2, 4, 5, 6, 7, 8].map(newcomer);
+    rig.write("hr.csv", &export(others.into_iter().chain([known(1, "", ""), known(2, "", ""), bad])));
+    let asked = ["provision", "hr.csv", "--deactivate-missing"];
+    let planned = rig.run(&[&asked[..], &["--plan", "--json"]].concat()).ended(3).json();
+    assert_eq!((&planned["deactivate"], &planned["not_deactivated"]), (&json!(2), &Value::Null));
+    let told = rig.run(&[&asked[..], &["--json"]].concat()).ended(3).json();
+    assert_eq!((&told["deactivated"], &told["not_deactivated"]), (&json!(2), &Value::Null));
+    let shown = rig.run(&["status", "--run", &told["run"].to_string(), "--json"]).json();
+    assert_eq!(shown["run"]["not_deactivated"], Value::Null);
+    assert_eq!(inactive(&rig), [hr(9), hr(10)]);
 }
 
 /// What is logged that somebody has to care about.
@@ -238,6 +291,30 @@ fn a_newer_export_ends_what_is_held_or_not_sent_yet_of_an_earlier_one() {
 }
 
 #[test]
+fn an_approval_stands_when_the_same_is_asked_for_again() {
+    let rig = settled(MODES[2], "guard.max_removals = 3");
+    let five = || rig.write("hr.csv", &export((1..=5).map(newcomer)));
+    let asked = ["provision", "hr.csv", "--deactivate-missing"];
+    five();
+    let digest = held(&rig);
+    rig.run(&["approve", &digest]).ended(0);
+    // Whoever is named again and then not any more is decided anew.
+    rig.write("hr.csv", &export((1..=6).map(newcomer)));
+    rig.run(&["provision", "hr.csv"]).ended(0);
+    five();
+    assert_eq!(held(&rig), digest);
+    assert_eq!(inactive(&rig), Vec::<String>::new());
+
+    rig.run(&["approve", &digest]).ended(0);
+    // The same users, by another file.
+    rig.write("hr.csv", &export((1..=5).map(newcomer).chain([newcomer(11)])));
+    rig.run(&[&asked[..], &["--plan"]].concat()).ended(2).says("7 to deactivate because no row names them");
+    rig.run(&asked).ended(0).says("1 created, 7 deactivated");
+    let gone = ["E-0001", "E-0002"].map(str::to_owned).into_iter().chain((6..=10).map(hr));
+    assert_eq!(inactive(&rig), gone.collect::<Vec<_>>());
+}
+
+#[test]
 fn rows_end_with_what_is_discarded() {
     let rig = settled(MODES[2], "guard.max_removals = 3");
     rig.write("hr.csv", &export((1..=5).map(newcomer)));
@@ -287,6 +364,33 @@ fn whom_a_wrong_export_brings_does_not_make_those_few_who_are_missing_from_it() 
     rig.write("hr.csv", &export((61..=360).map(newcomer)));
     let ran = rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3).says("300 created, 60 held");
     assert!(ran.stderr.contains("60 of 60 users"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_short_export_is_held_in_a_tenant_of_many() {
+    let cut = |rig: &Rig, found: &str| {
+        rig.write("hr.csv", &export([newcomer(1)]));
+        let ran = rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3).says(" held");
+        assert!(ran.stderr.contains(found), "{}", ran.stderr);
+    };
+    // Passes know many whom no export has ever named.
+    let many = rig(60, MODES[2]);
+    many.set(&format!("{}\n{A_FIFTH}", quick("off")));
+    many.run(&["sync"]).ended(0);
+    let before = inactive(&many);
+    many.write("hr.csv", &export((1..=20).map(newcomer)));
+    many.run(&["provision", "hr.csv"]).ended(0);
+    cut(&many, "19 of 20 users whom earlier exports named");
+    assert_eq!(inactive(&many), before);
+
+    // Exports have named more, who were made inactive long ago.
+    let shrunk = filled(60, "");
+    shrunk.write("hr.csv", &export((1..=30).map(newcomer)));
+    let digest = held(&shrunk);
+    shrunk.run(&["approve", &digest]).ended(0);
+    shrunk.run(&["sync"]).ended(0);
+    execute(&shrunk.database(), "UPDATE operations SET created_at = 0");
+    cut(&shrunk, "29 of 30 users whom earlier exports named");
 }
 
 #[test]
