@@ -2,7 +2,6 @@
 //! afterwards.
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use rosterd::practice::{Fault, Faults, Options};
 use serde_json::{Value, json};
@@ -322,7 +321,7 @@ fn after_twenty_refusals_for_one_reason_the_rest_is_held() {
     let refused = rig.run(&["attributes", "other.csv"]).ended(1);
     refused.complains("run 1 of attributes.csv is not finished: run").complains("--drop-unfinished");
     let sent = rig.patches();
-    let before = fs::read_to_string(rig.path("attributes.csv")).unwrap();
+    let before = std::fs::read_to_string(rig.path("attributes.csv")).unwrap();
     rig.write("attributes.csv", &before.replace("teamCode", "desk"));
     let mended = "run 1 of attributes.csv is not finished, and the content of attributes.csv, or what is asked for, is another one";
     for how in [&[][..], &["--plan"], &["--strict"]] {
