@@ -28,6 +28,11 @@ pub(super) struct RowFile {
 impl RowFile {
     /// Begins a new file, which can take the place of an earlier report, and of nothing else.
     pub(super) fn create(path: &Path) -> Result<Self, CommandError> {
+        if path.as_os_str() == "-" {
+            return Err(CommandError::Usage(
+                "--report -: standard output is for the summary; name a file, or /dev/stdout to have both there".to_owned(),
+            ));
+        }
         let is_file = fs::metadata(path).map_or(true, |there| there.is_file());
         let part = is_file.then(|| part_of(path));
         for file in part.iter().map(PathBuf::as_path).chain(is_file.then_some(path)) {

@@ -64,6 +64,14 @@ pub(super) async fn run(
     let parts = Parts::default();
     let report = args.report.as_deref().map(RowFile::create).transpose()?;
     if args.plan || wish.strict {
+        // The copy on which a plan is made knows of no runs.
+        if !drop_unfinished {
+            match daemon::may_begin(&database, &settings.name, &input, wish.options).await {
+                Ok(()) => {}
+                Err(ImportError::Store(failure)) => return Err(failure.into()),
+                Err(failure) => return refuse(&settings.name, &failure, args.json),
+            }
+        }
         let planned = match daemon::plan_run(&database, &settings, input.clone(), wish, &parts).await {
             Ok(planned) => planned,
             Err(failure) => return unplanned(&settings.name, failure, args.json),

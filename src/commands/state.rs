@@ -85,7 +85,7 @@ async fn backup(args: BackupArgs, sources: &Sources) -> Result<Exit, CommandErro
             CommandError::Usage(format!("{file}: is there already; name a file that is not there yet"))
         }
         StoreError::File { error: cause, .. } if cause.kind() == ErrorKind::NotFound => {
-            CommandError::Other(anyhow::anyhow!("{error}; its folder has to be there"))
+            CommandError::Usage(format!("{error}; its folder has to be there"))
         }
         _ => error.into(),
     })?;

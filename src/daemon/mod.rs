@@ -45,7 +45,7 @@ pub use run::{Ended, Reload, RunError, run};
 pub use runs::{
     Carried, ImportError, Imported, Input, LastWord, MOST_REFUSALS, NotDeactivated, Patience, PlanFailure,
     PlannedRun, RunEnd, RunFailure, RunOptions, RunPolicy, RunSettings, Runner, Wish, carry_out, export,
-    import, plan_run,
+    import, may_begin, plan_run,
 };
 pub use sync::{SyncEnd, sync, sync_beside};
 pub use tenant::Tenant;

@@ -319,7 +319,20 @@ fn after_twenty_refusals_for_one_reason_the_rest_is_held() {
     // Another file has to wait; the same one without force meets the same wall.
     rig.write("other.csv", &format!("id,costCenter\n{},CC-0\n", id(&rig, 0)));
     let refused = rig.run(&["attributes", "other.csv"]).ended(1);
-    refused.complains("run 1 of attributes.csv is not finished").complains("--drop-unfinished");
+    refused.complains("run 1 of attributes.csv is not finished: run").complains("--drop-unfinished");
+    let sent = rig.patches();
+    let before = std::fs::read_to_string(rig.path("attributes.csv")).unwrap();
+    rig.write("attributes.csv", &before.replace("teamCode", "desk"));
+    let mended = "run 1 of attributes.csv is not finished, and the content of attributes.csv, or what is asked for, is another one";
+    for how in [&[][..], &["--plan"], &["--strict"]] {
+        let asked = ["attributes", "attributes.csv"];
+        let refused = rig.run(&[&asked[..], how].concat()).ended(1);
+        assert_eq!(refused.complains(mended).complains("--drop-unfinished").stdout, "", "{how:?}");
+    }
+    rig.run(&["attributes", "attributes.csv", "--plan", "--drop-unfinished"]).ended(2).says("100 to change");
+    assert_eq!(rig.patches(), sent);
+    rig.write("attributes.csv", &before);
+    rig.run(&["attributes", "attributes.csv", "--plan"]).ended(2).says("100 to change");
     let again = rig.run(&["attributes", "attributes.csv"]).ended(3);
     again.says("stopped").says("run the same command with --force");
     assert!(rig.patches() < 90, "{}", rig.patches());

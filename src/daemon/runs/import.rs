@@ -84,15 +84,14 @@ pub enum ImportError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Another file of custom attributes is not finished: the order in which they are carried out matters.
-    #[error(
-        "run {run} of {file} is not finished: run the same command on that file again to finish it, or give up what is \
-         left of it with --drop-unfinished"
-    )]
+    #[error("{}", unfinished(*.run, .file, *.changed))]
     Unfinished {
         /// The other run.
         run: i64,
         /// Its file.
         file: String,
+        /// This file goes by that name, too.
+        changed: bool,
     },
     /// Nothing is done, because rows are wrong and that was asked for.
     #[error("{} wrong: nothing was done (--strict)", rows(.0.len()))]
@@ -104,6 +103,19 @@ pub enum ImportError {
 
 fn rows(count: usize) -> String {
     if count == 1 { "1 row is".to_owned() } else { format!("{count} rows are") }
+}
+
+fn unfinished(run: i64, file: &str, changed: bool) -> String {
+    let unfinished = format!("run {run} of {file} is not finished");
+    let drop = "give up what is left of it with --drop-unfinished";
+    if changed {
+        format!(
+            "{unfinished}, and the content of {file}, or what is asked for, is another one than that run's: to finish it, run \
+             the same command on the file as it was; to carry out this one, {drop}"
+        )
+    } else {
+        format!("{unfinished}: run the same command on that file again to finish it, or {drop}")
+    }
 }
 
 impl Input {
@@ -270,11 +282,8 @@ async fn take_in(
     if let Some(run) = same.filter(|run| matches!(run.state, RunState::Open | RunState::Stopped)) {
         return go_on(store, run.id, wish, clock).await;
     }
-    if kind == RunKind::Attributes {
-        let unfinished = store.unfinished_runs(tenant).await?;
-        if let Some(other) = unfinished.into_iter().find(|run| run.kind == kind) {
-            return Err(ImportError::Unfinished { run: other.id, file: other.file });
-        }
+    if let Some(other) = before(store, tenant, kind).await? {
+        return Err(behind(other, &file));
     }
     let options = serde_json::json!(wish.options).to_string();
     let stop_after = (kind == RunKind::Attributes && !wish.force).then_some(MOST_REFUSALS);
@@ -298,11 +307,43 @@ async fn take_in(
         Opened::Late => Ended::default(),
         Opened::Joined(same) => return go_on(store, same, wish, clock).await,
         Opened::Unfinished(other) => {
-            let other = store.run(other).await?;
-            return Err(ImportError::Unfinished { run: other.id, file: other.file });
+            return Err(behind(store.run(other).await?, &file));
         }
     };
     Ok(Imported { run: store.run(run.id).await?, resumed: false, ended })
+}
+
+/// The run of custom attributes that has to be finished before another one can begin.
+async fn before(store: &Store, tenant: &TenantId, kind: RunKind) -> Result<Option<Run>, StoreError> {
+    let unfinished = store.unfinished_runs(tenant).await?;
+    Ok(unfinished.into_iter().find(|run| run.kind == kind && kind == RunKind::Attributes))
+}
+
+/// A `file` has to wait for `other`.
+fn behind(other: Run, file: &str) -> ImportError {
+    ImportError::Unfinished { run: other.id, changed: other.file == file, file: other.file }
+}
+
+/// Whether `input` could become a run in the database at `path` now, or is one that is not finished. Nothing is changed.
+///
+/// # Errors
+/// When the file cannot be read, the database cannot be used, or another file has to be finished first.
+pub async fn may_begin(
+    path: &Path,
+    tenant: &TenantId,
+    input: &Input,
+    options: RunOptions,
+) -> Result<(), ImportError> {
+    let store = match Store::beside(path).await {
+        Ok(store) => store,
+        Err(StoreError::NotThere { .. }) => return Ok(()),
+        Err(failure) => return Err(failure.into()),
+    };
+    let other = before(&store, tenant, input.kind()).await;
+    store.close().await;
+    let Some(other) = other? else { return Ok(()) };
+    let [digest] = digests_of(input, [options]).await?;
+    if other.digest == digest { Ok(()) } else { Err(behind(other, &input.file_name())) }
 }
 
 /// What was asked for is a run already.

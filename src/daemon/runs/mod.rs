@@ -17,7 +17,7 @@ mod tell;
 mod unclear;
 mod worker;
 
-pub use import::{ImportError, Imported, Input, MOST_REFUSALS, Wish, import};
+pub use import::{ImportError, Imported, Input, MOST_REFUSALS, Wish, import, may_begin};
 pub use missing::NotDeactivated;
 pub use once::{Carried, LastWord, carry_out};
 pub use patience::Patience;

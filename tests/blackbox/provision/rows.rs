@@ -277,3 +277,14 @@ fn a_file_that_cannot_be_read_leaves_everything_as_it_is() {
     }
     assert_eq!(rig.stats().requests.len(), 0, "nobody was asked");
 }
+
+#[test]
+fn a_report_does_not_mix_with_the_summary_by_chance() {
+    let rig = rig(3, MODES[2]);
+    rig.write("hr.csv", &export([newcomer(1)]));
+    for how in [&[][..], &["--plan"]] {
+        let ran = rig.run(&[&["provision", "hr.csv", "--report", "-"][..], how].concat()).ended(64);
+        assert_eq!(ran.complains("name a file, or /dev/stdout").stdout, "");
+    }
+    assert!(!rig.path("-").exists() && rig.stats().requests.is_empty(), "nothing was done");
+}
