@@ -265,8 +265,9 @@ impl Store {
         Ok(())
     }
 
-    /// Removes finished operations, passes, holds, requests and webhooks that are older than a week; a pass that is held
-    /// is kept. And files that were being read when their reader died.
+    /// Removes finished operations, passes, runs, holds, requests and webhooks that are older than a week; a pass that is held
+    /// is kept, and a run whose rows wait for something: for a look-up, for an approval, or for a dead letter that may be
+    /// replayed. And files that were being read when their reader died.
     ///
     /// # Errors
     /// When the database fails.
@@ -275,11 +276,14 @@ impl Store {
         let mut tx = self.write().await?;
         for delete in [
             "DELETE FROM operations WHERE finished_at < $1",
-            "DELETE FROM passes WHERE finished_at < $1
+            "DELETE FROM run_rows WHERE run IN (SELECT id FROM runs WHERE finished_at < $1
+                 AND NOT EXISTS (SELECT 1 FROM run_rows WHERE run = runs.id AND state = 'waiting' AND outcome IS NULL)
+                 AND id NOT IN (SELECT r.run FROM operations o CROSS JOIN run_rows r ON r.operation = o.id
+                     WHERE o.state IN ('ready', 'leased', 'stale', 'held', 'dead') AND o.kind <> 'teams'))",
+            "DELETE FROM runs WHERE finished_at < $1 AND NOT EXISTS (SELECT 1 FROM run_rows WHERE run = runs.id)",
+            "DELETE FROM passes WHERE finished_at < $1 AND id NOT IN (SELECT pass FROM runs)
                  AND id NOT IN (SELECT pass FROM holds WHERE decision IS NULL)",
             "DELETE FROM holds WHERE decided_at < $1",
-            "DELETE FROM run_rows WHERE run IN (SELECT id FROM runs WHERE finished_at < $1)",
-            "DELETE FROM runs WHERE finished_at < $1",
             "DELETE FROM bulk_jobs WHERE finished_at < $1",
             // Nobody waits any more for what was never taken.
             "DELETE FROM requests WHERE coalesce(finished_at, CASE bound WHEN 0 THEN asked_at END) < $1",
