@@ -627,3 +627,12 @@ fn a_tenant_in_which_nothing_moves_is_told_by_what_it_answers() {
         ended.says(said).says("0 of 1 row processed");
     }
 }
+
+#[test]
+fn what_a_stopped_file_holds_is_none_of_the_guards() {
+    let rig = with_unknown_key(60);
+    rig.run(&["attributes", "attributes.csv"]).ended(3).says("40 rows are held");
+    let reset = rig.run(&["state", "reset", "guard", "--json"]).ended(0).json();
+    assert_eq!(reset["operations_discarded"], 0, "{reset:#}");
+    rig.run(&["status", "--run", "1"]).ended(0).says("20 failed, 40 held");
+}
