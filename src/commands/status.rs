@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::outcome::{ago, short, span};
 use super::passes::Shown;
 use super::select::Selected;
+use super::sync::unfinished_value;
 use super::{CommandError, Exit, answer, holds, passes};
 use crate::clock::Clock;
 use crate::config::{self, Sources, TenantSettings};
@@ -138,12 +139,13 @@ fn to_text(
     row(
         "waiting",
         format!(
-            "{} ready, {} in flight, {} to be decided anew, {} held, {} to be read again",
+            "{} ready, {} in flight, {} to be decided anew, {} held, {} to be read again, {} of files",
             operations.ready,
             operations.in_flight,
             operations.stale,
             operations.held,
-            counted(status.rereads, "user", "users")
+            counted(status.rereads, "user", "users"),
+            counted(status.unfinished.iter().map(|run| run.open).sum::<u64>(), "open row", "open rows")
         ),
     );
     if let Some(oldest) = status.oldest_waiting {
@@ -237,6 +239,7 @@ fn to_json(
             "discarded": status.discarded,
             "delivered": operations.done,
         },
+        "unfinished_runs": status.unfinished.iter().map(unfinished_value).collect::<Vec<_>>(),
         "webhooks": { "waiting": status.webhooks.waiting, "dead": status.webhooks.dead },
         "holds": status.holds.iter().map(holds::value).collect::<Vec<_>>(),
         "mapping": {

@@ -42,6 +42,7 @@ mod tally;
 mod tenants;
 mod troubles;
 mod unclear;
+mod unfinished;
 mod webhooks;
 
 use std::path::Path;
@@ -79,6 +80,7 @@ pub use status::{Backlog, OperationCounts, TenantStatus};
 pub use tenants::TenantState;
 pub use troubles::{Part, TroubleRow};
 pub use unclear::Unclear;
+pub use unfinished::UnfinishedRun;
 pub use webhooks::{NewWebhook, NextWebhook, Webhook, WebhookCounts, WebhookSettlement, WebhookStep};
 
 use crate::model::{Outcome, Timestamp};

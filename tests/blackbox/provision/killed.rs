@@ -87,6 +87,21 @@ fn killed_between_single_calls_it_repeats_none() {
 }
 
 #[test]
+fn a_sync_does_not_call_a_file_done_that_was_killed() {
+    let rig = rig(BulkMode::Off, "off", Faults::default());
+    live_and_die(&rig, 5);
+    let told = rig.run(&["sync", "--json"]).ended(3).json();
+    let run = &told["tenants"][0]["unfinished_runs"][0];
+    assert_eq!((&run["run"], &run["file"], &run["state"]), (&json!(1), &json!("hr.csv"), &json!("open")));
+    rig.run(&["sync"])
+        .ended(3)
+        .says("acme: run 1 of hr.csv has ")
+        .says("run the same command on that file again");
+    assert_whole(&rig);
+    rig.run(&["sync"]).ended(0);
+}
+
+#[test]
 fn killed_between_bulk_jobs_it_submits_none_twice() {
     let rig = rig(BulkMode::Jobs, "jobs", Faults::default());
     // A submission is just under way then: its answer may be lost, and its job is followed or looked up.
