@@ -120,7 +120,7 @@ fn to_text(
         let _ = writeln!(out, "  {word:15}{value}");
     };
     for (part, trouble) in troubles {
-        row(part.as_str(), trouble_text(trouble, now));
+        row(part.as_str(), trouble_text(*part, trouble, now));
     }
     let when = |at: Option<Timestamp>, never: &str| at.map_or(never.to_owned(), |at| ago(at, now));
     let operations = &status.operations;
@@ -196,8 +196,9 @@ fn request_text(request: &Request, now: Timestamp) -> String {
     format!("{}, asked {}, {begun}", request.what, ago(request.asked_at, now))
 }
 
-fn trouble_text(row: &TroubleRow, now: Timestamp) -> String {
+fn trouble_text(part: Part, row: &TroubleRow, now: Timestamp) -> String {
     let what = match row.trouble.as_str() {
+        _ if part == Part::Export => "cannot be read".to_owned(),
         outage if outage == Trouble::Outage.as_str() => "the tenant does not answer".to_owned(),
         other => format!("quarantined ({other})"),
     };

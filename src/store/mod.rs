@@ -239,7 +239,8 @@ impl Store {
         let mut tx = self.write().await?;
         sqlx::query("DELETE FROM staged_users").execute(&mut *tx).await?;
         sqlx::query("DELETE FROM staged_operations").execute(&mut *tx).await?;
-        sqlx::query("DELETE FROM troubles").execute(&mut *tx).await?;
+        // An export is read again by its schedule, and not because somebody has started.
+        sqlx::query("DELETE FROM troubles WHERE part <> 'export'").execute(&mut *tx).await?;
         sqlx::query(
             "UPDATE passes SET finished_at = $1, result = 'failed', reason = 'interrupted'
              WHERE result IS NULL AND id NOT IN (SELECT pass FROM runs)",
