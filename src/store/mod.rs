@@ -230,7 +230,8 @@ impl Store {
     }
 
     /// Clears away what is half done: staged rows of a pass that did not end, leases of whoever is no more, requests
-    /// that he had taken, which are taken again, and what was wrong with tenants then.
+    /// that he had taken, which are taken again, and what was wrong with tenants then. What was found for rows that wait may be
+    /// old: it is read anew.
     /// Nothing may be reading or delivering.
     ///
     /// # Errors
@@ -249,6 +250,7 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         opening::clear(&mut tx, self.shared.as_deref()).await?;
+        found::forget(&mut tx).await?;
         jobs::clear(&mut tx, now).await?;
         unclear::remember_in_flight(&mut tx).await?;
         let moved: Vec<(i64, bool)> = sqlx::query_as(
