@@ -24,6 +24,17 @@ fn in_jobs(faults: Faults, keys: &str) -> Rig {
     rig
 }
 
+/// They end with what a look-up finds, and not with an answer; but sent they were, and done.
+#[test]
+fn creations_whose_answers_are_lost_count_as_delivered() {
+    let rig = rig(3, MODES[2]);
+    rig.faults(Faults { lost_answer_rate: 0.3, ..Faults::default() });
+    rig.write("hr.csv", &export((1..=30).map(newcomer)));
+    rig.run(&["provision", "hr.csv"]).ended(0).says("30 created");
+    assert!(rig.stats().faults[&Fault::LostAnswer] > 3);
+    assert_eq!(rig.status()["operations"]["delivered"], 30);
+}
+
 #[test]
 fn jobs_that_come_to_nothing_lose_nobody() {
     let none = Faults::default;
