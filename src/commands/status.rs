@@ -188,7 +188,11 @@ fn not_applied(status: &TenantStatus, now: Timestamp) -> String {
 fn why(pass: &PassRow, holds: &[Hold]) -> Option<String> {
     let reason = pass.reason.as_deref()?;
     let hold = holds.iter().find(|hold| Some(hold.id) == pass.hold);
-    Some(hold.map_or_else(|| reason.to_owned(), |hold| format!("held as {}", short(&hold.digest))))
+    Some(match (hold, &pass.hold_decision) {
+        (Some(hold), _) => format!("held as {}", short(&hold.digest)),
+        (None, Some(decision)) => format!("was held: {decision} since"),
+        (None, None) => reason.to_owned(),
+    })
 }
 
 fn request_text(request: &Request, now: Timestamp) -> String {
