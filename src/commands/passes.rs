@@ -86,6 +86,7 @@ pub(super) fn value(shown: &Shown<'_>) -> Value {
         "digest": pass.digest,
         "drift": drift_value(pass.drift),
         "hold": pass.hold,
+        "hold_decision": pass.hold_decision,
         "run": run.as_ref().map(|(run, counts)| json!({
             "run": run.id,
             "file": run.file,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::outcome::{ago, short, span};
 use super::passes::Shown;
 use super::select::Selected;
+use super::sync::unfinished_value;
 use super::{CommandError, Exit, answer, holds, passes};
 use crate::clock::Clock;
 use crate::config::{self, Sources, TenantSettings};
@@ -119,7 +120,7 @@ fn to_text(
         let _ = writeln!(out, "  {word:15}{value}");
     };
     for (part, trouble) in troubles {
-        row(part.as_str(), trouble_text(trouble, now));
+        row(part.as_str(), trouble_text(*part, trouble, now));
     }
     let when = |at: Option<Timestamp>, never: &str| at.map_or(never.to_owned(), |at| ago(at, now));
     let operations = &status.operations;
@@ -138,12 +139,13 @@ fn to_text(
     row(
         "waiting",
         format!(
-            "{} ready, {} in flight, {} to be decided anew, {} held, {} to be read again",
+            "{} ready, {} in flight, {} to be decided anew, {} held, {} to be read again, {} of files",
             operations.ready,
             operations.in_flight,
             operations.stale,
             operations.held,
-            counted(status.rereads, "user", "users")
+            counted(status.rereads, "user", "users"),
+            counted(status.unfinished.iter().map(|run| run.open).sum::<u64>(), "open row", "open rows")
         ),
     );
     if let Some(oldest) = status.oldest_waiting {
@@ -186,7 +188,11 @@ fn not_applied(status: &TenantStatus, now: Timestamp) -> String {
 fn why(pass: &PassRow, holds: &[Hold]) -> Option<String> {
     let reason = pass.reason.as_deref()?;
     let hold = holds.iter().find(|hold| Some(hold.id) == pass.hold);
-    Some(hold.map_or_else(|| reason.to_owned(), |hold| format!("held as {}", short(&hold.digest))))
+    Some(match (hold, &pass.hold_decision) {
+        (Some(hold), _) => format!("held as {}", short(&hold.digest)),
+        (None, Some(decision)) => format!("was held: {decision} since"),
+        (None, None) => reason.to_owned(),
+    })
 }
 
 fn request_text(request: &Request, now: Timestamp) -> String {
@@ -194,8 +200,9 @@ fn request_text(request: &Request, now: Timestamp) -> String {
     format!("{}, asked {}, {begun}", request.what, ago(request.asked_at, now))
 }
 
-fn trouble_text(row: &TroubleRow, now: Timestamp) -> String {
+fn trouble_text(part: Part, row: &TroubleRow, now: Timestamp) -> String {
     let what = match row.trouble.as_str() {
+        _ if part == Part::Export => "cannot be read".to_owned(),
         outage if outage == Trouble::Outage.as_str() => "the tenant does not answer".to_owned(),
         other => format!("quarantined ({other})"),
     };
@@ -237,6 +244,7 @@ fn to_json(
             "discarded": status.discarded,
             "delivered": operations.done,
         },
+        "unfinished_runs": status.unfinished.iter().map(unfinished_value).collect::<Vec<_>>(),
         "webhooks": { "waiting": status.webhooks.waiting, "dead": status.webhooks.dead },
         "holds": status.holds.iter().map(holds::value).collect::<Vec<_>>(),
         "mapping": {

@@ -16,8 +16,8 @@ use crate::config::{self, Sources, TenantSettings};
 use crate::daemon::{
     self, Ask, AskError, Left, Ownership, Parts, PassError, Report, StopOnSignal, SyncEnd, Tenant, own_or_ask,
 };
-use crate::model::{PassResult, TenantId, counted};
-use crate::store::Store;
+use crate::model::{PassResult, RunState, TenantId, counted};
+use crate::store::{Store, UnfinishedRun};
 
 /// Run one pass, deliver until no operation is open, and exit
 #[derive(Args, Clone, Debug)]
@@ -50,11 +50,11 @@ pub async fn run(args: SyncArgs, sources: &Sources) -> Result<Exit, CommandError
     let stop = StopOnSignal::default();
     loop {
         let owning = own_or_ask(&database, &parts.clock, &stop.stop, &beside_owner);
-        let ends = match stop.run(owning).await?.ok_or(CommandError::Cut)?? {
+        let (ends, daemon) = match stop.run(owning).await?.ok_or(CommandError::Cut)?? {
             Ownership::Ours(store) => {
                 let audit = daemon::open_audit(&written, &store, parts.clock.now()).await?;
                 let all = alone(&tenants, (&store, &audit), &parts, &args, &stop.stop);
-                stop.run(all).await?.transpose()?
+                (stop.run(all).await?.transpose()?, false)
             }
             Ownership::Daemon(owner) => {
                 let store = Store::beside(&database).await?;
@@ -69,11 +69,11 @@ pub async fn run(args: SyncArgs, sources: &Sources) -> Result<Exit, CommandError
                 let each = tenants.iter().zip(&left);
                 let all =
                     each.map(|(tenant, left)| beside(&tenant.name, left, &store, &parts, &args, &stop.stop));
-                stop.run(join_all(all)).await?
+                (stop.run(join_all(all)).await?, true)
             }
             Ownership::Stopped => return Err(AskError::Withdrawn.into()),
         };
-        return report(&ends.ok_or(CommandError::Cut)?, args.json);
+        return report(&ends.ok_or(CommandError::Cut)?, args.json, daemon);
     }
 }
 
@@ -128,13 +128,13 @@ async fn beside(
     (tenant.to_string(), end.map_err(Failed::from))
 }
 
-fn report(ends: &[End], as_json: bool) -> Result<Exit, CommandError> {
+fn report(ends: &[End], as_json: bool, daemon: bool) -> Result<Exit, CommandError> {
     let mut exit = Exit::Done;
     let (mut text, mut values) = (String::new(), Vec::new());
     for (name, end) in ends {
         let own = match end {
             Ok(end) => {
-                text.push_str(&line(name, end));
+                text.push_str(&line(name, end, daemon));
                 exit_of(end)
             }
             Err(failed) => {
@@ -149,7 +149,7 @@ fn report(ends: &[End], as_json: bool) -> Result<Exit, CommandError> {
     Ok(exit)
 }
 
-fn line(name: &str, end: &SyncEnd) -> String {
+fn line(name: &str, end: &SyncEnd, daemon: bool) -> String {
     let (totals, operations) = (end.report.totals, end.operations);
     let mut line = format!(
         "{name}: {} pass {} {}: {} read, {} planned; {} delivered, {} still waiting, {}",
@@ -165,8 +165,8 @@ fn line(name: &str, end: &SyncEnd) -> String {
     if totals.unreadable > 0 {
         let _ = write!(line, ", {} unreadable", counted(totals.unreadable, "record", "records"));
     }
-    if operations.held > 0 {
-        let _ = write!(line, ", {} held: `rosterd status` says why, and how to approve", operations.held);
+    if end.held > 0 {
+        let _ = write!(line, ", {} held: `rosterd status` says why, and how to approve", end.held);
     }
     if let Some(trouble) = end.trouble {
         let _ = write!(line, " ({})", trouble.as_str());
@@ -184,7 +184,32 @@ fn line(name: &str, end: &SyncEnd) -> String {
         }
         line.push('\n');
     }
+    for run in &end.unfinished {
+        let _ = writeln!(line, "{name}: {}", unfinished_text(run, daemon));
+    }
     line
+}
+
+/// What is left of a file, and what can be done about it. Whatever is open a daemon goes on with by itself.
+fn unfinished_text(run: &UnfinishedRun, daemon: bool) -> String {
+    let UnfinishedRun { id, file, state, open } = run;
+    let left = match open {
+        0 => "has not come to its end".to_owned(),
+        _ => format!("has {}", counted(*open, "open row", "open rows")),
+    };
+    match (state, daemon) {
+        (RunState::Stopped, _) => format!(
+            "run {id} of {file} is stopped and {left}: `rosterd status --run {id}` says why; run the same command on that \
+             file again, with --force to go on regardless, or give it up with --drop-unfinished"
+        ),
+        (_, true) => format!("run {id} of {file} {left}: the daemon goes on with it"),
+        (_, false) => format!("run {id} of {file} {left}: run the same command on that file again"),
+    }
+}
+
+/// The same for scripts.
+pub(super) fn unfinished_value(run: &UnfinishedRun) -> Value {
+    json!({ "run": run.id, "file": run.file, "state": run.state.as_str(), "open": run.open })
 }
 
 fn remap_value(remap: &Report) -> Value {
@@ -222,6 +247,7 @@ fn value(name: &str, end: &Result<SyncEnd, Failed>, exit: Exit) -> Value {
             "delivered": end.delivered,
             "waiting": end.open,
             "held": end.operations.held,
+            "unfinished_runs": end.unfinished.iter().map(unfinished_value).collect::<Vec<_>>(),
             "dead_letters": end.operations.dead,
             "trouble": end.trouble.map(crate::deliver::Trouble::as_str),
             "remap": end.remap.as_ref().map(remap_value),
@@ -234,7 +260,12 @@ fn exit_of(end: &SyncEnd) -> Exit {
     let mut passes = [Some(&end.report), end.remap.as_ref()].into_iter().flatten();
     match error::of_trouble(end.trouble) {
         Some(exit) if end.open > 0 => exit,
-        _ if left > 0 || passes.any(|report| report.result != PassResult::Ok) => Exit::Left,
+        _ if left > 0
+            || !end.unfinished.is_empty()
+            || passes.any(|report| report.result != PassResult::Ok) =>
+        {
+            Exit::Left
+        }
         _ => Exit::Done,
     }
 }

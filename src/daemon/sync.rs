@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::deliver::{Drained, Trouble};
 use crate::model::{PassKind, TenantId};
 use crate::scim::Limiter;
-use crate::store::{OperationCounts, Store, StoreError};
+use crate::store::{OperationCounts, Store, StoreError, UnfinishedRun};
 
 /// What is in flight gets this long when time is up.
 const GRACE: Duration = Duration::from_secs(30);
@@ -31,8 +31,12 @@ pub struct SyncEnd {
     pub delivered: u64,
     /// What is in the outbox now.
     pub operations: OperationCounts,
+    /// Operations that wait for an approval.
+    pub held: u64,
     /// Operations that still have to be sent, and users who still have to be read again.
     pub open: u64,
+    /// Files that are not carried out to their end.
+    pub unfinished: Vec<UnfinishedRun>,
     /// What is wrong with the tenant, if it was when we ended.
     pub trouble: Option<Trouble>,
 }
@@ -77,6 +81,8 @@ async fn pass_and_deliver(
         remap,
         delivered: tenant.vitals.delivered.get(),
         operations: store.operation_counts(&tenant.name).await?,
+        held: held(store, &tenant.name).await?,
+        unfinished: store.left_of_runs(&tenant.name).await?,
         open: store.open_work(&tenant.name).await?,
         trouble,
     })
@@ -103,9 +109,15 @@ pub async fn sync_beside(
         remap: remap.map(|remap| *remap),
         delivered: store.delivered_since(tenant, left.at).await?,
         operations: store.operation_counts(tenant).await?,
+        held: held(store, tenant).await?,
+        unfinished: store.left_of_runs(tenant).await?,
         open,
         trouble,
     })
+}
+
+async fn held(store: &Store, tenant: &TenantId) -> Result<u64, StoreError> {
+    Ok(store.holds(Some(tenant)).await?.iter().map(|hold| hold.held).sum())
 }
 
 /// Runs one pass, until told to stop.

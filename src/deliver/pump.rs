@@ -29,7 +29,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::{Kind, Met, TenantId, Timestamp};
 use crate::scim::{Failure, Receipt, RoleAttribute, ServiceProvider, Verdict};
-use crate::store::{AuditHead, Damaged, Leased, Note, Selection, Settlement, Step, Store};
+use crate::store::{AuditHead, Damaged, Leased, Note, Settlement, Step, Store};
 use crate::telemetry;
 
 /// The queue is looked at this often even when nobody says that it has changed: another process may have
@@ -255,7 +255,7 @@ impl<P: ServiceProvider> Pump<P> {
         }
         let nothing_waits = turn.leased.is_empty() && turn.next_due.is_none() && revived.is_empty();
         if !revived.is_empty()
-            && let Err(error) = self.books.store.replay(&Selection::Ids(revived.clone()), now).await
+            && let Err(error) = self.books.store.revive(revived.clone(), now).await
         {
             error!(tenant = %self.books.tenant, reason = %error, "database cannot be used");
             self.revived.extend(revived);

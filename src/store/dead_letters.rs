@@ -2,6 +2,7 @@
 
 use sqlx::FromRow;
 
+use super::rereads::reread_now;
 use super::{Store, StoreError};
 use crate::model::{Payload, TenantId, Timestamp, UserId};
 
@@ -88,16 +89,40 @@ impl Store {
     }
 
     /// Puts the selected dead letters back into the queue, due now and with all their attempts before them;
-    /// returns which.
+    /// returns which. A list of teams may be old by now: it waits until its user is read by id and decided anew.
+    ///
+    /// # Errors
+    /// When the database fails; then none was moved.
+    pub async fn replay(&self, selection: &Selection, now: Timestamp) -> Result<Vec<i64>, StoreError> {
+        let (all, tenant, ids) = bindings(selection);
+        let mut tx = self.write().await?;
+        let moved: Vec<(i64, bool)> = sqlx::query_as(
+            "UPDATE operations SET state = CASE kind WHEN 'teams' THEN 'stale' ELSE 'ready' END, due_at = $4, attempts = 0
+             WHERE state = 'dead' AND (($1 AND ($2 IS NULL OR tenant = $2)) OR id IN (SELECT value FROM json_each($3)))
+             RETURNING id, state = 'stale'",
+        )
+        .bind(all)
+        .bind(tenant)
+        .bind(ids)
+        .bind(now.millis())
+        .fetch_all(&mut *tx)
+        .await?;
+        let stale: Vec<i64> = moved.iter().filter_map(|(id, stale)| stale.then_some(*id)).collect();
+        reread_now(&mut tx, &stale, now).await?;
+        tx.commit().await?;
+        Ok(moved.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// The same for those that were given up a moment ago: what they carry is as old as all that waits.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn replay(&self, selection: &Selection, now: Timestamp) -> Result<Vec<i64>, StoreError> {
+    pub async fn revive(&self, ids: Vec<i64>, now: Timestamp) -> Result<Vec<i64>, StoreError> {
         self.move_dead(
             "UPDATE operations SET state = 'ready', due_at = $4, attempts = 0
              WHERE state = 'dead' AND (($1 AND ($2 IS NULL OR tenant = $2)) OR id IN (SELECT value FROM json_each($3)))
              RETURNING id",
-            selection,
+            &Selection::Ids(ids),
             now,
         )
         .await

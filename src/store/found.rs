@@ -1,6 +1,9 @@
 //! `run_found`: users of the tenant whom rows of an open run may mean.
 //!
-//! Nobody else is kept, and all of them are forgotten with the end of the run.
+//! Nobody else is kept, and all of them are forgotten with the end of the run, and when
+//! somebody else goes on with it.
+
+use sqlx::SqliteConnection;
 
 use super::rows::json;
 use super::{Store, StoreError};
@@ -90,4 +93,14 @@ impl Store {
             record,
         }))
     }
+}
+
+/// Whoever goes on with a run reads the tenant anew: what was found for it may be old.
+pub(super) async fn forget(tx: &mut SqliteConnection) -> Result<(), StoreError> {
+    for forget in
+        ["DELETE FROM run_found", "UPDATE runs SET read = 0 WHERE state IN ('open', 'stopped') AND read <> 0"]
+    {
+        sqlx::query(forget).execute(&mut *tx).await?;
+    }
+    Ok(())
 }

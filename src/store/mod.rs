@@ -42,6 +42,7 @@ mod tally;
 mod tenants;
 mod troubles;
 mod unclear;
+mod unfinished;
 mod webhooks;
 
 use std::path::Path;
@@ -79,6 +80,7 @@ pub use status::{Backlog, OperationCounts, TenantStatus};
 pub use tenants::TenantState;
 pub use troubles::{Part, TroubleRow};
 pub use unclear::Unclear;
+pub use unfinished::UnfinishedRun;
 pub use webhooks::{NewWebhook, NextWebhook, Webhook, WebhookCounts, WebhookSettlement, WebhookStep};
 
 use crate::model::{Outcome, Timestamp};
@@ -228,7 +230,8 @@ impl Store {
     }
 
     /// Clears away what is half done: staged rows of a pass that did not end, leases of whoever is no more, requests
-    /// that he had taken, which are taken again, and what was wrong with tenants then.
+    /// that he had taken, which are taken again, and what was wrong with tenants then. What was found for rows that wait may be
+    /// old: it is read anew.
     /// Nothing may be reading or delivering.
     ///
     /// # Errors
@@ -237,7 +240,8 @@ impl Store {
         let mut tx = self.write().await?;
         sqlx::query("DELETE FROM staged_users").execute(&mut *tx).await?;
         sqlx::query("DELETE FROM staged_operations").execute(&mut *tx).await?;
-        sqlx::query("DELETE FROM troubles").execute(&mut *tx).await?;
+        // An export is read again by its schedule, and not because somebody has started.
+        sqlx::query("DELETE FROM troubles WHERE part <> 'export'").execute(&mut *tx).await?;
         sqlx::query(
             "UPDATE passes SET finished_at = $1, result = 'failed', reason = 'interrupted'
              WHERE result IS NULL AND id NOT IN (SELECT pass FROM runs)",
@@ -246,6 +250,7 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         opening::clear(&mut tx, self.shared.as_deref()).await?;
+        found::forget(&mut tx).await?;
         jobs::clear(&mut tx, now).await?;
         unclear::remember_in_flight(&mut tx).await?;
         let moved: Vec<(i64, bool)> = sqlx::query_as(
@@ -265,8 +270,9 @@ impl Store {
         Ok(())
     }
 
-    /// Removes finished operations, passes, holds, requests and webhooks that are older than a week; a pass that is held
-    /// is kept. And files that were being read when their reader died.
+    /// Removes finished operations, passes, runs, holds, requests and webhooks that are older than a week; a pass that is held
+    /// is kept, and a run whose rows wait for something: for a look-up, for an approval, or for a dead letter that may be
+    /// replayed. And files that were being read when their reader died.
     ///
     /// # Errors
     /// When the database fails.
@@ -275,11 +281,14 @@ impl Store {
         let mut tx = self.write().await?;
         for delete in [
             "DELETE FROM operations WHERE finished_at < $1",
-            "DELETE FROM passes WHERE finished_at < $1
+            "DELETE FROM run_rows WHERE run IN (SELECT id FROM runs WHERE finished_at < $1
+                 AND NOT EXISTS (SELECT 1 FROM run_rows WHERE run = runs.id AND state = 'waiting' AND outcome IS NULL)
+                 AND id NOT IN (SELECT r.run FROM operations o CROSS JOIN run_rows r ON r.operation = o.id
+                     WHERE o.state IN ('ready', 'leased', 'stale', 'held', 'dead') AND o.kind <> 'teams'))",
+            "DELETE FROM runs WHERE finished_at < $1 AND NOT EXISTS (SELECT 1 FROM run_rows WHERE run = runs.id)",
+            "DELETE FROM passes WHERE finished_at < $1 AND id NOT IN (SELECT pass FROM runs)
                  AND id NOT IN (SELECT pass FROM holds WHERE decision IS NULL)",
             "DELETE FROM holds WHERE decided_at < $1",
-            "DELETE FROM run_rows WHERE run IN (SELECT id FROM runs WHERE finished_at < $1)",
-            "DELETE FROM runs WHERE finished_at < $1",
             "DELETE FROM bulk_jobs WHERE finished_at < $1",
             // Nobody waits any more for what was never taken.
             "DELETE FROM requests WHERE coalesce(finished_at, CASE bound WHEN 0 THEN asked_at END) < $1",

@@ -407,7 +407,9 @@ async fn settle_other(
         grants::withdraw(tx, tenant, settlement).await?;
     }
     let row = match &settlement.step {
-        Step::Dead => "dead",
+        Step::LookUp { .. } if row_settlement::carries(tx, settlement.id).await? => "superseded",
+        // Without a row nobody would look him up.
+        Step::Dead | Step::LookUp { .. } => "dead",
         Step::Gone if ours(tx, settlement).await? => {
             return forget(tx, tenant, &settlement.user, now).await;
         }
@@ -415,7 +417,6 @@ async fn settle_other(
         Step::Later { due, counted } => return put_back(tx, settlement, Some(*due), *counted, now).await,
         Step::Released => return put_back(tx, settlement, None, false, now).await,
         Step::Stale { due } => return stale(tx, tenant, settlement, *due, now).await,
-        Step::LookUp { .. } => "superseded",
     };
     // A dead letter that was decided otherwise while it was in flight is nobody's letter any more.
     sqlx::query(

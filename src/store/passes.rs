@@ -67,6 +67,8 @@ pub struct PassRow {
     pub drift: Drift,
     /// The hold that its operations are in, or were.
     pub hold: Option<i64>,
+    /// What was decided about it: `approved`, `discarded` or `superseded`; `None` while it waits.
+    pub hold_decision: Option<String>,
 }
 
 #[derive(FromRow)]
@@ -93,6 +95,7 @@ struct Row {
     edited: i64,
     missed: i64,
     hold: Option<i64>,
+    hold_decision: Option<String>,
 }
 
 impl Row {
@@ -127,6 +130,7 @@ impl Row {
                 missed: number(self.missed),
             },
             hold: self.hold,
+            hold_decision: self.hold_decision,
         })
     }
 }
@@ -136,7 +140,8 @@ macro_rules! passes {
         concat!(
             "SELECT id, tenant, kind, started_at, finished_at, result, reason, users_read, pages, planned, skipped,
                  unreadable, missing, complete <> 0 AS complete, watermark_before, watermark_after, mapping_digest,
-                 digest, deleted, edited, missed, hold
+                 digest, deleted, edited, missed, hold,
+                 (SELECT decision FROM holds WHERE id = passes.hold) AS hold_decision
              FROM passes ",
             $rest
         )

@@ -106,6 +106,24 @@ pub(super) async fn reread(
     Ok(wanted.rows_affected())
 }
 
+/// The users of these operations are to be read by id at once, however long that was put off.
+pub(super) async fn reread_now(
+    tx: &mut SqliteConnection,
+    operations: &[i64],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO rereads (tenant, user_id, since)
+         SELECT DISTINCT tenant, user_id, $2 FROM operations WHERE id IN (SELECT value FROM json_each($1))
+         ON CONFLICT (tenant, user_id) DO UPDATE SET due_at = 0",
+    )
+    .bind(serde_json::json!(operations).to_string())
+    .bind(now.millis())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// Lists do not show a user who is known: he is read by id, and does not count as listed any more. Returns 1 if he was not
 /// to be read again before.
 pub(super) async fn unlist(

@@ -78,7 +78,14 @@ async fn queue(
     tenant: &TenantId,
     now: Timestamp,
 ) -> Result<ResetDone, StoreError> {
-    let operations = drop_operations(tx, tenant, &["ready", "stale", "held", "dead"], now).await?;
+    let operations = drop_operations(
+        tx,
+        tenant,
+        "UPDATE operations SET state = 'discarded', finished_at = $2
+         WHERE tenant = $1 AND state IN ('ready', 'stale', 'held', 'dead') RETURNING id",
+        now,
+    )
+    .await?;
     let holds = close_holds(tx, tenant, now).await?;
     mappings::unsettle(tx, tenant).await?;
     sqlx::query("UPDATE tenants SET sweep_wanted = 1 WHERE name = $1")
@@ -98,7 +105,15 @@ async fn guard(
     tenant: &TenantId,
     now: Timestamp,
 ) -> Result<ResetDone, StoreError> {
-    let operations = drop_operations(tx, tenant, &["held"], now).await?;
+    // What waits for a stopped run to go on is none of the guard's.
+    let operations = drop_operations(
+        tx,
+        tenant,
+        "UPDATE operations SET state = 'discarded', finished_at = $2
+         WHERE tenant = $1 AND state = 'held' AND hold IS NOT NULL RETURNING id",
+        now,
+    )
+    .await?;
     let holds = close_holds(tx, tenant, now).await?;
     sqlx::query(
         "UPDATE operations SET counts_change = 0, counts_removal = 0
@@ -113,18 +128,11 @@ async fn guard(
 async fn drop_operations(
     tx: &mut SqliteConnection,
     tenant: &TenantId,
-    states: &[&str],
+    sql: &'static str,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    let dropped: Vec<i64> = sqlx::query_scalar(
-        "UPDATE operations SET state = 'discarded', finished_at = $3
-         WHERE tenant = $1 AND state IN (SELECT value FROM json_each($2)) RETURNING id",
-    )
-    .bind(tenant.as_str())
-    .bind(serde_json::json!(states).to_string())
-    .bind(now.millis())
-    .fetch_all(&mut *tx)
-    .await?;
+    let dropped: Vec<i64> =
+        sqlx::query_scalar(sql).bind(tenant.as_str()).bind(now.millis()).fetch_all(&mut *tx).await?;
     row_settlement::end_with(tx, &dropped, (Outcome::Discarded, Some("dropped by an operator")), now).await?;
     Ok(u64::try_from(dropped.len()).unwrap_or(u64::MAX))
 }

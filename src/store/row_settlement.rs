@@ -166,6 +166,15 @@ fn end<'a>(
     })
 }
 
+/// Whether any row is about this operation.
+pub(super) async fn carries(tx: &mut SqliteConnection, operation: i64) -> Result<bool, StoreError> {
+    let rows: i64 = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM run_rows WHERE operation = $1)")
+        .bind(operation)
+        .fetch_one(tx)
+        .await?;
+    Ok(rows > 0)
+}
+
 /// The rows that these operations were to carry come to this end, as far as they have come to none.
 pub(super) async fn end_with(
     tx: &mut SqliteConnection,

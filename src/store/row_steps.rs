@@ -538,6 +538,17 @@ async fn end(
     .bind(now.millis())
     .execute(&mut *tx)
     .await?;
+    // What was sent for whoever is found to be created has done it, though nobody answered.
+    let created = ended.iter().filter(|(_, outcome, _)| *outcome == Outcome::Created);
+    let created: Vec<i64> = created.map(|(step, ..)| stored(step.line)).collect();
+    sqlx::query(
+        "UPDATE operations SET state = 'done' WHERE state = 'superseded' AND id IN (
+             SELECT operation FROM run_rows WHERE run = $1 AND line IN (SELECT value FROM json_each($2)))",
+    )
+    .bind(run.id)
+    .bind(json(&created)?)
+    .execute(&mut *tx)
+    .await?;
     let there = |outcomes: &'static [Outcome]| {
         let rows = ended.iter().filter(move |(_, outcome, _)| outcomes.contains(outcome));
         rows.filter_map(|(step, ..)| Some((run.id, stored(step.line), step.user.as_ref()?.as_str())))

@@ -389,6 +389,10 @@ impl Store {
         ] {
             sqlx::query(resume).bind(run.id).execute(&mut *tx).await?;
         }
+        // It may have been stopped long ago.
+        for anew in ["DELETE FROM run_found WHERE run = $1", "UPDATE runs SET read = 0 WHERE id = $1"] {
+            sqlx::query(anew).bind(run.id).execute(&mut *tx).await?;
+        }
         tx.commit().await?;
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Numbers for `status`: read beside the writer, changing nothing.
 
-use super::{Hold, PassRow, Request, Store, StoreError, TenantState, WebhookCounts};
+use super::{Hold, PassRow, Request, Store, StoreError, TenantState, UnfinishedRun, WebhookCounts};
 use crate::model::{TenantId, Timestamp};
 
 /// Operations by state.
@@ -57,6 +57,8 @@ pub struct TenantStatus {
     pub rereads: u64,
     /// What operators have asked for and is not done yet, oldest first.
     pub requests: Vec<Request>,
+    /// Files that are not carried out to their end.
+    pub unfinished: Vec<UnfinishedRun>,
     /// What the receiver of its webhooks does not have.
     pub webhooks: WebhookCounts,
     /// The newest passes, newest first: at most one that runs, and the last few that ended.
@@ -117,6 +119,7 @@ impl Store {
             holds: self.holds(Some(tenant)).await?,
             rereads: number(rereads),
             requests: self.open_requests(tenant).await?,
+            unfinished: self.left_of_runs(tenant).await?,
             webhooks: self.webhook_counts(tenant).await?,
             passes: self.passes(tenant, passes).await?,
         })

@@ -10,6 +10,8 @@ pub enum Part {
     Reading,
     /// Its operations.
     Delivery,
+    /// The export that is read by a schedule.
+    Export,
 }
 
 impl Part {
@@ -19,6 +21,7 @@ impl Part {
         match self {
             Self::Reading => "reading",
             Self::Delivery => "delivery",
+            Self::Export => "export",
         }
     }
 }
@@ -28,11 +31,11 @@ impl Part {
 pub struct TroubleRow {
     /// The word for what is wrong.
     pub trouble: String,
-    /// What the tenant said last, without personal data.
+    /// What the tenant said last, or why a file could not be read, without personal data.
     pub reason: String,
     /// Since when.
     pub since: Timestamp,
-    /// When the tenant is tried again.
+    /// When it is tried again.
     pub until: Timestamp,
 }
 
@@ -71,7 +74,7 @@ impl Store {
         Ok(())
     }
 
-    /// What is wrong with `tenant`: reading first, if both are.
+    /// What is wrong with `tenant`: reading first, then delivery.
     ///
     /// # Errors
     /// When the database fails.
@@ -91,6 +94,6 @@ impl Store {
             };
             Some((part, row))
         };
-        Ok([Part::Reading, Part::Delivery].into_iter().filter_map(of).collect())
+        Ok([Part::Reading, Part::Delivery, Part::Export].into_iter().filter_map(of).collect())
     }
 }

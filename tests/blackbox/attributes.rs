@@ -346,6 +346,19 @@ fn after_twenty_refusals_for_one_reason_the_rest_is_held() {
 }
 
 #[test]
+fn a_sync_tells_of_a_stopped_file_and_promises_no_approval() {
+    let rig = with_unknown_key(60);
+    rig.run(&["attributes", "attributes.csv"]).ended(3).says("40 rows are held");
+    let ran = rig.run(&["sync"]).ended(3).says(
+        "acme: run 1 of attributes.csv is stopped and has 40 open rows: `rosterd status --run 1` says why",
+    );
+    assert!(!ran.stdout.contains("how to approve"), "nothing waits for an approval: {}", ran.stdout);
+    let run = rig.status()["unfinished_runs"][0].take();
+    assert_eq!(run, json!({ "run": 1, "file": "attributes.csv", "state": "stopped", "open": 40 }));
+    rig.run(&["status"]).ended(0).says("40 open rows of files");
+}
+
+#[test]
 fn a_run_that_was_stopped_goes_on_once_the_tenant_knows_the_key() {
     let known = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let open = known.clone();
@@ -639,4 +652,13 @@ fn a_tenant_in_which_nothing_moves_is_told_by_what_it_answers() {
         let ended = tenant.run(&["attributes", "attributes.csv", "--wait", "2s"]).ended(code);
         ended.says(said).says("0 of 1 row processed");
     }
+}
+
+#[test]
+fn what_a_stopped_file_holds_is_none_of_the_guards() {
+    let rig = with_unknown_key(60);
+    rig.run(&["attributes", "attributes.csv"]).ended(3).says("40 rows are held");
+    let reset = rig.run(&["state", "reset", "guard", "--json"]).ended(0).json();
+    assert_eq!(reset["operations_discarded"], 0, "{reset:#}");
+    rig.run(&["status", "--run", "1"]).ended(0).says("20 failed, 40 held");
 }

@@ -114,6 +114,7 @@ fn a_discarded_plan_is_dropped_and_decided_again_by_the_next_sweep() {
         (&discarded["decision"], &discarded["operations"], &discarded["left"], &discarded["digest"]),
         (&json!("discarded"), &json!(25), &json!(0), &json!(digest))
     );
+    rig.run(&["status"]).ended(0).says("(was held: discarded since)");
     rig.advance(60);
     rig.run(&["sync"]).ended(0);
     assert_eq!((rig.patches(), rig.status()["operations"]["held"].clone()), (before, json!(0)));

@@ -160,9 +160,10 @@ fn a_damaged_row_is_a_dead_letter_and_harms_nobody_else() {
     let number = letter.unwrap()["id"].to_string();
     rig.run(&["dead-letters", "list"]).ended(0).says("the row is damaged");
     rig.run(&["dead-letters", "show", &number]).ended(0).says("request        cannot be read");
+    // What it was about is found out anew.
     rig.run(&["dead-letters", "replay", &number]).ended(0);
-    rig.run(&["sync"]).ended(3).says("2 dead letters");
+    rig.run(&["sync"]).ended(3).says("1 delivered, 0 still waiting, 1 dead letter");
 
-    rig.run(&["sync", "--full"]).ended(0).says("2 delivered, 0 still waiting, 0 dead letters");
+    rig.run(&["sync", "--full"]).ended(0).says("1 delivered, 0 still waiting, 0 dead letters");
     rig.assert_right();
 }

@@ -1,9 +1,10 @@
 //! `dead-letters`: what was given up, and what can be done about it.
 
 use rosterd::model::{TeamId, UserId};
-use rosterd::practice::Faults;
+use rosterd::practice::{Faults, Options};
 use serde_json::{Value, json};
 
+use crate::process::{Daemon, until};
 use crate::rig::{Rig, users};
 
 /// A tenant that refuses every write to one user who needs one.
@@ -131,4 +132,26 @@ fn a_failure_that_may_pass_is_tried_as_often_as_configured() {
     rig.run(&["sync"]).ended(3).complains("attempt failed").complains("operation is a dead letter");
     let letters = list(&rig);
     assert_eq!((&letters[0]["user"], &letters[0]["attempts"]), (&json!(id), &json!(2)));
+}
+
+/// The list that was given up is complete, and older than what somebody has done meanwhile; no pass comes by itself.
+#[test]
+fn a_replayed_list_takes_no_team_that_was_given_by_hand() {
+    let rig = Rig::live(Options { etag: false, ..users(40) });
+    rig.set("schedule = \"0 0 0 1 1 *\"");
+    let id = rig.misplaced()[0].clone();
+    rig.faults(Faults { fail_users: [(id.to_string(), 400)].into(), ..Faults::default() });
+    let daemon = Daemon::start(&rig);
+    until("his is the only one left", || {
+        let operations = rig.status()["operations"].take();
+        operations["dead_letters"] == 1 && operations["ready"] == 0 && operations["in_flight"] == 0
+    });
+    let mut teams = rig.tenant().user(&id).unwrap().teams;
+    teams.insert(TeamId::from("team-by-hand"));
+    rig.tenant().set_teams(&id, teams).unwrap();
+    rig.faults(Faults::default());
+    rig.run(&["dead-letters", "replay", "--all"]).ended(0).says("1 dead letter");
+    until("he is where he belongs", || rig.misplaced().is_empty());
+    assert!(rig.tenant().user(&id).unwrap().teams.contains(&TeamId::from("team-by-hand")));
+    daemon.stop().with(0);
 }

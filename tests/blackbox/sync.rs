@@ -90,6 +90,7 @@ fn json_says_what_was_done() {
             "tenant": TENANT, "exit_code": 0, "pass": 1, "kind": "sweep", "result": "ok", "users_read": 30, "pages": 1,
             "planned": misplaced, "skipped": 30 - misplaced, "unreadable": 0, "delivered": misplaced, "waiting": 0,
             "held": 0, "dead_letters": 0, "trouble": null, "reason": null, "digest": null, "remap": null,
+            "unfinished_runs": [],
         }]})
     );
 }

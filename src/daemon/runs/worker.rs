@@ -24,8 +24,10 @@ use crate::model::{TenantId, Timestamp};
 use crate::plan::Rules;
 use crate::scim::{Client, backoff};
 use crate::source::ListSettings;
-use crate::store::Store;
+use crate::store::{Part, Store, StoreError, TroubleRow};
 
+/// The word for an export that could not be read.
+const UNREAD: &str = "unread";
 /// Between two looks for runs that somebody has left.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -114,11 +116,14 @@ pub(in crate::daemon) async fn work(
     let runner = settings.runner(tenant, (store, client), Some(audit), wake, bulk_refused);
     let mut due = next(settings);
     let mut failures = 0;
+    if settings.scheduled.is_none() {
+        note_export(tenant, store, None, settings.clock.now()).await;
+    }
     loop {
         let turn = async {
             if due.is_some_and(|due| due <= settings.clock.now()) {
                 due = next(settings);
-                read_scheduled(tenant, settings, store).await;
+                read_scheduled(tenant, settings, store, due).await;
             }
             match go_on(&runner).await {
                 Ok(()) => failures = 0,
@@ -155,10 +160,14 @@ async fn go_on(runner: &Runner<'_>) -> Result<(), RunFailure> {
     runner.tell_superseded().await
 }
 
-async fn read_scheduled(tenant: &TenantId, settings: &RunSettings, store: &Store) {
+async fn read_scheduled(tenant: &TenantId, settings: &RunSettings, store: &Store, again: Option<Timestamp>) {
     let Some(Scheduled { input, .. }) = &settings.scheduled else { return };
     let file = input.path().display();
-    match import_new(store, tenant, input.clone(), &settings.clock).await {
+    let read = import_new(store, tenant, input.clone(), &settings.clock).await;
+    let now = settings.clock.now();
+    let unread = read.as_ref().err().map(|error| (format!("{file}: {error}"), again.unwrap_or(now)));
+    note_export(tenant, store, unread, now).await;
+    match read {
         Ok(Some(imported)) => {
             let run = imported.run.id;
             let superseded = signed(imported.ended.superseded);
@@ -170,5 +179,26 @@ async fn read_scheduled(tenant: &TenantId, settings: &RunSettings, store: &Store
         }
         Ok(None) => {}
         Err(error) => error!(%tenant, %file, reason = %error, "export was not read"),
+    }
+}
+
+/// Notes for `status` why the export was not read, with when it is read again, or that nothing is wrong with it.
+async fn note_export(tenant: &TenantId, store: &Store, unread: Option<(String, Timestamp)>, now: Timestamp) {
+    let noted = async {
+        let before = store.troubles(tenant).await?.into_iter().find(|(part, _)| *part == Part::Export);
+        let row = unread.map(|(reason, until)| TroubleRow {
+            trouble: UNREAD.to_owned(),
+            reason,
+            since: before.as_ref().map_or(now, |(_, before)| before.since),
+            until,
+        });
+        if row.is_none() && before.is_none() {
+            return Ok(());
+        }
+        store.note_trouble(tenant, Part::Export, row.as_ref()).await
+    };
+    let noted: Result<(), StoreError> = noted.await;
+    if let Err(error) = noted {
+        error!(%tenant, reason = %error, "database cannot be used");
     }
 }

@@ -79,7 +79,8 @@ fn what_was_left_packed_a_sync_delivers_in_bulk_requests() {
         run.kill();
         let before = rig.status();
         assert!(before["operations"]["ready"].as_u64().unwrap() >= 20, "{before:#}");
-        rig.run(&["sync"]).ended(0).says("0 still waiting, 0 dead letters");
+        let ran = rig.run(&["sync"]).ended(3).says("0 still waiting, 0 dead letters");
+        ran.says("run 1 of hr.csv has ");
         assert_eq!(rig.status()["operations"]["in_flight"], json!(0));
         let stats = rig.stats();
         assert!(stats.bulk.jobs >= 4 && stats.count("POST /Users") <= 10, "{stats:?}");
@@ -126,8 +127,13 @@ fn by_its_schedule_an_export_is_carried_out_once_for_each_new_content() {
 
     std::fs::remove_file(&file).unwrap();
     until("its absence is told of", || daemon.said("export was not read") > 0);
+    let trouble = rig.status()["troubles"][0].take();
+    assert_eq!((&trouble["part"], &trouble["trouble"]), (&json!("export"), &json!("unread")));
+    assert!(trouble["reason"].as_str().unwrap().contains("hr.csv"), "{trouble:#}");
+    rig.run(&["status"]).ended(0).says("  export         cannot be read since ");
     put(1..=5);
     nothing_new(&daemon, 2);
+    assert_eq!(rig.status()["troubles"], json!([]), "it was read");
     put(1..=6);
     until("a later content is carried out", || daemon.said("run finished") == 3);
     assert_there(&rig, 3, 1..=6);

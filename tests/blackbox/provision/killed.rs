@@ -9,9 +9,9 @@ use rosterd::practice::{BulkMode, Fault, Faults, Options};
 use serde_json::json;
 use wiremock::ResponseTemplate;
 
-use super::people::{assert_there, export, newcomer, rig_of};
+use super::people::{assert_there, export, known, newcomer, rig_of, writes};
 use super::{lines, quick};
-use crate::database::{ask, number};
+use crate::database::{ask, execute, number};
 use crate::process::{Daemon, until};
 use crate::rig::{Rig, users};
 use crate::scripted::{Scripted, list, page, parameter};
@@ -84,6 +84,21 @@ fn killed_between_single_calls_it_repeats_none() {
     assert_whole(&rig);
     assert!(rig.stats().faults[&Fault::LostAnswer] > 0);
     assert_eq!(rig.stats().bulk.jobs, 0);
+}
+
+#[test]
+fn a_sync_does_not_call_a_file_done_that_was_killed() {
+    let rig = rig(BulkMode::Off, "off", Faults::default());
+    live_and_die(&rig, 5);
+    let told = rig.run(&["sync", "--json"]).ended(3).json();
+    let run = &told["tenants"][0]["unfinished_runs"][0];
+    assert_eq!((&run["run"], &run["file"], &run["state"]), (&json!(1), &json!("hr.csv"), &json!("open")));
+    rig.run(&["sync"])
+        .ended(3)
+        .says("acme: run 1 of hr.csv has ")
+        .says("run the same command on that file again");
+    assert_whole(&rig);
+    rig.run(&["sync"]).ended(0);
 }
 
 #[test]
@@ -198,4 +213,28 @@ fn a_create_that_was_not_answered_before_a_newer_export_is_looked_up_all_the_sam
         let known = number(&tenant.database(), "SELECT count(*) FROM provisioned");
         assert_eq!(known, 2, "a later export that names neither of them can make both inactive");
     }
+}
+
+/// He is as he is to be by the time somebody goes on: what was read before the kill says otherwise.
+#[test]
+fn whoever_goes_on_decides_from_what_the_tenant_says_now() {
+    let rig = rig_of(users(5), "off");
+    let user = rig.tenant().users().into_iter().find(|user| user.active).unwrap();
+    let index = rig.tenant().users().iter().position(|other| other.id == user.id).unwrap();
+    rig.faults(Faults { fail_users: [(user.id.to_string(), 503)].into(), ..Faults::default() });
+    rig.write("hr.csv", &export([known(index + 1, "", "false")]));
+    let run = Daemon::spawn(rig.command(&["provision", "hr.csv"]));
+    until("something was sent", || writes(&rig) > 0);
+    run.kill();
+    // As if it had been killed a moment before: the list is read, and nothing is decided.
+    execute(
+        &rig.database(),
+        "UPDATE run_rows SET state = 'waiting', operation = NULL; DELETE FROM operations; DELETE FROM unclear",
+    );
+    assert_eq!(ask(&rig.database(), "SELECT read FROM runs"), "1");
+    rig.tenant().set_active(&user.id, false).unwrap();
+    rig.faults(Faults::default());
+    let sent = writes(&rig);
+    rig.run(&["provision", "hr.csv"]).ended(0).says("1 unchanged");
+    assert_eq!(writes(&rig), sent);
 }

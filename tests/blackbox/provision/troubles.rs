@@ -25,6 +25,17 @@ fn in_jobs(faults: Faults, keys: &str) -> Rig {
     rig
 }
 
+/// They end with what a look-up finds, and not with an answer; but sent they were, and done.
+#[test]
+fn creations_whose_answers_are_lost_count_as_delivered() {
+    let rig = rig(3, MODES[2]);
+    rig.faults(Faults { lost_answer_rate: 0.3, ..Faults::default() });
+    rig.write("hr.csv", &export((1..=30).map(newcomer)));
+    rig.run(&["provision", "hr.csv"]).ended(0).says("30 created");
+    assert!(rig.stats().faults[&Fault::LostAnswer] > 3);
+    assert_eq!(rig.status()["operations"]["delivered"], 30);
+}
+
 #[test]
 fn jobs_that_come_to_nothing_lose_nobody() {
     let none = Faults::default;
@@ -317,4 +328,49 @@ fn a_tenant_that_is_out_keeps_the_run_until_it_is_back() {
         rig.run(&["provision", "hr.csv"]).ended(0).says("3 created");
         assert_there(&rig, 3, 1..=3);
     }
+}
+
+/// Long after the end of a run somebody finds the time for its letters.
+fn weeks_old(rig: &Rig) {
+    execute(
+        &rig.database(),
+        "UPDATE runs SET finished_at = finished_at - 2000000000;
+         UPDATE passes SET finished_at = finished_at - 2000000000;
+         UPDATE operations SET finished_at = finished_at - 2000000000",
+    );
+}
+
+#[test]
+fn a_run_is_remembered_as_long_as_a_letter_of_it_can_be_replayed() {
+    let rig = rig(3, MODES[2]);
+    rig.faults(Faults { fail_external_ids: [(hr(2), 400)].into(), ..Faults::default() });
+    rig.write("hr.csv", &export((1..=4).map(newcomer)));
+    rig.run(&["provision", "hr.csv"]).ended(3).says("3 created, 1 failed");
+    weeks_old(&rig);
+    rig.run(&["sync"]).ended(3).says("1 dead letter");
+    rig.run(&["status", "--run", "1"]).ended(0).says("3 created, 1 failed");
+    rig.faults(Faults::default());
+    rig.run(&["dead-letters", "replay", "--all"]).ended(0);
+    rig.run(&["sync"]).ended(0).says("1 delivered");
+    assert_there(&rig, 3, 1..=4);
+    let known = ask(&rig.database(), "SELECT count(*) FROM provisioned");
+    assert_eq!(known, "4", "whoever was created at last can be missing from a later export, too");
+    rig.run(&["status", "--run", "1"]).ended(1).complains("run 1 is not known (any more)");
+}
+
+/// Nobody would look up whether he was created.
+#[test]
+fn a_creation_that_no_row_asks_for_any_more_is_never_lost() {
+    let rig = rig(3, MODES[2]);
+    rig.faults(Faults { fail_external_ids: [(hr(1), 400)].into(), ..Faults::default() });
+    rig.write("hr.csv", &export([newcomer(1)]));
+    rig.run(&["provision", "hr.csv"]).ended(3).says("1 failed");
+    execute(&rig.database(), "DELETE FROM run_rows; DELETE FROM runs");
+    rig.faults(Faults { fail_external_ids: [(hr(1), 409)].into(), ..Faults::default() });
+    rig.run(&["dead-letters", "replay", "--all"]).ended(0);
+    rig.run(&["sync"]).ended(3).says("0 still waiting, 1 dead letter");
+    rig.faults(Faults::default());
+    rig.run(&["dead-letters", "replay", "--all"]).ended(0);
+    rig.run(&["sync"]).ended(0).says("1 delivered");
+    assert_there(&rig, 3, [1]);
 }
