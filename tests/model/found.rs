@@ -139,6 +139,21 @@ fn a_tenant_whose_only_record_cannot_be_read_is_asked_what_it_makes_of_since() {
     });
 }
 
+/// It had no users when it could have been asked what it makes of `since`; then it was believed that nobody had changed.
+#[test]
+fn a_tenant_that_was_empty_is_asked_what_it_makes_of_since() {
+    run(&Case {
+        nature: Nature { etag: false, date: true, lists_inactive: false, since: Understands::Wrong },
+        ..case(vec![
+            Step::Delete { user: 0 },
+            Step::Go,
+            Step::Create { roles: 11, teams: 48, place: 93 },
+            Step::Pass { calls: 2 },
+            Step::Go,
+        ])
+    });
+}
+
 /// A list showed what somebody had done by hand while a write for that user was in flight, which failed: before he was read again
 /// it went out once more, with the teams that he had been in before, and nobody knew who had put him there.
 #[test]
