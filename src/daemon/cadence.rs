@@ -14,8 +14,8 @@ pub struct History {
     pub sweep_asked: Option<Timestamp>,
     /// A pass found that only a sweep can be trusted.
     pub sweep_wanted: bool,
-    /// The tenant cannot say who has changed, or nobody knows yet whether it can: it had no users, or did not answer.
-    pub since_doubtful: bool,
+    /// The tenant cannot say who has changed.
+    pub since_broken: bool,
     /// No mapping has been applied to all users yet.
     pub mapping_unknown: bool,
 }
@@ -29,21 +29,21 @@ impl History {
             last_sweep: state.last_sweep,
             sweep_asked,
             sweep_wanted: state.sweep_wanted,
-            since_doubtful: state.since.is_none_or(|since| since == Since::Broken),
+            since_broken: state.since == Some(Since::Broken),
             mapping_unknown: state.mapping_digest.is_none(),
         }
     }
 }
 
 /// A delta pass, unless a sweep is due: because nothing has been read yet, because a pass asked for one,
-/// because nobody knows that the tenant can say who has changed, or because its time has come since the last.
+/// because the tenant cannot say who has changed, or because its time has come since the last.
 #[must_use]
 pub fn next_pass(history: &History) -> PassKind {
     let overdue = history.sweep_asked.is_some_and(|asked| history.last_sweep.is_none_or(|last| last < asked));
     if history.watermark.is_none()
         || history.sweep_wanted
         || history.mapping_unknown
-        || history.since_doubtful
+        || history.since_broken
         || overdue
     {
         PassKind::Sweep
@@ -81,7 +81,7 @@ mod tests {
         for reason in [
             History { watermark: None, ..settled },
             History { sweep_wanted: true, ..settled },
-            History { since_doubtful: true, ..settled },
+            History { since_broken: true, ..settled },
             History { mapping_unknown: true, ..settled },
             History { sweep_asked: Some(at(60)), ..settled },
             History { last_sweep: None, ..settled },

@@ -166,9 +166,9 @@ impl<P: ServiceProvider> Passes<P> {
         let rules = Rules::of_pass(kind, &self.tenant, configured, self.policy, state, &self.store).await?;
         let reader = self.reader(id, &rules);
         match kind {
-            PassKind::Delta => reader.list(state.watermark, at, state.watermark, readings).await?,
+            PassKind::Delta => reader.list(state.watermark, at, state, readings).await?,
             PassKind::Sweep => {
-                reader.list(None, at, state.watermark, readings).await?;
+                reader.list(None, at, state, readings).await?;
                 reader.missing(readings).await?;
             }
             PassKind::Reread => reader.reread(readings).await?,

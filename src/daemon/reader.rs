@@ -16,8 +16,8 @@ use super::rules::Rules;
 use crate::model::{Since, TeamId, TenantId, Timestamp, User, UserId};
 use crate::plan::{self, Already, Change, Limits, Plan};
 use crate::scim::{ServiceProvider, Verdict};
-use crate::source::{Batch, ListSettings, Reading, UserList, probe_since, read_by_id};
-use crate::store::{Decision, Staged, Store, StoreError};
+use crate::source::{Batch, ListSettings, ReadError, Reading, UserList, probe_since, read_by_id};
+use crate::store::{Decision, Staged, Store, StoreError, TenantState};
 use crate::telemetry;
 
 /// Users read again in one pass, at most; the rest follows in the next.
@@ -53,12 +53,12 @@ pub(super) struct Reader<'a, P> {
 }
 
 impl<P: ServiceProvider> Reader<'_, P> {
-    /// Reads the list of all users, or of those changed `since`. `before` is the watermark so far.
+    /// Reads the list of all users, or of those changed `since`. `before` is what was known of the tenant so far.
     pub(super) async fn list(
         &self,
         since: Option<Timestamp>,
         began: Timestamp,
-        before: Option<Timestamp>,
+        before: &TenantState,
         readings: &mut Readings,
     ) -> Result<(), PassError> {
         let Parts { clock, chance, .. } = &self.parts;
@@ -70,8 +70,12 @@ impl<P: ServiceProvider> Reader<'_, P> {
             readings.totals.pages = list.pages();
         }
         // Whoever is there will do for that, whether he can be read or not.
-        if since.is_none() && readings.totals.users_read + readings.totals.unreadable > 0 {
-            readings.since = self.probe_since().await;
+        let anybody = readings.totals.users_read + readings.totals.unreadable > 0;
+        let mut doubtful = false;
+        if (since.is_none() && anybody) || (since.is_some() && before.since.is_none()) {
+            let makes = self.probe_since().await;
+            doubtful = matches!(makes, Err(_) | Ok(Some(Since::Broken)));
+            readings.since = makes.unwrap_or_default();
         }
         readings.complete = true;
         let newest = match list.date() {
@@ -79,12 +83,17 @@ impl<P: ServiceProvider> Reader<'_, P> {
             None => self.store.newest_change(self.tenant).await?.max(list.newest()),
         };
         readings.watermark = plan::watermark(list.date(), began, newest, self.overlap);
-        if list.date().is_some_and(|date| before.is_some_and(|before| before > date)) {
+        if since.is_some() && doubtful {
+            // Who is not shown may have changed all the same.
+            (readings.watermark, readings.sweep_wanted) = (None, true);
+        }
+        let watermark = before.watermark;
+        if list.date().is_some_and(|date| watermark.is_some_and(|before| before > date)) {
             warn!(
-                watermark_before = before.map(tracing::field::display),
+                watermark_before = watermark.map(tracing::field::display),
                 "watermark is ahead of the tenant's clock"
             );
-            readings.sweep_wanted = since.is_some();
+            readings.sweep_wanted |= since.is_some();
         }
         let sweep = since.is_none();
         match list.reading() {
@@ -231,20 +240,18 @@ impl<P: ServiceProvider> Reader<'_, P> {
         Ok(())
     }
 
-    /// What the tenant makes of `since`. An answer that cannot be had changes nothing.
-    async fn probe_since(&self) -> Option<Since> {
+    /// What the tenant makes of `since`; `None` while it has no users. What is wrong has been logged.
+    async fn probe_since(&self) -> Result<Option<Since>, ReadError> {
         let Parts { clock, chance, .. } = &self.parts;
-        match probe_since(self.provider, self.settings, clock, *chance).await {
-            Ok(Since::Works) => Some(Since::Works),
-            Ok(since) => {
+        let makes = probe_since(self.provider, self.settings, clock, *chance).await;
+        match &makes {
+            Ok(None | Some(Since::Works)) => {}
+            Ok(Some(since)) => {
                 warn!(since = since.as_str(), "tenant does not understand the parameter since");
-                Some(since)
             }
-            Err(error) => {
-                warn!(reason = %error, "read failed");
-                None
-            }
+            Err(error) => warn!(reason = %error, "read failed"),
         }
+        makes
     }
 
     /// Plans for a page of users and stages it; returns how many of them are new to the pass.

@@ -1,6 +1,7 @@
 //! Does the tenant understand `since`? One that does not may answer as if it did.
 //!
-//! Two lists tell: one from a year to come, which must be empty, and one from the epoch, which must not be.
+//! Two lists tell: one from a year to come, which must be empty, and one from the epoch, which must not be. A tenant without
+//! users tells nothing.
 
 use super::users::{ListSettings, ReadError, repeat};
 use crate::chance::Chance;
@@ -11,7 +12,7 @@ use crate::scim::{ListQuery, ServiceProvider};
 /// 1 January 2099.
 const TO_COME: Timestamp = Timestamp::from_millis(4_070_908_800_000);
 
-/// Asks a tenant that is known to have users.
+/// Asks a tenant; `None` when it has no users.
 ///
 /// # Errors
 /// When it cannot be asked.
@@ -20,20 +21,19 @@ pub async fn probe_since(
     settings: &ListSettings,
     clock: &Clock,
     chance: Chance,
-) -> Result<Since, ReadError> {
-    let total = async |since: Timestamp| {
-        let query =
-            ListQuery { since: Some(since), filter: settings.filter.clone(), start_index: 1, count: 1 };
+) -> Result<Option<Since>, ReadError> {
+    let total = async |since: Option<Timestamp>| {
+        let query = ListQuery { since, filter: settings.filter.clone(), start_index: 1, count: 1 };
         let page = repeat(clock, chance, || provider.list_users(&query)).await;
-        let place = || format!("users since {since}");
+        let place = || since.map_or_else(|| "users".to_owned(), |since| format!("users since {since}"));
         page.map(|page| page.total).map_err(|failure| ReadError { place: place(), failure })
     };
-    Ok(if total(TO_COME).await? > 0 {
-        Since::Ignored
-    } else if total(Timestamp::EPOCH).await? == 0 {
-        Since::Broken
+    Ok(if total(Some(TO_COME)).await? > 0 {
+        Some(Since::Ignored)
+    } else if total(Some(Timestamp::EPOCH)).await? > 0 {
+        Some(Since::Works)
     } else {
-        Since::Works
+        (total(None).await? > 0).then_some(Since::Broken)
     })
 }
 

@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 
 use super::outbox::{LONGEST_DELAY, Leased, Row, leased, settle};
 use super::row_settlement::{self, RowSettled, Settled};
-use super::{AuditHead, Settlement, Store, StoreError, audit_head};
+use super::{AuditHead, Settlement, Store, StoreError, audit_head, provisioned};
 use crate::model::{Met, Outcome, Payload, TenantId, Timestamp};
 
 /// How much may be in one bulk request.
@@ -91,6 +91,7 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         let operations = operations_of(&mut tx, id).await?;
+        provisioned::begin_deactivation(&mut tx, tenant, &operations).await?;
         tx.commit().await?;
         Ok(Some(Job { id, name: None, polls: 0, submitted_at: now, operations }))
     }

@@ -9,7 +9,7 @@ use sqlx::{FromRow, SqliteConnection};
 use super::commit::{GONE, NOBODY, forget};
 use super::done::settle_done;
 use super::row_settlement::{self, RowSettled, Settled};
-use super::{AuditHead, Store, StoreError, audit_head, grants, unclear};
+use super::{AuditHead, Store, StoreError, audit_head, grants, provisioned, unclear};
 use crate::model::{Cause, Kind, Met, Operation, Outcome, Payload, Refusal, TenantId, Timestamp, UserId};
 
 /// Nothing is put off for longer: a due time further ahead was written before our clock was set back.
@@ -337,6 +337,7 @@ async fn lease(
             }
         }
     }
+    provisioned::begin_deactivation(tx, tenant, &turn.leased).await?;
     Ok(turn)
 }
 
@@ -407,7 +408,7 @@ async fn settle_other(
         grants::withdraw(tx, tenant, settlement).await?;
     }
     let row = match &settlement.step {
-        Step::LookUp { .. } if row_settlement::carries(tx, settlement.id).await? => "superseded",
+        Step::LookUp { met, .. } if row_settlement::looks_up(tx, settlement.id, *met).await? => "superseded",
         // Without a row nobody would look him up.
         Step::Dead | Step::LookUp { .. } => "dead",
         Step::Gone if ours(tx, settlement).await? => {

@@ -5,8 +5,8 @@
 use sqlx::SqliteConnection;
 
 use super::rows::{UNNAMED, json, number, stored};
-use super::{Run, Store, StoreError};
-use crate::model::{Deactivations, TenantId, Timestamp, UserId};
+use super::{Leased, Run, Store, StoreError};
+use crate::model::{Cause, Deactivations, TenantId, Timestamp, UserId};
 
 /// Users whom no row of a run names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,14 +77,15 @@ impl Store {
     ) -> Result<Unnamed, StoreError> {
         let rows: Vec<(String, String)> = sqlx::query_as(
             "SELECT user_id, external_id FROM provisioned p
-             WHERE tenant = $1 AND run <> $2 AND deactivated = 0
+             WHERE tenant = $1 AND run <> $2
                  AND NOT EXISTS (SELECT 1 FROM run_rows r WHERE r.run = $2 AND r.external_id = p.external_id)
                  AND NOT EXISTS (SELECT 1 FROM run_rows r WHERE r.run = $2 AND r.user_id = p.user_id)
                  AND NOT EXISTS (SELECT 1 FROM run_found f JOIN run_rows r ON r.run = f.run AND r.user_name = f.user_name
                      WHERE f.run = $2 AND f.user_id = p.user_id)
-                 -- He is inactive already, as the list says; or as a pass has found him, if the list does not show him.
+                 -- He is inactive already, as the list says; if it does not show him, as we have made him, or as a pass found him.
                  AND NOT coalesce(
                      (SELECT json_extract(f.record, '$.active') = 0 FROM run_found f WHERE f.run = $2 AND f.user_id = p.user_id),
+                     iif(p.deactivated <> 0, 1, NULL),
                      (SELECT u.active = 0 FROM users u WHERE u.tenant = $1 AND u.id = p.user_id), 0)
              ORDER BY user_id",
         )
@@ -177,14 +178,24 @@ pub(super) async fn remember(
     Ok(())
 }
 
-/// Whether it is we who have made these users inactive.
-pub(super) async fn set_deactivated(
+/// Those of whom something is sent now because no row names them.
+pub(super) async fn begin_deactivation(
     tx: &mut SqliteConnection,
     tenant: &TenantId,
-    meant: impl Iterator<Item = Meant<'_>>,
+    leased: &[Leased],
+) -> Result<(), StoreError> {
+    let missing = leased.iter().filter(|leased| leased.operation.cause == Cause::Missing);
+    set_deactivated(tx, tenant, missing.map(|leased| leased.operation.user.as_str()), true).await
+}
+
+/// Whether it is we who have made these users inactive: from the moment at which that is sent, because nobody may ever answer.
+pub(super) async fn set_deactivated<'a>(
+    tx: &mut SqliteConnection,
+    tenant: &TenantId,
+    users: impl Iterator<Item = &'a str>,
     deactivated: bool,
 ) -> Result<(), StoreError> {
-    let users: Vec<&str> = meant.map(|(.., user)| user).collect();
+    let users: Vec<&str> = users.collect();
     if users.is_empty() {
         return Ok(());
     }

@@ -106,8 +106,8 @@ pub(super) async fn settle(
         done.filter_map(|row| Some((row.run, row.line, row.user?)))
     };
     provisioned::remember(tx, tenant, done(|action| action != Action::Deactivate), now).await?;
-    provisioned::set_deactivated(tx, tenant, done(|action| action == Action::Reactivate), false).await?;
-    provisioned::set_deactivated(tx, tenant, done(|action| action == Action::Deactivate), true).await?;
+    let back = done(|action| action == Action::Reactivate).map(|(.., user)| user);
+    provisioned::set_deactivated(tx, tenant, back, false).await?;
     for refused in &ended {
         if let (Some(refusal), Some(reason)) = (&refused.refusal, refused.reason) {
             stop_refused(tx, refused.run, (refusal, reason), now).await?;
@@ -166,12 +166,20 @@ fn end<'a>(
     })
 }
 
-/// Whether any row is about this operation.
-pub(super) async fn carries(tx: &mut SqliteConnection, operation: i64) -> Result<bool, StoreError> {
-    let rows: i64 = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM run_rows WHERE operation = $1)")
-        .bind(operation)
-        .fetch_one(tx)
-        .await?;
+/// Whether any row looks up what has become of this operation; what may have been done is not sent again, even if only the next
+/// run of the file looks it up.
+pub(super) async fn looks_up(
+    tx: &mut SqliteConnection,
+    operation: i64,
+    met: Met,
+) -> Result<bool, StoreError> {
+    let rows: i64 = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM run_rows WHERE operation = $1 AND (state = 'waiting' OR $2))",
+    )
+    .bind(operation)
+    .bind(met == Met::Unclear)
+    .fetch_one(tx)
+    .await?;
     Ok(rows > 0)
 }
 

@@ -1,12 +1,13 @@
 //! `--deactivate-missing`: whoever is no longer in the export becomes inactive, but only if an earlier run had to do with
 //! him, never because his row is bad, and never too many at once.
 
-use rosterd::practice::BulkMode;
+use rosterd::practice::{BulkMode, Faults};
 use serde_json::{Value, json};
 
 use super::people::{MODES, export, hr, known, newcomer, records, rig, writes};
 use super::{lines, quick};
 use crate::database::{execute, number};
+use crate::process::{Daemon, until};
 use crate::rig::Rig;
 
 fn inactive(rig: &Rig) -> Vec<String> {
@@ -252,6 +253,39 @@ fn held(rig: &Rig) -> String {
     let ran = rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(3);
     let lines = ran.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines.into_iter().find_map(|line| Some(line["digest"].as_str()?.to_owned())).unwrap()
+}
+
+#[test]
+fn who_may_have_been_made_inactive_is_active_again_when_he_is_named() {
+    for mode in MODES {
+        let rig = settled(mode, "");
+        rig.write("hr.csv", &export((1..=8).map(newcomer).chain([known(1, "", ""), known(2, "Lead", "")])));
+        // It is done, and nobody hears of it; then a newer export takes the place of this one.
+        rig.faults(Faults { lost_answer_rate: 1.0, ..Faults::default() });
+        let command = Daemon::spawn(rig.command(&["provision", "hr.csv", "--deactivate-missing"]));
+        until("it is done", || inactive(&rig).len() == 2);
+        command.signal("KILL");
+        command.wait();
+        rig.faults(Faults::default());
+        rig.write("hr.csv", &export((1..=10).map(newcomer).chain([known(1, "", ""), known(2, "Lead", "")])));
+        rig.run(&["provision", "hr.csv"]).ended(0).says("2 reactivated");
+        assert_eq!(inactive(&rig), Vec::<String>::new(), "{mode:?}");
+    }
+}
+
+#[test]
+fn who_was_made_active_by_hand_becomes_inactive_again_when_he_is_not_named() {
+    let rig = settled(MODES[2], "");
+    let all = || (1..=10).map(newcomer).chain([known(1, "", ""), known(2, "Lead", "")]);
+    rig.write("hr.csv", &export(all().skip(1)));
+    rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(0).says("1 deactivated");
+    let one = records(&rig)[&hr(1)]["id"].as_str().unwrap().to_owned();
+    rig.tenant().set_active(&one.as_str().into(), true).unwrap();
+    rig.write("hr.csv", &export(all()));
+    rig.run(&["provision", "hr.csv"]).ended(0).says("12 unchanged");
+    rig.write("hr.csv", &export(all().skip(1)));
+    rig.run(&["provision", "hr.csv", "--deactivate-missing"]).ended(0).says("1 deactivated");
+    assert_eq!(inactive(&rig), [hr(1)]);
 }
 
 /// Rows by what became of them.
